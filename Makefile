@@ -1,0 +1,96 @@
+# `make help` lists what there is.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+sudo     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+packages := $(shell go list ./... 2>/dev/null)
+
+# Debian and Ubuntu packages that tests use: real PHP with its libraries, toolchains for wasm guests, real clients.
+test_packages  := php-cli php-xml php-mbstring phpunit php-nyholm-psr7 php-psr-simple-cache clang lld wabt
+bench_packages := nginx-light php-fpm wrk
+
+# Tools that come as Go modules, pinned; built into .tools/.
+h2spec        := github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
+golangci_lint := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+.PHONY: run
+run: build php plugins ## set up what is missing and serve the demo of edge.yaml
+	@./examples/demo/run.sh
+
+.PHONY: build
+build: ## build ./edge
+	go build -o edge ./cmd/edge
+
+.PHONY: plugins
+plugins: ## build the bundled wasm plugins that this machine's toolchains can build
+	@$(MAKE) --no-print-directory -C plugins-wasm
+
+.PHONY: php
+php: # a PHP CLI of at least 8.1 for the demo
+	@if ! php -r 'exit(PHP_VERSION_ID >= 80100 ? 0 : 1);' >/dev/null 2>&1; then \
+		echo "edge: this machine has no PHP >= 8.1; installing the package php-cli with apt-get (a minute)"; \
+		$(sudo) apt-get update -qq && $(sudo) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends php-cli >/dev/null \
+		&& php -r 'exit(PHP_VERSION_ID >= 80100 ? 0 : 1);' \
+		|| { echo "edge: no PHP >= 8.1 to be had from apt-get: install one by hand, it must be in PATH as php" >&2; exit 1; }; \
+	fi
+
+.PHONY: deps
+deps: ## install what the tests need (apt-get; tools into .tools/)
+	@$(call install,$(test_packages))
+	@$(call tool,h2spec,$(h2spec))
+
+.PHONY: bench-deps
+bench-deps: # the peers that make bench runs beside Edge
+	@$(call install,$(bench_packages) $(test_packages))
+
+.PHONY: test
+test: deps ## run every test, with the race detector and real PHP (EDGE_TEST_REQUIRE=all forbids skips)
+	go vet ./...
+	go test -race -timeout 20m ./...
+	@$(MAKE) --no-print-directory cross
+
+.PHONY: cross
+cross: ## cross-compile for the platforms
+	GOOS=linux GOARCH=arm64 go build -o /dev/null ./cmd/edge
+	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./cmd/edge
+
+.PHONY: check
+check: ## format, lint, tidy; fails when that leaves the checkout changed
+	@$(call tool,golangci-lint,$(golangci_lint))
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "not gofmt-clean: run gofmt -w ." >&2; exit 1; }
+	go vet ./...
+	.tools/golangci-lint run
+	go test ./internal/arch
+	go mod tidy -diff
+	@git diff --exit-code --stat
+
+.PHONY: soak
+soak: deps ## the load and chaos scenarios at their full counts; the result goes into docs/soak.md by hand
+	EDGE_TEST_SOAK=1 EDGE_TEST_REQUIRE=all go test -timeout 60m -count 1 -v -run 'Soak|Under_?Load|Chaos' ./core/... ./php/... ./wasmhost/...
+
+.PHONY: bench
+bench: bench-deps plugins ## Edge beside nginx + php-fpm and bare Go; rewrites the tables of docs/benchmarks.md
+	go run ./internal/bench -out docs/benchmarks.md
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for 20 seconds
+	@for p in $(packages); do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
+		echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s $$p || exit 1; done; done
+
+# install PACKAGES: apt-get, when one is missing.
+define install
+	missing=""; for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
+		$(sudo) apt-get update -qq && $(sudo) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+endef
+
+# tool NAME MODULE: builds a pinned tool into .tools/, once per version.
+define tool
+	if [ "$$(cat .tools/$(1).version 2>/dev/null)" != "$(2)" ]; then echo "building $(2)"; \
+		GOBIN=$(CURDIR)/.tools go install $(2) && echo "$(2)" > .tools/$(1).version; fi
+endef

@@ -1,0 +1,296 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edge-server/edge/internal/testenv"
+)
+
+// binary builds the program once; signals and exit codes need a process of its own.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "edge")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "edge")
+	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	if err != nil {
+		os.Stderr.Write(out)
+	}
+	return path, err
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := binary(); err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// process is a running `edge serve`.
+type process struct {
+	cmd *exec.Cmd
+	dir string
+	url string
+
+	mu     sync.Mutex // protects stderr
+	stderr bytes.Buffer
+	exit   chan int
+}
+
+func (p *process) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stderr.Write(b)
+}
+
+func (p *process) log() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stderr.String()
+}
+
+// startServer starts `edge serve` on a free port and waits until it says where it listens.
+func startServer(t *testing.T, config string, env ...string) *process {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{dir: testenv.Dir(t), exit: make(chan int, 1)}
+	writeFile(t, filepath.Join(p.dir, "edge.yaml"), "version: 1\n"+config)
+	p.cmd = exec.Command(path, "serve", "-c", filepath.Join(p.dir, "edge.yaml"))
+	p.cmd.Env = append(os.Environ(), `EDGE_HTTP__LISTEN=[{address: "127.0.0.1:0"}]`)
+	p.cmd.Env = append(p.cmd.Env, env...)
+	p.cmd.Stderr = p
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		p.waitExit(t)
+	})
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		if url := strings.TrimSpace(lines.Text()); strings.HasPrefix(url, "http://") {
+			p.url = url
+			break
+		}
+	}
+	go func() { // ends with the process, whose stdout this is
+		io.Copy(io.Discard, stdout)
+		p.cmd.Wait()
+		p.exit <- p.cmd.ProcessState.ExitCode()
+	}()
+	if p.url == "" {
+		t.Fatalf("edge serve named no address; its log:\n%s", p.log())
+	}
+	return p
+}
+
+func (p *process) waitExit(t *testing.T) int {
+	t.Helper()
+	select {
+	case code := <-p.exit:
+		p.exit <- code // for the cleanup
+		return code
+	case <-time.After(time.Minute):
+		t.Fatalf("edge did not exit; its log:\n%s", p.log())
+		return 0
+	}
+}
+
+// edge runs another command of the program against the same edge.yaml.
+func (p *process) edge(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), append(args, "-c", filepath.Join(p.dir, "edge.yaml")), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
+
+func writeFile(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// slowWorker is a pool whose worker answers after the time of ?ms=.
+func slowWorker(t *testing.T, dir string) string {
+	t.Helper()
+	script := filepath.Join(dir, "worker.php")
+	writeFile(t, script, `<?php
+require '`+testenv.Root(t)+`/sdk/php/autoload.php';
+(new Edge\Http\Worker())->serve(function (Edge\Http\Request $request): Edge\Http\Response {
+	file_put_contents(__DIR__ . '/started', getmypid());
+	usleep(1000 * (int) ($request->query['ms'] ?? 0));
+	return new Edge\Http\Response(200, ['Content-Type' => 'text/plain'], 'done');
+});
+`)
+	u, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return `
+http: {routes: [{php: app}]}
+php: {app: {command: [` + testenv.PHP(t) + `, ` + script + `], user: ` + u.Username + `, workers: {min: 1, max: 1}}}
+`
+}
+
+func awaitFile(t *testing.T, path string) string {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if content, err := os.ReadFile(path); err == nil && len(content) > 0 {
+			return string(content)
+		}
+	}
+	t.Fatalf("waited 30s in vain for %s", path)
+	return ""
+}
+
+func TestSIGTERMDrainsAndExits0(t *testing.T) {
+	t.Parallel()
+	dir := testenv.Dir(t)
+	p := startServer(t, slowWorker(t, dir))
+	answer := make(chan string, 1)
+	go func() {
+		res, err := http.Get(p.url + "/?ms=700")
+		if err != nil {
+			answer <- err.Error()
+			return
+		}
+		defer res.Body.Close()
+		body, _ := io.ReadAll(res.Body)
+		answer <- string(body)
+	}()
+	pid := awaitFile(t, filepath.Join(dir, "started"))
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	if got := <-answer; got != "done" {
+		t.Errorf("the request in flight got %q", got)
+	}
+	if code := p.waitExit(t); code != 0 {
+		t.Errorf("exit code %d, want 0; log:\n%s", code, p.log())
+	}
+	if _, err := os.Stat("/proc/" + pid); err == nil {
+		t.Errorf("worker %s has outlived the server", pid)
+	}
+}
+
+func TestSecondSignalExits1AtOnce(t *testing.T) {
+	t.Parallel()
+	dir := testenv.Dir(t)
+	p := startServer(t, slowWorker(t, dir))
+	go func() {
+		if res, err := http.Get(p.url + "/?ms=60000"); err == nil {
+			res.Body.Close()
+		}
+	}()
+	pid := awaitFile(t, filepath.Join(dir, "started"))
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	for !strings.Contains(p.log(), "edge stops") {
+		time.Sleep(5 * time.Millisecond)
+	}
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	if code := p.waitExit(t); code != 1 {
+		t.Errorf("exit code %d, want 1; log:\n%s", code, p.log())
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat("/proc/" + pid); err != nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("worker %s has outlived the server", pid)
+		}
+	}
+}
+
+func TestServesWithoutPHP(t *testing.T) {
+	t.Parallel()
+	p := startServer(t, "http: {routes: [{respond: hello}]}\nplugins: {}", "PATH=/nonexistent")
+	if status, body := get(t, p.url); status != http.StatusOK || body != "hello" {
+		t.Errorf("answer %d %q", status, body)
+	}
+}
+
+func TestCommandsTalkToTheServer(t *testing.T) {
+	t.Parallel()
+	dir := testenv.Dir(t)
+	config := slowWorker(t, dir)
+	p := startServer(t, config)
+	get(t, p.url)
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"status"}, "ready"},
+		{[]string{"workers"}, "app"},
+		{[]string{"plugin", "ls"}, "GENERATION"},
+		{[]string{"reload"}, "reloaded"},
+		{[]string{"check"}, "is sound: 1 routes, 1 PHP pools"},
+		{[]string{"version"}, "edge 0."},
+	} {
+		if code, out, errs := p.edge(t, tt.args...); code != 0 || !strings.Contains(out, tt.want) {
+			t.Errorf("edge %s: exit %d, %q %q; want %q", tt.args, code, out, errs, tt.want)
+		}
+	}
+
+	writeFile(t, filepath.Join(p.dir, "edge.yaml"), "version: 1\nhttp: {routes: [{respond: changed}]}\n")
+	p.cmd.Process.Signal(syscall.SIGHUP)
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, body := get(t, p.url); body == "changed" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("SIGHUP changed nothing; log:\n%s", p.log())
+		}
+	}
+
+	writeFile(t, filepath.Join(p.dir, "edge.yaml"), "version: 1\nhttp: {routs: []}\n")
+	code, _, errs := p.edge(t, "check")
+	if code != 1 || !strings.Contains(errs, `edge.yaml:2: http.routs: unknown key; did you mean "routes"?`) {
+		t.Errorf("edge check of a broken file: exit %d, %q", code, errs)
+	}
+}
+
+func TestCommandsWithoutAServer(t *testing.T) {
+	t.Parallel()
+	dir := testenv.Dir(t)
+	writeFile(t, filepath.Join(dir, "edge.yaml"), "version: 1\nhttp: {routes: [{respond: hello}]}\n")
+	var out, errs bytes.Buffer
+	code := run(context.Background(), []string{"status", "-c", filepath.Join(dir, "edge.yaml")}, &out, &errs)
+	if code != 1 || !strings.Contains(errs.String(), "no Edge answers at") {
+		t.Errorf("edge status: exit %d, %q", code, errs.String())
+	}
+}

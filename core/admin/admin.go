@@ -1,0 +1,232 @@
+// Package admin is how an operator talks to a running Edge: a small HTTP API on a unix socket in the state folder, or on a
+// loopback address with a token. `edge status`, `reload`, `workers` and `plugin ls` are its clients (Client).
+//
+//	GET  /status    what runs, where, since when         Status
+//	GET  /workers   the PHP workers of every pool        []Pool
+//	GET  /plugins   the wasm plugins                     []Plugin
+//	POST /reload    read edge.yaml again and apply it    {"error": …} with 409 when refused
+//	GET  /metrics   Prometheus text format
+//	GET  /health    200 while the process answers
+//	GET  /ready     200 while requests are served, else 503; the detail is the same JSON in both cases
+//
+// Errors are JSON, {"error": "what happened and what to do"}, with a 4xx or 5xx status.
+package admin
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Config says where the API listens.
+type Config struct {
+	// Listen is unix (the socket admin.sock in state_dir, for the user of this process only), a loopback address such as
+	// 127.0.0.1:9190 (then Token is required), or off. Default unix.
+	Listen string `koanf:"listen"`
+
+	// Token must accompany requests on a loopback address, as Authorization: Bearer TOKEN. At least 16 characters. Default none.
+	Token string `koanf:"token"`
+}
+
+// DefaultConfig is what an absent admin section means.
+func DefaultConfig() Config { return Config{Listen: "unix"} }
+
+// Validate checks the address and that a network listener has a token.
+func (c Config) Validate() error {
+	if c.Listen == "unix" || c.Listen == "off" {
+		return nil
+	}
+	addr, err := netip.ParseAddrPort(c.Listen)
+	if err != nil || !addr.Addr().IsLoopback() {
+		return fmt.Errorf("listen: must be unix, off, or a loopback address such as 127.0.0.1:9190; got %q", c.Listen)
+	}
+	if len(c.Token) < 16 {
+		return errors.New("token: an address that other users of this machine reach needs a token of at least 16 characters")
+	}
+	return nil
+}
+
+// SocketPath is the unix socket of a state folder.
+func SocketPath(stateDir string) string { return filepath.Join(stateDir, "admin.sock") }
+
+// Backend is what the server behind the API offers.
+type Backend struct {
+	Status  func() Status
+	Workers func() []Pool
+	Plugins func() []Plugin
+	Reload  func(context.Context) error
+	Metrics http.Handler
+}
+
+// Status is what `edge status` shows.
+type Status struct {
+	Version   string    `json:"version"`
+	PID       int       `json:"pid"`
+	Started   time.Time `json:"started"`
+	Config    string    `json:"config"`
+	Addresses []string  `json:"addresses"`
+	// Ready is false before the start has ended and once the stop has begun.
+	Ready bool `json:"ready"`
+	// Degraded says what serves on, but not as configured: a plugin whose file is gone, a pool whose workers do not boot.
+	Degraded []string `json:"degraded,omitempty"`
+}
+
+// Pool is a PHP pool and its workers.
+type Pool struct {
+	Name    string   `json:"name"`
+	Workers []Worker `json:"workers"`
+}
+
+// Worker is one PHP process.
+type Worker struct {
+	PID      int       `json:"pid"`
+	State    string    `json:"state"`
+	Requests uint64    `json:"requests"`
+	Started  time.Time `json:"started"`
+	// Memory is the resident set in bytes, 0 when unknown.
+	Memory int64 `json:"memory"`
+}
+
+// Plugin is one wasm plugin.
+type Plugin struct {
+	Name       string        `json:"name"`
+	File       string        `json:"file"`
+	Generation uint64        `json:"generation"`
+	Instances  int           `json:"instances"`
+	Requests   uint64        `json:"requests"`
+	Errors     uint64        `json:"errors"`
+	Time       time.Duration `json:"time_ns"`
+	LastError  string        `json:"last_error,omitempty"`
+	Degraded   string        `json:"degraded,omitempty"`
+}
+
+// Server serves the API.
+type Server struct {
+	cfg      Config
+	path     string
+	log      *slog.Logger
+	http     *http.Server
+	listener net.Listener
+	wg       sync.WaitGroup
+}
+
+// New prepares the API; nothing is opened before Start.
+func New(cfg Config, stateDir string, b Backend, log *slog.Logger) *Server {
+	s := &Server{cfg: cfg, path: SocketPath(stateDir), log: log}
+	s.http = &http.Server{
+		Handler:           s.authorized(routes(b)),
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	return s
+}
+
+// Start opens the listener. The caller holds the lock of the state folder, so a socket that is there already is a dead one.
+func (s *Server) Start(context.Context) error {
+	if s.cfg.Listen == "off" {
+		return nil
+	}
+	var err error
+	if s.cfg.Listen == "unix" {
+		s.listener, err = listenUnix(s.path)
+	} else {
+		s.listener, err = net.Listen("tcp", s.cfg.Listen)
+	}
+	if err != nil {
+		return fmt.Errorf("admin.listen %s: %w", s.cfg.Listen, err)
+	}
+	// The goroutine ends when Stop closes the listener.
+	s.wg.Go(func() {
+		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("admin API ended; edge status and edge reload no longer work", "error", err)
+		}
+	})
+	return nil
+}
+
+func listenUnix(path string) (net.Listener, error) {
+	if len(path) > 107 {
+		return nil, fmt.Errorf("%s is longer than the 107 bytes a unix socket path may have: set state_dir to a shorter path", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// Stop ends the API after the answers in flight.
+func (s *Server) Stop(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	s.wg.Wait()
+	return err
+}
+
+// authorized asks for the token when the API is not on a unix socket, whose permissions are the guard.
+func (s *Server) authorized(next http.Handler) http.Handler {
+	if s.cfg.Listen == "unix" {
+		return next
+	}
+	want := []byte("Bearer " + s.cfg.Token)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
+			answerError(w, http.StatusUnauthorized, errors.New("send the admin.token of edge.yaml as Authorization: Bearer TOKEN"))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func routes(b Backend) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, b.Status()) })
+	mux.HandleFunc("GET /workers", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, b.Workers()) })
+	mux.HandleFunc("GET /plugins", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, b.Plugins()) })
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
+		if err := b.Reload(r.Context()); err != nil {
+			answerError(w, http.StatusConflict, err)
+			return
+		}
+		answer(w, http.StatusOK, struct{}{})
+	})
+	mux.Handle("GET /metrics", b.Metrics)
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, struct{}{}) })
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		s := b.Status()
+		if !s.Ready {
+			answer(w, http.StatusServiceUnavailable, s)
+			return
+		}
+		answer(w, http.StatusOK, s)
+	})
+	return mux
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(v) // fails only when the operator has gone
+}
+
+func answerError(w http.ResponseWriter, status int, err error) {
+	answer(w, status, map[string]string{"error": err.Error()})
+}

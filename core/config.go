@@ -1,0 +1,452 @@
+package core
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/edge-server/edge/core/admin"
+	"github.com/edge-server/edge/core/configfile"
+	"github.com/edge-server/edge/core/httpserver"
+	"github.com/edge-server/edge/core/middleware"
+	"github.com/edge-server/edge/core/telemetry"
+	"github.com/edge-server/edge/kv"
+	"github.com/edge-server/edge/php"
+	"github.com/edge-server/edge/rpc"
+	"github.com/edge-server/edge/wasmhost"
+)
+
+// Config is edge.yaml: one field per feature. A section that is present is on, one that is absent is off.
+type Config struct {
+	// Version is the version of this file's schema. It must be 1.
+	Version int `koanf:"version"`
+
+	// StateDir is where Edge keeps what outlives a request: the local CA, the compile cache of plugins, sockets.
+	// A relative path is taken from the folder of edge.yaml. Default .edge.
+	StateDir string `koanf:"state_dir"`
+
+	// ShutdownTimeout is how long a stop waits for requests that are in flight. Default 30s.
+	ShutdownTimeout time.Duration `koanf:"shutdown_timeout"`
+
+	Log       telemetry.LogConfig   `koanf:"log"`
+	Admin     admin.Config          `koanf:"admin"`
+	Telemetry TelemetryConfig       `koanf:"telemetry"`
+	HTTP      *HTTPConfig           `koanf:"http"`
+	PHP       map[string]php.Config `koanf:"php"`
+	Plugins   *wasmhost.Config      `koanf:"plugins"`
+	KV        map[string]kv.Config  `koanf:"kv"`
+	RPC       *rpc.Config           `koanf:"rpc"`
+}
+
+// TelemetryConfig says where measurements go. The admin socket always answers /metrics.
+type TelemetryConfig struct {
+	Metrics *MetricsConfig `koanf:"metrics"`
+}
+
+// MetricsConfig opens a listener for Prometheus.
+type MetricsConfig struct {
+	// Listen is the address of the listener that answers GET /metrics. Default 127.0.0.1:9180.
+	Listen string `koanf:"listen"`
+}
+
+// HTTPConfig is what listens, and where a request goes.
+type HTTPConfig struct {
+	Listen []httpserver.Listen `koanf:"listen"`
+	TLS    httpserver.TLS      `koanf:"tls"`
+	Limits httpserver.Limits   `koanf:"limits"`
+
+	// Middleware runs for every request, before a route is chosen: names of built-in middleware (access-log, request-id)
+	// and of plugins. The first is outermost. Default none.
+	Middleware []string `koanf:"middleware"`
+
+	// Routes are tried in order; the first match wins. Without a match the answer is 404.
+	Routes []Route `koanf:"routes"`
+}
+
+// Route sends the requests that match to exactly one target: php, wasm, files, respond or redirect.
+type Route struct {
+	// Name is used in messages and metrics. Default routes[N].
+	Name string `koanf:"name"`
+
+	Match Match `koanf:"match"`
+
+	// Use is middleware of this route, as in http.middleware. Default none.
+	Use []string `koanf:"use"`
+
+	// PHP names a pool of the php section.
+	PHP string `koanf:"php"`
+
+	// Wasm names a plugin that answers by itself.
+	Wasm string `koanf:"wasm"`
+
+	// Files serves a folder.
+	Files *middleware.FilesConfig `koanf:"files"`
+
+	// Respond answers with a fixed text; `respond: text` is short for {body: text}.
+	Respond *Respond `koanf:"respond"`
+
+	// Redirect sends the client elsewhere; `redirect: url` is short for {to: url}.
+	Redirect *Redirect `koanf:"redirect"`
+}
+
+// Match is a set of conditions, all of which must hold. An empty list always holds.
+type Match struct {
+	// Host names, without port. *.example.com matches one more label.
+	Host Strings `koanf:"host"`
+
+	// Path is /exact, or /prefix/* for everything below. Dot segments and double slashes are resolved before the comparison.
+	Path Strings `koanf:"path"`
+
+	// Method such as GET (which includes HEAD) or POST.
+	Method Strings `koanf:"method"`
+}
+
+// Strings is a list in edge.yaml that may be written as one text when it has one element.
+type Strings []string
+
+// UnmarshalConfig accepts the short form, a text.
+func (s *Strings) UnmarshalConfig(v any) error {
+	switch v := v.(type) {
+	case string:
+		*s = Strings{v}
+		return nil
+	case []any:
+		list := make(Strings, len(v))
+		for i, element := range v {
+			text, ok := element.(string)
+			if !ok {
+				return fmt.Errorf("element %d is not a text", i)
+			}
+			list[i] = text
+		}
+		*s = list
+		return nil
+	}
+	return errors.New("write a text or a list of texts")
+}
+
+// Respond is a fixed answer.
+type Respond struct {
+	// Status code. Default 200.
+	Status int `koanf:"status"`
+
+	// Headers of the answer. Without a Content-Type it is text/plain; charset=utf-8.
+	Headers map[string]string `koanf:"headers"`
+
+	Body string `koanf:"body"`
+}
+
+// Defaults is where decoding starts.
+func (Respond) Defaults() any { return Respond{Status: http.StatusOK} }
+
+// UnmarshalConfig accepts the short form, a text.
+func (r *Respond) UnmarshalConfig(v any) error {
+	text, ok := v.(string)
+	if !ok {
+		return errors.New("write a text, or {status: 200, body: text}")
+	}
+	r.Body = text
+	return nil
+}
+
+// Redirect sends the client to another URL.
+type Redirect struct {
+	// To is the target. {uri} stands for the path and query of the request, {host} for its host without the port.
+	To string `koanf:"to"`
+
+	// Status code: 301, 302, 303, 307 or 308. Default 308.
+	Status int `koanf:"status"`
+}
+
+// Defaults is where decoding starts.
+func (Redirect) Defaults() any { return Redirect{Status: http.StatusPermanentRedirect} }
+
+// UnmarshalConfig accepts the short form, a URL.
+func (r *Redirect) UnmarshalConfig(v any) error {
+	text, ok := v.(string)
+	if !ok {
+		return errors.New("write a URL, or {to: URL, status: 308}")
+	}
+	r.To = text
+	return nil
+}
+
+// DefaultConfig is what an empty edge.yaml means. Optional sections are off.
+func DefaultConfig() Config {
+	return Config{
+		Version:         1,
+		StateDir:        ".edge",
+		ShutdownTimeout: 30 * time.Second,
+		Log:             telemetry.DefaultLogConfig(),
+		Admin:           admin.DefaultConfig(),
+	}
+}
+
+// Defaults is where decoding of a present http section starts.
+func (HTTPConfig) Defaults() any {
+	d := httpserver.DefaultConfig()
+	return HTTPConfig{Listen: d.Listen, TLS: d.TLS, Limits: d.Limits}
+}
+
+// Defaults is where decoding of a present telemetry.metrics section starts.
+func (MetricsConfig) Defaults() any { return MetricsConfig{Listen: "127.0.0.1:9180"} }
+
+// Load reads edge.yaml at path and the EDGE_ environment over the defaults and validates the result. Every problem is in the error.
+func Load(path string, environ []string) (*Config, error) {
+	cfg := DefaultConfig()
+	file, err := configfile.Load(path, environ, &cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, file.Problems(err)
+	}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	cfg.resolve(dir)
+	return &cfg, nil
+}
+
+// resolve makes relative paths start at dir, the folder of edge.yaml.
+func (c *Config) resolve(dir string) {
+	from := func(path string) string {
+		if path == "" || filepath.IsAbs(path) {
+			return path
+		}
+		return filepath.Join(dir, path)
+	}
+	c.StateDir = from(c.StateDir)
+	if c.HTTP != nil {
+		c.HTTP.TLS.Cert, c.HTTP.TLS.Key = from(c.HTTP.TLS.Cert), from(c.HTTP.TLS.Key)
+		for _, route := range c.HTTP.Routes {
+			if route.Files != nil {
+				route.Files.Root = from(route.Files.Root)
+			}
+		}
+	}
+	for name, pool := range c.PHP {
+		pool.Dir = cmp.Or(from(pool.Dir), dir)
+		pool.Uploads.Dir = from(pool.Uploads.Dir)
+		pool.Watch = slices.Clone(pool.Watch)
+		for i := range pool.Watch {
+			pool.Watch[i] = from(pool.Watch[i])
+		}
+		c.PHP[name] = pool
+	}
+	if c.Plugins != nil {
+		c.Plugins.Dir = from(c.Plugins.Dir)
+		for name, module := range c.Plugins.Modules {
+			module.File = from(module.File)
+			c.Plugins.Modules[name] = module
+		}
+	}
+	if c.RPC != nil {
+		if socket, ok := strings.CutPrefix(c.RPC.Listen, "unix://"); ok {
+			c.RPC.Listen = "unix://" + from(socket)
+		}
+	}
+}
+
+// Validate checks every section and the names by which sections refer to each other.
+func (c *Config) Validate() error {
+	var errs []error
+	if c.Version != 1 {
+		errs = append(errs, fmt.Errorf("version: must be 1, the schema this Edge reads; got %d", c.Version))
+	}
+	if c.StateDir == "" {
+		errs = append(errs, errors.New("state_dir: must not be empty"))
+	}
+	if c.ShutdownTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("shutdown_timeout: must be more than 0, got %s", c.ShutdownTimeout))
+	}
+	errs = append(errs, within("log", c.Log.Validate()), within("admin", c.Admin.Validate()))
+	if c.HTTP != nil {
+		errs = append(errs, within("http", c.HTTP.server().Validate()), c.validateRoutes())
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.PHP)) {
+		errs = append(errs, within("php."+name, c.PHP[name].Validate()))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.KV)) {
+		errs = append(errs, within("kv."+name, c.KV[name].Validate()))
+	}
+	if c.RPC != nil {
+		errs = append(errs, within("rpc", c.RPC.Validate()))
+	}
+	if c.Plugins != nil {
+		errs = append(errs, within("plugins", c.Plugins.Validate()))
+	}
+	return errors.Join(errs...)
+}
+
+// validateRoutes checks targets, patterns and the names in http.middleware and http.routes.
+func (c *Config) validateRoutes() error {
+	var errs []error
+	report := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	for i, name := range c.HTTP.Middleware {
+		if problem := c.unknownMiddleware(name); problem != "" {
+			report("http.middleware[%d]: %s", i, problem)
+		}
+	}
+	names := map[string]int{}
+	for i, route := range c.HTTP.Routes {
+		key := fmt.Sprintf("http.routes[%d]", i)
+		if first, taken := names[route.Name]; taken && route.Name != "" {
+			report("%s.name: %q is the name of http.routes[%d] already", key, route.Name, first)
+		}
+		names[route.Name] = i
+		for j, name := range route.Use {
+			if problem := c.unknownMiddleware(name); problem != "" {
+				report("%s.use[%d]: %s", key, j, problem)
+			}
+		}
+		if targets := route.targets(); len(targets) != 1 {
+			report("%s: needs exactly one target of php, wasm, files, respond, redirect; it has %s", key, countNames(targets))
+		}
+		if _, known := c.PHP[route.PHP]; route.PHP != "" && !known {
+			report("%s.php: there is no pool %q in the php section, which has %s", key, route.PHP, countNames(slices.Sorted(maps.Keys(c.PHP))))
+		}
+		if route.Wasm != "" && c.Plugins == nil {
+			report("%s.wasm: plugin %q needs a plugins section", key, route.Wasm)
+		}
+		if route.Redirect != nil {
+			errs = append(errs, within(key+".redirect", route.Redirect.validate()))
+		}
+		if route.Respond != nil {
+			errs = append(errs, within(key+".respond", route.Respond.validate()))
+		}
+		if route.Files != nil {
+			errs = append(errs, within(key+".files", route.Files.Validate()))
+		}
+		errs = append(errs, within(key+".match", route.Match.validate()))
+	}
+	return errors.Join(errs...)
+}
+
+// unknownMiddleware returns why name cannot be used as middleware, or "".
+func (c *Config) unknownMiddleware(name string) string {
+	_, isPlugin := c.pluginModules()[name]
+	switch {
+	case slices.Contains(builtinMiddleware, name) && isPlugin:
+		return fmt.Sprintf("%q is a built-in middleware; give the plugin another name", name)
+	case slices.Contains(builtinMiddleware, name):
+		return ""
+	case name == "":
+		return "an empty name"
+	case c.Plugins == nil:
+		return fmt.Sprintf("no middleware is called %q: the built-in ones are %s, and plugins need a plugins section",
+			name, strings.Join(builtinMiddleware, ", "))
+	}
+	// Whether the plugin's file exists and is sound is found out when plugins are loaded.
+	return ""
+}
+
+// pluginModules returns plugins.modules, or nothing when plugins are off.
+func (c *Config) pluginModules() map[string]wasmhost.ModuleConfig {
+	if c.Plugins == nil {
+		return nil
+	}
+	return c.Plugins.Modules
+}
+
+func (h *HTTPConfig) server() httpserver.Config {
+	return httpserver.Config{Listen: h.Listen, TLS: h.TLS, Limits: h.Limits}
+}
+
+// targets names the targets that the route has.
+func (r *Route) targets() []string {
+	var t []string
+	for name, present := range map[string]bool{
+		"php": r.PHP != "", "wasm": r.Wasm != "", "files": r.Files != nil, "respond": r.Respond != nil, "redirect": r.Redirect != nil,
+	} {
+		if present {
+			t = append(t, name)
+		}
+	}
+	slices.Sort(t)
+	return t
+}
+
+func (m *Match) validate() error {
+	var errs []error
+	for i, pattern := range m.Path {
+		if !strings.HasPrefix(pattern, "/") {
+			errs = append(errs, fmt.Errorf("path[%d]: %q must begin with /", i, pattern))
+		}
+		if star := strings.IndexByte(pattern, '*'); star >= 0 && (star != len(pattern)-1 || !strings.HasSuffix(pattern, "/*")) {
+			errs = append(errs, fmt.Errorf("path[%d]: %q: a * may only end the pattern, as in /api/*", i, pattern))
+		}
+	}
+	for i, host := range m.Host {
+		name := strings.TrimPrefix(host, "*.")
+		if name == "" || strings.ContainsAny(name, "*/: ") {
+			errs = append(errs, fmt.Errorf("host[%d]: %q is not a host name: write example.com or *.example.com, without scheme and port", i, host))
+		}
+	}
+	for i, method := range m.Method {
+		if method == "" || method != strings.ToUpper(method) {
+			errs = append(errs, fmt.Errorf("method[%d]: %q: methods are written in capitals, such as GET", i, method))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Respond) validate() error {
+	var errs []error
+	if r.Status < 200 || r.Status > 599 {
+		errs = append(errs, fmt.Errorf("status: must be between 200 and 599, got %d", r.Status))
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
+		if !validHeader(name, r.Headers[name]) {
+			errs = append(errs, fmt.Errorf("headers.%s: the name or its value has characters that HTTP does not allow in a header", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Redirect) validate() error {
+	switch r.Status {
+	case 301, 302, 303, 307, 308:
+	default:
+		return fmt.Errorf("status: must be 301, 302, 303, 307 or 308, got %d", r.Status)
+	}
+	if r.To == "" {
+		return errors.New("to: must be a URL or a path, such as https://example.com{uri}")
+	}
+	if _, err := url.Parse(strings.NewReplacer("{uri}", "/", "{host}", "host").Replace(r.To)); err != nil || strings.ContainsAny(r.To, "\r\n") {
+		return fmt.Errorf("to: %q is not a URL", r.To)
+	}
+	return nil
+}
+
+// within puts the path of a section before each error that its Validate joined.
+func within(section string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var errs []error
+		for _, e := range joined.Unwrap() {
+			errs = append(errs, within(section, e))
+		}
+		return errors.Join(errs...)
+	}
+	return fmt.Errorf("%s.%w", section, err)
+}
+
+// countNames reads "none" or "2: a, b".
+func countNames(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%d: %s", len(names), strings.Join(names, ", "))
+}

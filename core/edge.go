@@ -1,0 +1,197 @@
+// Package core is the server: it knows every feature and is known by none.
+//
+// Read config.go first (what there is), then this file (how it is put together), then router.go (where a request goes).
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-server/edge/core/admin"
+	"github.com/edge-server/edge/core/httpserver"
+	"github.com/edge-server/edge/core/telemetry"
+	"github.com/edge-server/edge/kv"
+	"github.com/edge-server/edge/rpc"
+)
+
+// Options is what New needs beside the configuration.
+type Options struct {
+	// ConfigPath is the file that Reload reads again, and that messages name. Empty: there is none, Reload is refused.
+	ConfigPath string
+
+	// Environ is the environment whose EDGE_ variables are configuration and which workers inherit.
+	Environ []string
+
+	// LogOutput is where logs go. Default os.Stderr.
+	LogOutput io.Writer
+}
+
+// Edge is a whole server.
+type Edge struct {
+	opts    Options
+	log     *slog.Logger
+	level   *slog.LevelVar
+	started time.Time
+
+	lock      *stateLock
+	lifecycle lifecycle
+	stores    map[string]kv.Store
+	rpc       *rpc.Server // nil without an rpc section
+	http      *httpserver.Server
+	metrics   *telemetry.Listener // nil without telemetry.metrics
+	collector http.Handler
+
+	// world is what a reload replaces as a whole; table is what a request reads. The table is derived from the world.
+	world atomic.Pointer[world]
+	table atomic.Pointer[routeTable]
+	ready atomic.Bool
+
+	// mu serialises reloads and the stop. compose is held for the short time in which a table is derived from the world and
+	// stored; the plugin host takes it from its own goroutine, for which a reload that holds mu may be waiting.
+	mu      sync.Mutex
+	compose sync.Mutex
+
+	// retiring are the goroutines that stop what a reload has replaced.
+	retiring sync.WaitGroup
+	retire   sync.Mutex
+}
+
+// New builds every part that cfg switches on. What can be checked without serving is checked here: certificates, plugins,
+// names, users. Nothing runs before Run. On an error nothing is left behind.
+func New(ctx context.Context, cfg *Config, opts Options) (*Edge, error) {
+	if opts.LogOutput == nil {
+		opts.LogOutput = os.Stderr
+	}
+	e := &Edge{opts: opts, started: time.Now()}
+	e.log, e.level = telemetry.NewLogger(cfg.Log, opts.LogOutput)
+	e.lifecycle.log = e.log
+	if err := e.build(ctx, cfg); err != nil {
+		return nil, errors.Join(err, e.discard())
+	}
+	return e, nil
+}
+
+// build is the wiring diagram. Parts start in the order in which they stand here and stop in reverse: what a worker needs
+// (stores, RPC) is there before it and after it, and nothing accepts requests before everything is ready.
+func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
+	if e.lock, err = openStateDir(cfg); err != nil {
+		return err
+	}
+
+	// How operators look in: admin comes first, so that `edge status` answers during a slow start and a long drain.
+	e.collector = telemetry.NewCollector(e.snapshot)
+	control := admin.New(cfg.Admin, cfg.StateDir, e.adminBackend(), e.log)
+	e.lifecycle.add("admin", control.Start, control.Stop)
+	if cfg.Telemetry.Metrics != nil {
+		e.metrics = telemetry.NewListener(cfg.Telemetry.Metrics.Listen, e.collector, e.log)
+		e.lifecycle.add("metrics", e.metrics.Start, e.metrics.Stop)
+	}
+
+	// The way back: what PHP and plugins may call.
+	if e.stores, err = openStores(cfg); err != nil {
+		return err
+	}
+	e.lifecycle.add("stores", startNothing, e.closeStores)
+	if cfg.RPC != nil {
+		if e.rpc, err = e.newRPC(cfg); err != nil {
+			return err
+		}
+		e.lifecycle.add("rpc", e.rpc.Start, e.rpc.Stop)
+	}
+
+	// What answers requests: plugins, PHP pools and the routes over them. A reload replaces these as a whole.
+	w, err := e.newWorld(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	e.world.Store(w)
+	e.lifecycle.add("plugins and workers", e.startWorld, e.stopWorld)
+
+	// What accepts requests.
+	if cfg.HTTP != nil {
+		if e.http, err = e.newHTTP(cfg); err != nil {
+			return err
+		}
+		e.lifecycle.add("http", e.http.Start, e.http.Stop)
+	}
+	return nil
+}
+
+// Start returns when every part runs, or with the reason why one does not; then none runs.
+func (e *Edge) Start(ctx context.Context) error {
+	cfg := e.world.Load().cfg
+	if err := e.lifecycle.start(ctx, cfg.ShutdownTimeout); err != nil {
+		return errors.Join(err, e.discard())
+	}
+	e.ready.Store(true)
+	e.log.Info("edge serves", "version", Version, "pid", os.Getpid(), "addresses", e.Addresses(), "took", time.Since(e.started).Round(time.Millisecond))
+	return nil
+}
+
+// Wait blocks until ctx ends or a part fails by itself, whose error it returns.
+func (e *Edge) Wait(ctx context.Context) error {
+	var failed <-chan error
+	if e.http != nil {
+		failed = e.http.Failed()
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-failed:
+		return fmt.Errorf("http: %w", err)
+	}
+}
+
+// Stop drains: requests in flight finish, then workers stop, then stores close. Past shutdown_timeout, or when ctx ends, it
+// goes the hard way. It returns when the last part has ended.
+func (e *Edge) Stop(ctx context.Context) error {
+	e.ready.Store(false)
+	e.log.Info("edge stops: requests in flight finish first", "shutdown_timeout", e.world.Load().cfg.ShutdownTimeout)
+	ctx, cancel := context.WithTimeout(ctx, e.world.Load().cfg.ShutdownTimeout)
+	defer cancel()
+	err := errors.Join(e.lifecycle.stop(ctx), e.lock.release())
+	e.log.Info("edge has stopped", "error", err)
+	return err
+}
+
+// ServeHTTP is every request's way in, whatever the protocol.
+func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	t := e.acquireTable()
+	defer t.release()
+	t.handler.ServeHTTP(w, r)
+}
+
+// Addresses are the URLs at which the server answers.
+func (e *Edge) Addresses() []string {
+	var urls []string
+	if e.http != nil {
+		for _, a := range e.http.Addresses() {
+			urls = append(urls, a.URL)
+		}
+	}
+	return urls
+}
+
+// Config is the configuration that is in force.
+func (e *Edge) Config() *Config { return e.world.Load().cfg }
+
+// discard gives back what build took when the start fails.
+func (e *Edge) discard() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var errs []error
+	if w := e.world.Load(); w != nil {
+		errs = append(errs, w.stop(ctx))
+	}
+	return errors.Join(append(errs, e.closeStores(ctx), e.lock.release())...)
+}
+
+func startNothing(context.Context) error { return nil }

@@ -1,0 +1,168 @@
+package httpserver
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/edge-server/edge/internal/bytesize"
+)
+
+// Config is the part of the http section of edge.yaml that this package reads.
+type Config struct {
+	// Listen are the addresses that the server answers on. Default [{address: ":8080"}].
+	Listen []Listen `koanf:"listen"`
+
+	TLS    TLS    `koanf:"tls"`
+	Limits Limits `koanf:"limits"`
+}
+
+// Listen is one address and what is spoken there.
+type Listen struct {
+	// Address is host:port; an empty host is every address of the machine, port 0 any free port. It has no default.
+	Address string `koanf:"address"`
+
+	// TLS turns on HTTPS: HTTP/1.1 and HTTP/2, chosen by the client. Default false.
+	TLS bool `koanf:"tls"`
+
+	// HTTP3 answers HTTP/3 on the UDP port of the same number and announces it to HTTP/1.1 and HTTP/2 clients. It needs tls.
+	// Default false.
+	HTTP3 bool `koanf:"http3"`
+
+	// H2C answers HTTP/2 without TLS to clients that begin with its preface ("prior knowledge"). It has no meaning with tls.
+	// Default true.
+	H2C bool `koanf:"h2c"`
+}
+
+// TLS is the certificate of all listeners with tls: true.
+type TLS struct {
+	// Cert is the path of a PEM file: the certificate, then the intermediate ones. Without cert and key the certificate is one
+	// for localhost, 127.0.0.1 and ::1, issued by a local CA that is kept in state_dir/ca. Default none.
+	Cert string `koanf:"cert"`
+
+	// Key is the path of a PEM file with the private key of cert. Default none.
+	Key string `koanf:"key"`
+}
+
+// Limits bound what one client can take.
+type Limits struct {
+	// Body is the largest request body; larger ones get 413. 0 means no limit. Default 128MiB.
+	Body bytesize.Size `koanf:"body"`
+
+	// Header is the largest request head: request line and headers; larger ones get 431. Default 64KiB.
+	Header bytesize.Size `koanf:"header"`
+
+	// ReadHeaderTimeout is the time a client has for a whole request head, and for its TLS handshake before that. Default 10s.
+	ReadHeaderTimeout time.Duration `koanf:"read_header_timeout"`
+
+	// BodyTimeout is the longest wait for more of a request body. 0 means for ever. Default 30s.
+	BodyTimeout time.Duration `koanf:"body_timeout"`
+
+	// WriteTimeout is the longest time in which a client takes nothing of the answer that waits for it; it then loses the
+	// answer (at the latest after twice this time). 0 means for ever. Default 1m.
+	WriteTimeout time.Duration `koanf:"write_timeout"`
+
+	// IdleTimeout is how long a connection without a request stays open. Default 2m.
+	IdleTimeout time.Duration `koanf:"idle_timeout"`
+
+	// Streams is how many requests one HTTP/2 or HTTP/3 connection may have open at a time. Default 128.
+	Streams int `koanf:"streams"`
+}
+
+// DefaultConfig is where decoding starts.
+func DefaultConfig() Config {
+	return Config{
+		Listen: []Listen{{Address: ":8080", H2C: true}},
+		Limits: Limits{
+			Body:              128 * bytesize.MiB,
+			Header:            64 * bytesize.KiB,
+			ReadHeaderTimeout: 10 * time.Second,
+			BodyTimeout:       30 * time.Second,
+			WriteTimeout:      time.Minute,
+			IdleTimeout:       2 * time.Minute,
+			Streams:           128,
+		},
+	}
+}
+
+// Defaults is where decoding of one element of http.listen starts.
+func (Listen) Defaults() any { return Listen{H2C: true} }
+
+// Validate reports every problem. It opens nothing.
+func (c Config) Validate() error {
+	var errs []error
+	report := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	if len(c.Listen) == 0 {
+		report("listen: name at least one address, such as [{address: \":8080\"}]")
+	}
+	first := map[string]int{}
+	for i, l := range c.Listen {
+		if problem := l.addressProblem(); problem != "" {
+			report("listen[%d].address: %s", i, problem)
+		} else if j, taken := first[l.Address]; taken && !l.anyPort() {
+			report("listen[%d].address: %q is the address of listen[%d] already", i, l.Address, j)
+		} else {
+			first[l.Address] = i
+		}
+		if l.HTTP3 && !l.TLS {
+			report("listen[%d].http3: HTTP/3 is always encrypted: set tls: true too", i)
+		}
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		report("tls: cert and key belong together: set both, or neither for a certificate of the local CA")
+	}
+	errs = append(errs, c.Limits.validate())
+	return errors.Join(errs...)
+}
+
+func (l Limits) validate() error {
+	var errs []error
+	report := func(format string, args ...any) { errs = append(errs, fmt.Errorf("limits."+format, args...)) }
+
+	if l.Body < 0 {
+		report("body: must not be negative; 0 means no limit, got %d", l.Body)
+	}
+	if l.Header < bytesize.KiB || l.Header > 16*bytesize.MiB {
+		report("header: must be between 1KiB and 16MiB, got %s", l.Header)
+	}
+	if l.ReadHeaderTimeout <= 0 {
+		report("read_header_timeout: must be more than 0, got %s", l.ReadHeaderTimeout)
+	}
+	if l.BodyTimeout < 0 {
+		report("body_timeout: must not be negative; 0 means for ever, got %s", l.BodyTimeout)
+	}
+	if l.WriteTimeout < 0 {
+		report("write_timeout: must not be negative; 0 means for ever, got %s", l.WriteTimeout)
+	}
+	if l.IdleTimeout <= 0 {
+		report("idle_timeout: must be more than 0, got %s", l.IdleTimeout)
+	}
+	if l.Streams < 1 || l.Streams > 100_000 {
+		report("streams: must be between 1 and 100000, got %d", l.Streams)
+	}
+	return errors.Join(errs...)
+}
+
+// addressProblem returns what is wrong with the address, or "".
+func (l Listen) addressProblem() string {
+	if l.Address == "" {
+		return `must be host:port, such as ":8080"`
+	}
+	_, port, err := net.SplitHostPort(l.Address)
+	if err != nil {
+		return fmt.Sprintf("%q is not host:port; write \":8080\" for every address of the machine, \"127.0.0.1:8080\" or \"[::1]:8080\"", l.Address)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Sprintf("%q: the port must be a number between 0 and 65535", l.Address)
+	}
+	return ""
+}
+
+func (l Listen) anyPort() bool {
+	_, port, _ := net.SplitHostPort(l.Address)
+	n, err := strconv.Atoi(port)
+	return err == nil && n == 0
+}

@@ -1,0 +1,292 @@
+package httpserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// endpoint is one entry of http.listen: its sockets, their connections, and the first handler of their requests.
+type endpoint struct {
+	server *Server
+	cfg    Listen
+	log    *slog.Logger
+
+	tcp    *tcpListener
+	secure *tlsListener // over tcp; nil without TLS
+	http   *http.Server
+	quic   *quicListener // nil without HTTP/3
+	altSvc []string      // the header that announces HTTP/3; nil without
+
+	requests [4]atomic.Uint64 // by major version
+	streams  atomic.Int64     // HTTP/3 requests in flight
+
+	serving sync.WaitGroup // the accept loops of net/http and quic-go
+	conns   sync.WaitGroup // connections of net/http; none is added once serving is done
+
+	mu    sync.Mutex // guards fresh
+	fresh map[*h1Conn]struct{}
+}
+
+var _ h1Owner = (*endpoint)(nil)
+
+func newEndpoint(s *Server, index int) *endpoint {
+	e := &endpoint{server: s, cfg: s.cfg.Listen[index], log: s.log.With("listen", s.cfg.Listen[index].Address), fresh: map[*h1Conn]struct{}{}}
+	limits := s.cfg.Limits
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(e.cfg.TLS)
+	protocols.SetUnencryptedHTTP2(!e.cfg.TLS && e.cfg.H2C)
+	e.http = &http.Server{
+		Handler:                      e,
+		Protocols:                    protocols,
+		ReadHeaderTimeout:            limits.ReadHeaderTimeout,
+		IdleTimeout:                  limits.IdleTimeout,
+		MaxHeaderBytes:               int(limits.Header),
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: limits.Streams},
+		DisableGeneralOptionsHandler: true, // the endpoint answers OPTIONS *, for all protocols
+		ConnState:                    e.connState,
+		ErrorLog:                     slog.NewLogLogger(panicHandler{e.log.Handler()}, slog.LevelDebug),
+	}
+	return e
+}
+
+// bind opens the sockets, all or none.
+func (e *endpoint) bind(ctx context.Context) error {
+	// With port 0, the port that TCP gets may be taken for UDP.
+	const attempts = 10
+	for attempt := 1; ; attempt++ {
+		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", e.cfg.Address)
+		if err != nil {
+			return fmt.Errorf("address: %w", explainBind(err))
+		}
+		e.tcp = &tcpListener{TCPListener: ln.(*net.TCPListener), owner: e, h2c: e.cfg.H2C, timeout: e.server.cfg.Limits.WriteTimeout}
+		if !e.cfg.HTTP3 {
+			return nil
+		}
+		if e.quic, err = bindQUIC(e, e.tcp.port()); err == nil {
+			e.altSvc = []string{`h3=":` + strconv.Itoa(e.tcp.port()) + `"; ma=86400`}
+			return nil
+		}
+		e.tcp.Close()
+		if !e.cfg.anyPort() || attempt == attempts {
+			return fmt.Errorf("http3: %w", explainBind(err))
+		}
+	}
+}
+
+// explainBind adds what to do to the errors that people meet.
+func explainBind(err error) error {
+	switch text := err.Error(); {
+	case strings.Contains(text, "address already in use"):
+		return fmt.Errorf("%w: another process listens there; stop it or choose another port", err)
+	case strings.Contains(text, "permission denied"):
+		return fmt.Errorf("%w: ports below 1024 need the capability CAP_NET_BIND_SERVICE or root", err)
+	case strings.Contains(text, "cannot assign requested address"):
+		return fmt.Errorf("%w: this machine has no such address", err)
+	}
+	return err
+}
+
+// release closes the sockets of an endpoint that does not serve.
+func (e *endpoint) release() {
+	e.tcp.Close()
+	if e.quic != nil {
+		e.quic.close()
+	}
+}
+
+// serve begins to accept. The accept loops end with stop.
+func (e *endpoint) serve() {
+	var ln net.Listener = e.tcp
+	if e.cfg.TLS {
+		e.secure = newTLSListener(e.tcp, e.server.tls, e.server.cfg.Limits.ReadHeaderTimeout, e.log)
+		ln = e.secure
+	}
+	e.serving.Go(func() {
+		if err := e.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			e.server.fail(fmt.Errorf("http: accept on %s: %w", e.tcp.Addr(), err))
+		}
+	})
+	if e.quic != nil {
+		e.serving.Go(func() {
+			if err := e.quic.serve(); !errors.Is(err, http.ErrServerClosed) {
+				e.server.fail(fmt.Errorf("http: accept QUIC on %s: %w", e.tcp.Addr(), err))
+			}
+		})
+	}
+}
+
+// stop drains both sides at once and waits for every goroutine, or cuts off what is left when ctx ends.
+func (e *endpoint) stop(ctx context.Context) error {
+	quic := make(chan error, 1)
+	go func() { // ends within ctx
+		if e.quic == nil {
+			quic <- nil
+			return
+		}
+		quic <- e.quic.stop(ctx)
+	}()
+	err := e.stopTCP(ctx)
+	return errors.Join(err, <-quic)
+}
+
+func (e *endpoint) stopTCP(ctx context.Context) error {
+	drained := make(chan error, 1)
+	go func() { drained <- e.http.Shutdown(ctx) }() // ends within ctx
+	// Clients that have connected ahead of need have nothing to lose; net/http would wait five seconds for each.
+	e.closeFresh()
+	err := <-drained
+	if ctx.Err() != nil {
+		e.server.hard.Store(true)
+		e.http.Close()
+	}
+	if e.secure != nil {
+		e.secure.wait()
+	}
+	return errors.Join(err, e.wait(ctx))
+}
+
+// wait returns when all goroutines have ended that net/http started, or when ctx ends.
+func (e *endpoint) wait(ctx context.Context) error {
+	ended := make(chan struct{})
+	go func() { // ends with the last handler
+		e.serving.Wait()
+		e.conns.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// connState hears from net/http how a connection fares.
+func (e *endpoint) connState(conn net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		e.conns.Add(1)
+		if c := h1Of(conn); c != nil {
+			e.mu.Lock()
+			e.fresh[c] = struct{}{}
+			e.mu.Unlock()
+		}
+	case http.StateIdle:
+		if c := h1Of(conn); c != nil {
+			c.idle()
+		}
+	case http.StateHijacked, http.StateClosed:
+		if c := h1Of(conn); c != nil {
+			e.began(c)
+			if state == http.StateHijacked {
+				c.hijacked()
+			}
+		}
+		e.conns.Done()
+	}
+}
+
+// h1Of returns the HTTP/1 connection below what net/http serves; nil for HTTP/2 over TLS.
+func h1Of(conn net.Conn) *h1Conn {
+	switch c := conn.(type) {
+	case *plainConn:
+		return &c.h1Conn
+	case *secureConn:
+		return &c.h1Conn
+	}
+	return nil
+}
+
+// began notes that a client has sent something.
+func (e *endpoint) began(c *h1Conn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.fresh, c)
+}
+
+func (e *endpoint) closeFresh() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for c := range e.fresh {
+		c.Close()
+	}
+}
+
+func (e *endpoint) refuse(why refusal)         { e.server.refusedBy[why].Add(1) }
+func (e *endpoint) stopsHard() bool            { return e.server.hard.Load() }
+func (e *endpoint) bodyTimeout() time.Duration { return e.server.cfg.Limits.BodyTimeout }
+
+// tcpListener accepts the connections of one TCP socket and counts them.
+type tcpListener struct {
+	*net.TCPListener
+	owner   *endpoint
+	h2c     bool
+	timeout time.Duration // of writes
+
+	accepted atomic.Uint64
+	open     atomic.Int64
+}
+
+// Accept is for net/http, on a socket without TLS.
+func (l *tcpListener) Accept() (net.Conn, error) {
+	conn, err := l.accept()
+	if err != nil {
+		return nil, err
+	}
+	return newPlainConn(conn, l.owner, l.h2c), nil
+}
+
+func (l *tcpListener) accept() (*stallConn, error) {
+	conn, err := l.AcceptTCP()
+	if err != nil {
+		return nil, err
+	}
+	l.accepted.Add(1)
+	l.open.Add(1)
+	return newStallConn(conn, l.timeout, func() { l.open.Add(-1) }), nil
+}
+
+func (l *tcpListener) port() int { return l.Addr().(*net.TCPAddr).Port }
+
+// addresses lists the sockets.
+func (e *endpoint) addresses() []Address {
+	addr := e.tcp.Addr().(*net.TCPAddr)
+	tcp := Address{Network: "tcp", Addr: addr.String(), URL: localURL(addr, e.cfg.TLS), Protocols: []string{"h1"}}
+	switch {
+	case e.cfg.TLS:
+		tcp.Protocols = append(tcp.Protocols, "h2")
+	case e.cfg.H2C:
+		tcp.Protocols = append(tcp.Protocols, "h2c")
+	}
+	if e.quic == nil {
+		return []Address{tcp}
+	}
+	return []Address{tcp, {Network: "udp", Addr: e.quic.addr().String(), URL: tcp.URL, Protocols: []string{"h3"}}}
+}
+
+// panicHandler logs what net/http reports: a handler's panic as an error, a client's misbehaviour for those who debug.
+type panicHandler struct{ slog.Handler }
+
+// Enabled lets every record through to Handle, which knows its level.
+func (h panicHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+// Handle raises the level of panics.
+func (h panicHandler) Handle(ctx context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, ": panic serving ") {
+		r.Level = slog.LevelError
+	}
+	if !h.Handler.Enabled(ctx, r.Level) {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}

@@ -1,0 +1,113 @@
+package httpserver
+
+import (
+	"net/http"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// ServeHTTP stands before the server's handler for every protocol: what differs between them, and what two readers of a
+// request could read in two ways, ends here.
+func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e.requests[min(r.ProtoMajor, 3)].Add(1)
+	if e.altSvc != nil {
+		w.Header()["Alt-Svc"] = e.altSvc
+	}
+	if why, status := judge(r); why != refusedNot {
+		e.refuse(why)
+		if r.ProtoMajor == 1 {
+			w.Header().Set("Connection", "close")
+		}
+		http.Error(w, http.StatusText(status), status)
+		return
+	}
+	if r.RequestURI == "*" { // OPTIONS *: a question to the server itself
+		w.Header().Set("Content-Length", "0")
+		return
+	}
+	dropped := dropHeaders(r.Header)
+	if r.Trailer != nil { // names that the head announces
+		dropped += dropHeaders(r.Trailer)
+	}
+	if dropped > 0 {
+		e.server.droppedHeaders.Add(dropped)
+	}
+	if r.ProtoMajor == 1 {
+		e.server.handler.ServeHTTP(w, r)
+		return
+	}
+	e.serveStream(w, r)
+}
+
+// judge finds what the protocol libraries let through and no handler should have to think about. It also brings absolute-form
+// targets (GET http://host/path) into the usual form.
+func judge(r *http.Request) (refusal, int) {
+	target := r.RequestURI
+	switch {
+	case r.Method == http.MethodConnect:
+		return refusedConnect, http.StatusNotImplemented // this is not a tunnel
+	case r.Method == "PRI":
+		return refusedPreface, http.StatusBadRequest
+	case target == "*":
+		if r.Method != http.MethodOptions {
+			return refusedTarget, http.StatusBadRequest
+		}
+	case target == "" || target[0] != '/':
+		if r.ProtoMajor != 1 || !absoluteForm(r) {
+			return refusedTarget, http.StatusBadRequest
+		}
+	}
+	if r.ProtoMajor == 1 {
+		if r.Host == "" && r.ProtoMinor > 0 { // net/http sees to the rest
+			return refusedHost, http.StatusBadRequest
+		}
+		return refusedNot, 0
+	}
+	return judgeStream(r)
+}
+
+// judgeStream is judge for what HTTP/2 and HTTP/3 libraries leave open.
+func judgeStream(r *http.Request) (refusal, int) {
+	if r.Host == "" || !httpguts.ValidHostHeader(r.Host) {
+		return refusedHost, http.StatusBadRequest
+	}
+	if hosts, ok := r.Header["Host"]; ok { // beside :authority; HTTP/1 handlers never see it there either
+		if len(hosts) != 1 || !strings.EqualFold(hosts[0], r.Host) {
+			return refusedHost, http.StatusBadRequest
+		}
+		delete(r.Header, "Host")
+	}
+	if len(r.Header["Content-Length"]) > 1 {
+		return refusedTwoLengths, http.StatusBadRequest
+	}
+	return refusedNot, 0
+}
+
+// absoluteForm rewrites GET http://host/path to GET /path; net/http has put the host into r.Host.
+func absoluteForm(r *http.Request) bool {
+	u := r.URL
+	if u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" || u.User != nil || u.Host == "" || !httpguts.ValidHostHeader(u.Host) {
+		return false
+	}
+	plain := *u
+	plain.Scheme, plain.Host = "", ""
+	if plain.Path == "" {
+		plain.Path = "/"
+	}
+	r.URL = &plain
+	r.RequestURI = plain.RequestURI()
+	return true
+}
+
+// dropHeaders removes headers that could pass for others behind a CGI-like interface, where X_Forwarded_For and
+// X-Forwarded-For have one name, and where Proxy becomes HTTP_PROXY, which many libraries obey ("httpoxy").
+func dropHeaders(h http.Header) (dropped uint64) {
+	for name := range h {
+		if strings.IndexByte(name, '_') >= 0 || name == "Proxy" {
+			delete(h, name)
+			dropped++
+		}
+	}
+	return dropped
+}

@@ -1,0 +1,139 @@
+package httpserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+)
+
+// quicListener is the UDP side of an endpoint.
+type quicListener struct {
+	owner     *endpoint
+	socket    *net.UDPConn
+	transport *quic.Transport
+	listener  *quic.Listener
+	http      *http3.Server
+
+	accepted atomic.Uint64
+	open     atomic.Int64
+}
+
+const (
+	// quicKeepAlive is well below the idle timeouts of clients and of NAT boxes: a request that waits long for its answer
+	// keeps its connection.
+	quicKeepAlive = 15 * time.Second
+
+	// goodbyeTime is what clients get to fetch the end of their last answer and to close, once no request is left. QUIC
+	// forgets what has not been acknowledged when a connection closes.
+	goodbyeTime = 500 * time.Millisecond
+)
+
+// bindQUIC opens the UDP socket of the endpoint's address with the port that its TCP socket has.
+func bindQUIC(e *endpoint, port int) (*quicListener, error) {
+	host, _, err := net.SplitHostPort(e.cfg.Address)
+	if err != nil {
+		return nil, err
+	}
+	addr, err := net.ResolveUDPAddr("udp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return nil, err
+	}
+	q := &quicListener{owner: e}
+	if q.socket, err = net.ListenUDP("udp", addr); err != nil {
+		return nil, err
+	}
+	limits := e.server.cfg.Limits
+	q.transport = &quic.Transport{Conn: q.socket}
+	q.listener, err = q.transport.Listen(http3.ConfigureTLSConfig(e.server.tls), &quic.Config{
+		HandshakeIdleTimeout: limits.ReadHeaderTimeout / 2, // quic-go allows a handshake twice this time in all
+		MaxIdleTimeout:       limits.IdleTimeout,
+		KeepAlivePeriod:      quicKeepAlive,
+		MaxIncomingStreams:   int64(limits.Streams),
+		Allow0RTT:            false, // its requests can be replayed
+	})
+	if err != nil {
+		return nil, errors.Join(err, q.transport.Close(), q.socket.Close())
+	}
+	q.http = &http3.Server{
+		Handler:        e,
+		MaxHeaderBytes: int(limits.Header),
+		IdleTimeout:    limits.IdleTimeout,
+		ConnContext:    q.count,
+		Logger:         e.log,
+	}
+	return q, nil
+}
+
+// count counts a connection that begins.
+func (q *quicListener) count(ctx context.Context, conn *quic.Conn) context.Context {
+	q.accepted.Add(1)
+	q.open.Add(1)
+	context.AfterFunc(conn.Context(), func() { q.open.Add(-1) })
+	return ctx
+}
+
+func (q *quicListener) addr() net.Addr { return q.socket.LocalAddr() }
+
+// serve returns http.ErrServerClosed after stop.
+func (q *quicListener) serve() error { return q.http.ServeListener(q.listener) }
+
+// stop says goodbye (GOAWAY) on every connection and waits for the requests in flight. Idle clients may keep a connection as
+// long as they like after that, so those are closed here.
+func (q *quicListener) stop(ctx context.Context) error {
+	draining, cut := context.WithCancel(ctx)
+	defer cut()
+	done := make(chan struct{})
+	go func() { // ends when the last handler has ended, which the connections' end makes known to it
+		defer close(done)
+		q.http.Shutdown(draining)
+	}()
+	q.listener.Close()
+	q.drained(ctx, done)
+	cut()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	q.close()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("HTTP/3: %w", err)
+	}
+	return nil
+}
+
+// drained returns when the connections have closed, when there has been no request for goodbyeTime, or when ctx ends.
+func (q *quicListener) drained(ctx context.Context, done <-chan struct{}) {
+	const interval = 10 * time.Millisecond
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for quiet := time.Duration(0); quiet < goodbyeTime; quiet += interval {
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if q.owner.streams.Load() > 0 {
+				quiet = 0
+			}
+		}
+	}
+}
+
+// close closes the socket.
+func (q *quicListener) close() {
+	q.listener.Close()
+	q.transport.Close()
+	q.socket.Close()
+}
+
+var _ http3.QUICListener = (*quic.Listener)(nil)
+var _ http.Handler = (*endpoint)(nil)

@@ -1,0 +1,138 @@
+package httpserver
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// stallConn is an accepted TCP connection that gives up on a peer which takes nothing of what is written to it. It lies under
+// TLS, where a timeout in the middle of a write can be taken up again when the peer has taken something.
+type stallConn struct {
+	*net.TCPConn
+
+	onClose   func()
+	closeOnce sync.Once
+
+	mu      sync.Mutex
+	timeout time.Duration // 0: wait for ever
+	armed   time.Time     // when the write deadline was last set by this type
+	foreign bool          // somebody else has set a write deadline, which counts instead
+}
+
+func newStallConn(conn *net.TCPConn, timeout time.Duration, onClose func()) *stallConn {
+	return &stallConn{TCPConn: conn, timeout: timeout, onClose: onClose}
+}
+
+// Write writes all of p as long as the peer takes some of it within the timeout.
+func (c *stallConn) Write(p []byte) (n int, err error) {
+	for {
+		guarded := c.arm()
+		k, err := c.TCPConn.Write(p[n:])
+		n += k
+		if !guarded || k == 0 || !os.IsTimeout(err) {
+			return n, err
+		}
+		c.disarm() // the peer has taken something: it gets the whole time again
+	}
+}
+
+// ReadFrom lets the kernel copy files (sendfile), with the same timeout. What is not a file goes through Write, because
+// after a timeout bytes that were read but not written would be lost.
+func (c *stallConn) ReadFrom(src io.Reader) (n int64, err error) {
+	file := fileOf(src)
+	if file == nil {
+		buf := copyBuffers.Get().(*[]byte)
+		defer copyBuffers.Put(buf)
+		return io.CopyBuffer(struct{ io.Writer }{c}, struct{ io.Reader }{src}, *buf)
+	}
+	for {
+		guarded := c.arm()
+		k, err := c.TCPConn.ReadFrom(src)
+		n += k
+		if !guarded || k == 0 || !os.IsTimeout(err) || !isRegular(file) {
+			return n, err
+		}
+		c.disarm()
+	}
+}
+
+// copyBuffers holds *[]byte of 32 KiB.
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+// fileOf returns the file that src reads, or nil.
+func fileOf(src io.Reader) *os.File {
+	if limited, ok := src.(*io.LimitedReader); ok {
+		src = limited.R
+	}
+	file, _ := src.(*os.File)
+	return file
+}
+
+// isRegular reports whether the kernel sends the file from where it stands, so that it can go on after a timeout.
+func isRegular(file *os.File) bool {
+	info, err := file.Stat()
+	return err == nil && info.Mode().IsRegular()
+}
+
+// arm sets the write deadline, unless that was done a moment ago, and reports whether it counts.
+func (c *stallConn) arm() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timeout == 0 || c.foreign {
+		return false
+	}
+	if now := time.Now(); now.Sub(c.armed) > coarse(c.timeout) {
+		c.armed = now
+		c.TCPConn.SetWriteDeadline(now.Add(c.timeout))
+	}
+	return true
+}
+
+func (c *stallConn) disarm() {
+	c.mu.Lock()
+	c.armed = time.Time{}
+	c.mu.Unlock()
+}
+
+// coarse is how exactly a timeout is kept: setting a deadline costs as much as a small write.
+func coarse(timeout time.Duration) time.Duration { return min(time.Second, timeout/8) }
+
+// SetWriteDeadline takes the deadline over from this type, or hands it back when t is zero. net/http does the latter after
+// each request, which then costs nothing.
+func (c *stallConn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.IsZero() && !c.foreign && c.timeout > 0 {
+		return nil
+	}
+	c.foreign = !t.IsZero()
+	c.armed = time.Time{}
+	return c.TCPConn.SetWriteDeadline(t)
+}
+
+// SetDeadline sets both deadlines.
+func (c *stallConn) SetDeadline(t time.Time) error {
+	if err := c.TCPConn.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+// release leaves the connection to whoever has hijacked it.
+func (c *stallConn) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timeout = 0
+	if !c.foreign {
+		c.TCPConn.SetWriteDeadline(time.Time{})
+	}
+}
+
+// Close closes the connection, and counts that once.
+func (c *stallConn) Close() error {
+	c.closeOnce.Do(c.onClose)
+	return c.TCPConn.Close()
+}

@@ -1,0 +1,176 @@
+package httpserver
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// stream is one HTTP/2 or HTTP/3 request. A client may stop sending its body or taking its answer on one stream while the
+// connection is busy with others, so the timeouts that h1Conn and stallConn keep for connections are kept here once more.
+//
+// It is the request's ResponseWriter and, by way of streamBody, its Body.
+type stream struct {
+	http.ResponseWriter
+	request *http.Request
+	limits  *Limits
+
+	body    streamBody
+	written int64 // body bytes of the answer
+	reads   watch
+	writes  watch
+}
+
+// unflushed is how much of an answer net/http and quic-go keep in memory before they wait for the client.
+const unflushed = 4 << 10
+
+// serveStream runs the handler under watch.
+func (e *endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 3 {
+		e.streams.Add(1)
+		defer e.streams.Add(-1)
+	}
+	s := &stream{ResponseWriter: w, request: r, limits: &e.server.cfg.Limits}
+	s.reads.expire, s.reads.writer = (*http.ResponseController).SetReadDeadline, w
+	s.writes.expire, s.writes.writer = (*http.ResponseController).SetWriteDeadline, w
+	defer s.reads.stop()
+	defer s.writes.stop()
+	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
+		s.body = streamBody{s, r.Body}
+		r.Body = &s.body
+	}
+
+	e.server.handler.ServeHTTP(s, r)
+
+	if s.writes.stop() {
+		panic(http.ErrAbortHandler) // resets the stream
+	}
+	if s.written > 0 && s.limits.WriteTimeout > 0 {
+		// The end of the answer goes out behind our back.
+		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.limits.WriteTimeout))
+	}
+}
+
+// Write hands p on; the client must take something of it within the write timeout.
+func (s *stream) Write(p []byte) (int, error) {
+	if s.written += int64(len(p)); s.written <= unflushed {
+		return s.ResponseWriter.Write(p)
+	}
+	s.writes.begin(s.limits.WriteTimeout)
+	defer s.writes.end()
+	return s.ResponseWriter.Write(p)
+}
+
+// WriteString is Write.
+func (s *stream) WriteString(text string) (int, error) {
+	if s.written += int64(len(text)); s.written <= unflushed {
+		return io.WriteString(s.ResponseWriter, text)
+	}
+	s.writes.begin(s.limits.WriteTimeout)
+	defer s.writes.end()
+	return io.WriteString(s.ResponseWriter, text)
+}
+
+// FlushError sends what there is.
+func (s *stream) FlushError() error {
+	if s.written == 0 {
+		return http.NewResponseController(s.ResponseWriter).Flush() // headers alone wait for nobody
+	}
+	s.writes.begin(s.limits.WriteTimeout)
+	defer s.writes.end()
+	return http.NewResponseController(s.ResponseWriter).Flush()
+}
+
+// Flush is FlushError for handlers that look for an http.Flusher.
+func (s *stream) Flush() { s.FlushError() }
+
+// Unwrap is for http.ResponseController, and for handlers that need an interface of the protocol's own ResponseWriter.
+func (s *stream) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// streamBody is the Body of the request.
+type streamBody struct {
+	stream *stream
+	body   io.ReadCloser
+}
+
+// Read waits for the client no longer than the body timeout.
+func (b *streamBody) Read(p []byte) (int, error) {
+	s := b.stream
+	s.reads.begin(s.limits.BodyTimeout)
+	n, err := b.body.Read(p)
+	s.reads.end()
+	if err == io.EOF && s.request.ProtoMajor == 3 {
+		dropHeaders(s.request.Trailer) // quic-go has just set it, announced or not
+	}
+	return n, err
+}
+
+// Close ends the body.
+func (b *streamBody) Close() error { return b.body.Close() }
+
+// watch lets the writer's deadline expire when one of many operations takes longer than a limit. One timer lasts for all of them: it looks from
+// time to time when the current one began.
+type watch struct {
+	expire func(*http.ResponseController, time.Time) error
+	writer http.ResponseWriter
+
+	mu      sync.Mutex
+	timer   *time.Timer
+	limit   time.Duration
+	began   time.Time // zero between operations
+	stopped bool
+	expired bool
+}
+
+// begin starts an operation; a limit of 0 is none.
+func (w *watch) begin(limit time.Duration) {
+	if limit == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.began = time.Now()
+	if w.timer == nil && !w.stopped {
+		w.limit = limit
+		w.timer = time.AfterFunc(limit, w.look)
+	}
+}
+
+// end ends the operation.
+func (w *watch) end() {
+	w.mu.Lock()
+	w.began = time.Time{}
+	w.mu.Unlock()
+}
+
+// look runs in the timer's goroutine.
+func (w *watch) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
+		return
+	}
+	wait := w.limit
+	if !w.began.IsZero() {
+		wait -= time.Since(w.began)
+	}
+	if wait > 0 {
+		w.timer.Reset(wait)
+		return
+	}
+	w.expired, w.stopped = true, true
+	w.expire(http.NewResponseController(w.writer), time.Unix(1, 0))
+}
+
+// stop reports whether an operation has expired. From then on expire is not called: the protocol's ResponseWriter must not be
+// touched after the handler.
+func (w *watch) stop() (expired bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.stopped = true
+	return w.expired
+}

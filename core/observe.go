@@ -1,0 +1,97 @@
+package core
+
+import (
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/edge-server/edge/core/admin"
+	"github.com/edge-server/edge/core/telemetry"
+	"github.com/edge-server/edge/kv"
+	"github.com/edge-server/edge/php"
+)
+
+// snapshot gathers the Stats of every part; telemetry turns it into metrics.
+func (e *Edge) snapshot() telemetry.Snapshot {
+	w := e.world.Load()
+	s := telemetry.Snapshot{Version: Version, Ready: e.ready.Load(), PHP: map[string]php.Stats{}, KV: map[string]kv.StoreStats{}}
+	for name, pool := range w.pools {
+		s.PHP[name] = pool.Stats()
+	}
+	if w.plugins != nil {
+		s.Plugins = w.plugins.Stats()
+	}
+	for name, store := range e.stores {
+		s.KV[name] = store.Stats()
+	}
+	if e.rpc != nil {
+		stats := e.rpc.Stats()
+		s.RPC = &stats
+	}
+	if e.http != nil {
+		stats := e.http.Stats()
+		s.HTTP = &stats
+	}
+	return s
+}
+
+// adminBackend is what the admin API offers.
+func (e *Edge) adminBackend() admin.Backend {
+	return admin.Backend{Status: e.status, Workers: e.Workers, Plugins: e.Plugins, Reload: e.ReloadFile, Metrics: e.collector}
+}
+
+func (e *Edge) status() admin.Status {
+	return admin.Status{
+		Version: Version, PID: os.Getpid(), Started: e.started, Config: e.opts.ConfigPath,
+		Addresses: e.Addresses(), Ready: e.ready.Load(), Degraded: e.degraded(),
+	}
+}
+
+// degraded lists what serves on, but not as configured.
+func (e *Edge) degraded() []string {
+	var why []string
+	for _, p := range e.Plugins() {
+		if p.Degraded != "" {
+			why = append(why, "plugin "+p.Name+": "+p.Degraded)
+		}
+	}
+	w := e.world.Load()
+	for _, name := range slices.Sorted(maps.Keys(w.pools)) {
+		if problem := w.pools[name].Stats().Problem; problem != "" {
+			why = append(why, "php pool "+name+": "+problem)
+		}
+	}
+	return why
+}
+
+// Workers lists the PHP workers of every pool.
+func (e *Edge) Workers() []admin.Pool {
+	pools := []admin.Pool{}
+	w := e.world.Load()
+	for _, name := range slices.Sorted(maps.Keys(w.pools)) {
+		pool := admin.Pool{Name: name, Workers: []admin.Worker{}}
+		for _, worker := range w.pools[name].Workers() {
+			pool.Workers = append(pool.Workers, admin.Worker{
+				PID: worker.PID, State: worker.State.String(), Requests: worker.Requests, Started: worker.Started, Memory: worker.Memory,
+			})
+		}
+		pools = append(pools, pool)
+	}
+	return pools
+}
+
+// Plugins lists the wasm plugins.
+func (e *Edge) Plugins() []admin.Plugin {
+	plugins := []admin.Plugin{}
+	host := e.world.Load().plugins
+	if host == nil {
+		return plugins
+	}
+	for _, p := range host.Stats() {
+		plugins = append(plugins, admin.Plugin{
+			Name: p.Name, File: p.File, Generation: p.Generation, Instances: p.Idle + p.Busy, Requests: p.Requests,
+			Errors: p.Errors, Time: p.InGuest, LastError: p.LastError, Degraded: p.Degraded,
+		})
+	}
+	return plugins
+}

@@ -1,0 +1,96 @@
+package core
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func TestRoutePath(t *testing.T) {
+	t.Parallel()
+	for p, want := range map[string]string{
+		"/":                     "/",
+		"":                      "/",
+		"*":                     "/",
+		"/a/b":                  "/a/b",
+		"/a/b/":                 "/a/b/",
+		"//admin":               "/admin",
+		"/public/../admin":      "/admin",
+		"/public/./x":           "/public/x",
+		"/a//b///c/":            "/a/b/c/",
+		"/.well-known/x":        "/.well-known/x",
+		"/a/b/..":               "/a/",
+		"/a/.":                  "/a/",
+		"/...":                  "/...",
+		"/a/..":                 "/",
+		"relative/../somewhere": "/somewhere",
+	} {
+		if got, ok := routePath(p); !ok || got != want {
+			t.Errorf("routePath(%q) = %q, %v; want %q", p, got, ok, want)
+		}
+	}
+	for _, p := range []string{"/..", "/../etc/passwd", "/a/../../b", "//.."} {
+		if got, ok := routePath(p); ok {
+			t.Errorf("routePath(%q) = %q, want a refusal", p, got)
+		}
+	}
+}
+
+func FuzzRoutePath(f *testing.F) {
+	for _, p := range []string{"/", "//a", "/a/../b", "/..", "/.", "/a/./b/", "/%2e%2e/"} {
+		f.Add(p)
+	}
+	f.Fuzz(func(t *testing.T, p string) {
+		got, ok := routePath(p)
+		if !ok {
+			return
+		}
+		if !strings.HasPrefix(got, "/") || strings.Contains(got, "//") {
+			t.Errorf("routePath(%q) = %q", p, got)
+		}
+		for segment := range strings.SplitSeq(got, "/") {
+			if segment == "." || segment == ".." {
+				t.Errorf("routePath(%q) = %q keeps a dot segment", p, got)
+			}
+		}
+	})
+}
+
+func TestFirstRouteThatMatchesWins(t *testing.T) {
+	t.Parallel()
+	answer := func(name string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(name)) })
+	}
+	table := &routeTable{routes: []compiledRoute{
+		compileRoute("admin", Match{Host: Strings{"Admin.example.com"}}, answer("admin")),
+		compileRoute("tenant", Match{Host: Strings{"*.example.com"}, Path: Strings{"/api/*"}}, answer("tenant")),
+		compileRoute("api-read", Match{Path: Strings{"/api/*", "/api"}, Method: Strings{"GET"}}, answer("api-read")),
+		compileRoute("api", Match{Path: Strings{"/api/*"}}, answer("api")),
+		compileRoute("home", Match{Path: Strings{"/"}}, answer("home")),
+	}}
+	for _, tt := range []struct{ method, host, path, want string }{
+		{"GET", "admin.example.com", "/api/x", "admin"},
+		{"GET", "ADMIN.example.com:8443", "/", "admin"},
+		{"GET", "admin.example.com.", "/", "admin"},
+		{"GET", "a.example.com", "/api/x", "tenant"},
+		{"GET", "a.b.example.com", "/api/x", "api-read"},
+		{"GET", "example.com", "/api/x", "api-read"},
+		{"HEAD", "localhost", "/api", "api-read"},
+		{"POST", "localhost", "/api/x", "api"},
+		{"POST", "localhost", "/x/../api/x", "api"},
+		{"POST", "localhost", "//api/x", "api"},
+		{"POST", "localhost", "/api", "404 page not found\n"},
+		{"GET", "[::1]:8080", "/", "home"},
+		{"GET", "localhost", "/apix", "404 page not found\n"},
+		{"GET", "localhost", "/../api/x", "400 bad request: the path leaves the root\n"},
+	} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(tt.method, "http://localhost/", nil)
+		r.Host, r.URL.Path = tt.host, tt.path
+		table.serveRoute(w, r)
+		if w.Body.String() != tt.want {
+			t.Errorf("%s %s%s went to %q, want %q", tt.method, tt.host, tt.path, w.Body, tt.want)
+		}
+	}
+}

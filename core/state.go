@@ -1,0 +1,60 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// stateLock is the state folder, held by this process alone.
+type stateLock struct{ file *os.File }
+
+// openStateDir creates the state folder and locks it, so that two servers never share sockets or stores by mistake.
+//
+// Its mode is 0700. When workers run as another user than this process, they must reach rpc.sock in it: then it is 0711,
+// which lets them pass but not look, and what is secret in it is 0600 or in a 0700 folder of its own.
+func openStateDir(cfg *Config) (*stateLock, error) {
+	mode := os.FileMode(0o700)
+	if len(workerUIDs(cfg)) > 0 {
+		mode = 0o711
+	}
+	if err := os.MkdirAll(cfg.StateDir, mode); err != nil {
+		return nil, fmt.Errorf("state_dir: %w", err)
+	}
+	if err := os.Chmod(cfg.StateDir, mode); err != nil {
+		return nil, fmt.Errorf("state_dir: %w: it must belong to the user that runs edge", err)
+	}
+	path := filepath.Join(cfg.StateDir, "edge.lock")
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("state_dir: %w", err)
+	}
+	if err := lockFile(file); err != nil {
+		holder := make([]byte, 32)
+		n, _ := file.ReadAt(holder, 0)
+		return nil, errors.Join(fmt.Errorf("state_dir %s is in use by the edge with pid %s: stop it, or set another state_dir",
+			cfg.StateDir, strings.TrimSpace(string(holder[:n]))), file.Close())
+	}
+	if err := errors.Join(file.Truncate(0), writeAt(file, strconv.Itoa(os.Getpid())+"\n")); err != nil {
+		return nil, errors.Join(fmt.Errorf("state_dir: write %s: %w", path, err), file.Close())
+	}
+	return &stateLock{file}, nil
+}
+
+// release lets the next process have the folder. The lock file stays: removing it would let two processes lock two files.
+func (l *stateLock) release() error {
+	if l == nil || l.file == nil {
+		return nil
+	}
+	err := l.file.Close()
+	l.file = nil
+	return err
+}
+
+func writeAt(f *os.File, text string) error {
+	_, err := f.WriteAt([]byte(text), 0)
+	return err
+}

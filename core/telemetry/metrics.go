@@ -1,0 +1,149 @@
+package telemetry
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/edge-server/edge/core/httpserver"
+	"github.com/edge-server/edge/kv"
+	"github.com/edge-server/edge/php"
+	"github.com/edge-server/edge/rpc"
+	"github.com/edge-server/edge/wasmhost"
+)
+
+// Snapshot is the Stats of every part at one moment. A nil part is off.
+type Snapshot struct {
+	Version string
+	Ready   bool
+	HTTP    *httpserver.Stats
+	PHP     map[string]php.Stats
+	Plugins []wasmhost.PluginStats
+	KV      map[string]kv.StoreStats
+	RPC     *rpc.Stats
+}
+
+// NewCollector returns a handler that answers with the metrics of snapshot, of the Go runtime and of the process.
+func NewCollector(snapshot func() Snapshot) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collector(snapshot),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+}
+
+// collector turns a snapshot into metrics at the moment somebody asks.
+type collector func() Snapshot
+
+// Describe sends nothing: which metrics there are depends on what is switched on.
+func (collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	s := c()
+	m := metrics{out}
+	m.gauge("edge_info", "Version of the running Edge; always 1.", 1, "version", s.Version)
+	m.gauge("edge_ready", "1 while requests are served.", boolean(s.Ready))
+	if s.HTTP != nil {
+		m.http(s.HTTP)
+	}
+	for _, pool := range slices.Sorted(maps.Keys(s.PHP)) {
+		m.php(pool, s.PHP[pool])
+	}
+	for _, p := range s.Plugins {
+		m.plugin(p)
+	}
+	for _, store := range slices.Sorted(maps.Keys(s.KV)) {
+		m.kv(store, s.KV[store])
+	}
+	if s.RPC != nil {
+		m.rpc(s.RPC)
+	}
+}
+
+// metrics writes metrics by name, help, value, and labels as pairs.
+type metrics struct{ out chan<- prometheus.Metric }
+
+func (m metrics) http(s *httpserver.Stats) {
+	for protocol, n := range map[string]uint64{"h1": s.HTTP1, "h2": s.HTTP2, "h3": s.HTTP3} {
+		m.counter("edge_http_requests_total", "Requests that reached the routes.", n, "protocol", protocol)
+	}
+	for reason, n := range s.Refused {
+		m.counter("edge_http_refused_total", "Requests and connections refused before the routes.", n, "reason", reason)
+	}
+	m.counter("edge_http_dropped_headers_total", "Header lines dropped because of their name: with an underscore, or Proxy.", s.DroppedHeaders)
+	for _, l := range s.Listeners {
+		labels := []string{"network", l.Network, "address", l.Address}
+		m.gauge("edge_http_connections", "Open connections.", float64(l.Open), labels...)
+		m.counter("edge_http_connections_total", "Accepted connections.", l.Accepted, labels...)
+		m.counter("edge_http_failed_handshakes_total", "TLS handshakes that failed.", l.FailedHandshakes, labels...)
+	}
+}
+
+func (m metrics) plugin(p wasmhost.PluginStats) {
+	labels := []string{"plugin", p.Name}
+	m.gauge("edge_plugin_generation", "Contents of the plugin's file put into service so far.", float64(p.Generation), labels...)
+	m.gauge("edge_plugin_degraded", "1 while what serves is not what the file says.", boolean(p.Degraded != ""), labels...)
+	m.gauge("edge_plugin_instances", "Instances by state.", float64(p.Idle), "plugin", p.Name, "state", "idle")
+	m.gauge("edge_plugin_instances", "Instances by state.", float64(p.Busy), "plugin", p.Name, "state", "busy")
+	m.counter("edge_plugin_requests_total", "Requests handed to the guest.", p.Requests, labels...)
+	m.counter("edge_plugin_errors_total", "Requests ended by an error of the plugin.", p.Errors, labels...)
+	m.counter("edge_plugin_traps_total", "Guest calls that trapped.", p.Traps, labels...)
+	m.counter("edge_plugin_refused_total", "Requests refused because no instance came free in time.", p.Refused, labels...)
+	m.counter("edge_plugin_load_failures_total", "Contents of the plugin's file that could not be loaded.", p.Failures, labels...)
+	m.seconds("edge_plugin_guest_seconds_total", "Time in guest code, host functions included.", p.InGuest.Seconds(), labels...)
+}
+
+func (m metrics) kv(store string, s kv.StoreStats) {
+	labels := []string{"store", store, "driver", s.Driver}
+	m.gauge("edge_kv_keys", "Keys; expired ones that were not swept yet may be counted.", float64(s.Keys), labels...)
+	m.gauge("edge_kv_bytes", "Bytes as max_size counts them.", float64(s.Bytes), labels...)
+	m.counter("edge_kv_hits_total", "Keys found by reads.", s.Hits, labels...)
+	m.counter("edge_kv_misses_total", "Keys not found by reads.", s.Misses, labels...)
+	m.counter("edge_kv_sets_total", "Keys written.", s.Sets, labels...)
+	m.counter("edge_kv_refused_total", "Writes refused because the store is full.", s.Refused, labels...)
+	m.counter("edge_kv_expired_total", "Keys that expired.", s.Expired, labels...)
+}
+
+func (m metrics) rpc(s *rpc.Stats) {
+	m.gauge("edge_rpc_connections", "Open RPC connections.", float64(s.Connections))
+	m.gauge("edge_rpc_calls_in_flight", "RPC calls that run now.", float64(s.InFlight))
+	m.counter("edge_rpc_connections_refused_total", "RPC connections turned away.", s.Refused)
+	m.counter("edge_rpc_calls_total", "RPC calls.", s.Calls)
+	m.counter("edge_rpc_failed_calls_total", "RPC calls answered with an error.", s.Failed)
+	m.counter("edge_rpc_bad_frames_total", "RPC connections closed because of what they sent.", s.BadFrames)
+}
+
+func (m metrics) gauge(name, help string, value float64, labels ...string) {
+	m.send(name, help, prometheus.GaugeValue, value, labels)
+}
+
+func (m metrics) counter(name, help string, value uint64, labels ...string) {
+	m.send(name, help, prometheus.CounterValue, float64(value), labels)
+}
+
+// seconds is a counter of time.
+func (m metrics) seconds(name, help string, value float64, labels ...string) {
+	m.send(name, help, prometheus.CounterValue, value, labels)
+}
+
+func (m metrics) send(name, help string, kind prometheus.ValueType, value float64, labels []string) {
+	var names, values []string
+	for pair := range slices.Chunk(labels, 2) {
+		names, values = append(names, pair[0]), append(values, pair[1])
+	}
+	m.out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, names, nil), kind, value, values...)
+}
+
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,173 @@
+package core
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/edge-server/edge/core/httpserver"
+	"github.com/edge-server/edge/core/middleware"
+)
+
+// builtinMiddleware are the names that http.middleware and routes' use know beside plugins.
+var builtinMiddleware = []string{"access-log", "request-id"}
+
+func (e *Edge) newHTTP(cfg *Config) (*httpserver.Server, error) {
+	s, err := httpserver.New(cfg.HTTP.server(), httpserver.Options{Logger: e.log, StateDir: cfg.StateDir, Handler: e})
+	if err != nil {
+		return nil, fmt.Errorf("http: %w", err)
+	}
+	return s, nil
+}
+
+// compileRoutes composes what every request runs through. From the outside in:
+// recover, size limit, http.middleware, the choice of a route, the route's use, unnamed plugins, the target.
+func (e *Edge) compileRoutes(w *world) (*routeTable, error) {
+	t := &routeTable{world: w}
+	if w.cfg.HTTP == nil {
+		return t, nil
+	}
+	for i := range w.cfg.HTTP.Routes {
+		route := &w.cfg.HTTP.Routes[i]
+		name := route.Name
+		if name == "" {
+			name = fmt.Sprintf("routes[%d]", i)
+		}
+		h, err := e.target(w, route)
+		if err != nil {
+			return nil, fmt.Errorf("http.routes[%d]: %w", i, err)
+		}
+		for _, plugin := range slices.Backward(w.unnamedPlugins()) {
+			h = plugin.Middleware(h)
+		}
+		if h, err = e.chain(w, route.Use, h); err != nil {
+			return nil, fmt.Errorf("http.routes[%d].use: %w", i, err)
+		}
+		t.routes = append(t.routes, compileRoute(name, route.Match, h))
+	}
+	h, err := e.chain(w, w.cfg.HTTP.Middleware, http.HandlerFunc(t.serveRoute))
+	if err != nil {
+		return nil, fmt.Errorf("http.middleware: %w", err)
+	}
+	t.handler = middleware.Recover(e.log)(limitBody(int64(w.cfg.HTTP.Limits.Body), h))
+	return t, nil
+}
+
+// chain wraps h in the named middleware; the first name is outermost.
+func (e *Edge) chain(w *world, names []string, h http.Handler) (http.Handler, error) {
+	for _, name := range slices.Backward(names) {
+		switch name {
+		case "access-log":
+			h = middleware.AccessLog(e.log)(h)
+		case "request-id":
+			h = middleware.RequestID(h)
+		default:
+			plugin, ok := w.plugins.Plugin(name)
+			if !ok {
+				return nil, fmt.Errorf("there is no plugin %q", name)
+			}
+			h = plugin.Middleware(h)
+		}
+	}
+	return h, nil
+}
+
+// target builds the one handler that a route ends in.
+func (e *Edge) target(w *world, route *Route) (http.Handler, error) {
+	switch {
+	case route.PHP != "":
+		return w.pools[route.PHP], nil
+	case route.Wasm != "":
+		plugin, ok := w.plugins.Plugin(route.Wasm)
+		if !ok {
+			return nil, fmt.Errorf("wasm: there is no plugin %q", route.Wasm)
+		}
+		return plugin.Middleware(http.HandlerFunc(originFellThrough)), nil
+	case route.Files != nil:
+		return middleware.NewFiles(*route.Files)
+	case route.Respond != nil:
+		return newResponder(route.Respond), nil
+	default:
+		return newRedirector(route.Redirect), nil
+	}
+}
+
+// originFellThrough answers when a plugin that a route names as its origin passes the request on: there is nothing behind it.
+func originFellThrough(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "404 page not found", http.StatusNotFound)
+}
+
+// limitBody refuses a body that is announced as too large, and cuts one that turns out to be: its reader gets *http.MaxBytesError.
+func limitBody(limit int64, next http.Handler) http.Handler {
+	if limit == 0 {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > limit {
+			w.Header().Set("Connection", "close") // do not read it only to throw it away
+			http.Error(w, fmt.Sprintf("413 request entity too large: the limit is %d bytes", limit), http.StatusRequestEntityTooLarge)
+			return
+		}
+		if r.ContentLength != 0 {
+			r.Body = http.MaxBytesReader(w, r.Body, limit)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// responder is the target respond.
+type responder struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func newResponder(c *Respond) http.Handler {
+	r := &responder{status: c.Status, header: http.Header{}, body: c.Body}
+	r.header.Set("Content-Type", "text/plain; charset=utf-8")
+	for name, value := range c.Headers {
+		r.header.Set(name, value)
+	}
+	return r
+}
+
+func (h *responder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	for name, values := range h.header {
+		header[name] = values
+	}
+	w.WriteHeader(h.status)
+	if r.Method != http.MethodHead {
+		io.WriteString(w, h.body) // an error here means that the client has gone
+	}
+}
+
+// redirector is the target redirect.
+type redirector struct {
+	to     string
+	status int
+}
+
+func newRedirector(c *Redirect) http.Handler { return &redirector{c.To, c.Status} }
+
+func (h *redirector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	uri := r.URL.RequestURI()
+	if !strings.HasPrefix(uri, "/") {
+		uri = "/"
+	}
+	if strings.HasPrefix(h.to, "{uri}") {
+		// A target that begins with the client's path must not become //host, which leads to another server.
+		uri = "/" + strings.TrimLeft(uri, "/\\")
+	}
+	to := strings.NewReplacer("{uri}", uri, "{host}", routeHost(r.Host)).Replace(h.to)
+	w.Header().Set("Location", to)
+	w.WriteHeader(h.status)
+}
+
+func validHeader(name, value string) bool {
+	return httpguts.ValidHeaderFieldName(name) && httpguts.ValidHeaderFieldValue(value)
+}

@@ -1,0 +1,71 @@
+package core
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"github.com/edge-server/edge/wasmhost"
+)
+
+// newPlugins loads the plugins that cfg names and those that lie in the folder.
+func (e *Edge) newPlugins(ctx context.Context, cfg *Config) (*wasmhost.Host, error) {
+	host, err := wasmhost.New(ctx, cfg.pluginsConfig(), wasmhost.Options{
+		Logger:   e.log,
+		CacheDir: filepath.Join(cfg.StateDir, "wasm-cache"),
+		OnChange: e.pluginsChanged,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("plugins: %w", err)
+	}
+	return host, nil
+}
+
+// pluginsConfig is the plugins section, with an entry for every plugin that the http section names: naming it there is naming it.
+func (c *Config) pluginsConfig() wasmhost.Config {
+	plugins := *c.Plugins
+	plugins.Modules = maps.Clone(plugins.Modules)
+	if plugins.Modules == nil {
+		plugins.Modules = map[string]wasmhost.ModuleConfig{}
+	}
+	for _, name := range c.pluginNames() {
+		if _, there := plugins.Modules[name]; !there {
+			plugins.Modules[name] = wasmhost.ModuleConfig{}.Defaults().(wasmhost.ModuleConfig)
+		}
+	}
+	return plugins
+}
+
+// pluginNames are the plugins that http.middleware and http.routes use.
+func (c *Config) pluginNames() []string {
+	if c.HTTP == nil {
+		return nil
+	}
+	names := slices.Clone(c.HTTP.Middleware)
+	for _, route := range c.HTTP.Routes {
+		names = append(names, route.Use...)
+		if route.Wasm != "" {
+			names = append(names, route.Wasm)
+		}
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(builtinMiddleware, name) })
+}
+
+// pluginsChanged puts plugins that came or went into the routes.
+func (e *Edge) pluginsChanged() {
+	if e.table.Load() == nil {
+		return // still starting: the first table is composed later
+	}
+	if err := e.recompose(); err != nil {
+		e.log.Error("plugins changed, but the routes stay as they were", "error", err)
+	}
+}
+
+func (w *world) unnamedPlugins() []*wasmhost.Plugin {
+	if w.plugins == nil {
+		return nil
+	}
+	return w.plugins.Unnamed()
+}

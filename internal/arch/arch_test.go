@@ -1,0 +1,127 @@
+// Package arch holds the import picture of docs/architecture.md as a table that must hold.
+package arch
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/edge-server/edge/internal/testenv"
+)
+
+const module = "github.com/edge-server/edge/"
+
+// rules say which packages of this module each folder may import, tests left out. The longest folder that matches decides.
+// "x/..." is x and everything below it.
+var rules = map[string][]string{
+	"cmd/edge": {"core/...", "internal/bytesize"},
+
+	// The composition root knows everything.
+	"core": {"core/...", "php", "wasmhost", "rpc", "kv/...", "internal/bytesize"},
+
+	// Parts of the server itself. Telemetry reads every feature's Stats.
+	"core/admin":      {},
+	"core/configfile": {"internal/bytesize"},
+	"core/edgetest":   {"core", "internal/testenv"},
+	"core/httpserver": {"core/httpserver/...", "internal/bytesize"},
+	"core/middleware": {"internal/bytesize"},
+	"core/telemetry":  {"core/httpserver", "php", "wasmhost", "rpc", "kv", "internal/bytesize"},
+
+	// Features: what one needs from another it declares as an interface of its own, and core joins them.
+	"php":      {"internal/bytesize", "internal/frame"},
+	"rpc":      {"internal/bytesize", "internal/frame"},
+	"kv":       {"internal/bytesize"},
+	"kv/":      {"kv", "internal/bytesize"}, // drivers import their parent
+	"wasmhost": {"sdk/abi", "internal/bytesize"},
+
+	"sdk/abi":      {},
+	"sdk/go":       {"sdk/abi"},
+	"sdk/php":      {},
+	"plugins-wasm": {"sdk/go/edge"},
+	"examples":     {"sdk/go/edge"},
+
+	"internal/arch":     {},
+	"internal/bench":    {},
+	"internal/bytesize": {},
+	"internal/deps":     {},
+	"internal/frame":    {},
+	"internal/testenv":  {},
+}
+
+// prometheus may be imported by core/telemetry alone.
+const prometheus = "github.com/prometheus/"
+
+func TestImportsFollowTheArchitecture(t *testing.T) {
+	t.Parallel()
+	for _, p := range listPackages(t) {
+		folder := strings.TrimPrefix(p.ImportPath, module)
+		allowed, rule, ok := ruleFor(folder)
+		if !ok {
+			t.Errorf("%s: the architecture names no such folder: add it to docs/architecture.md and to the table here, or move it", folder)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if strings.HasPrefix(imported, prometheus) && folder != "core/telemetry" {
+				t.Errorf("%s must not import %s: expose Stats() and let core/telemetry read it", folder, imported)
+			}
+			target, ours := strings.CutPrefix(imported, module)
+			if ours && target != folder && !permits(allowed, target) {
+				t.Errorf("%s must not import %s (rule %q): declare what you need as an interface in %s and let core join the two", folder, target, rule, folder)
+			}
+		}
+	}
+}
+
+func ruleFor(folder string) (allowed []string, rule string, ok bool) {
+	for prefix, list := range rules {
+		dir := strings.TrimSuffix(prefix, "/")
+		matches := folder == dir && dir == prefix || strings.HasPrefix(folder, dir+"/")
+		if matches && len(prefix) > len(rule) {
+			allowed, rule, ok = list, prefix, true
+		}
+	}
+	return allowed, rule, ok
+}
+
+func permits(allowed []string, target string) bool {
+	return slices.ContainsFunc(allowed, func(a string) bool {
+		dir, below := strings.CutSuffix(a, "/...")
+		return target == dir || below && strings.HasPrefix(target, dir+"/")
+	})
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	cmd.Dir = testenv.Root(t)
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		errors.As(err, &exit)
+		t.Fatalf("go list: %v\n%s", err, exit.Stderr)
+	}
+	var packages []goPackage
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := d.Decode(&p); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+	if len(packages) < 10 {
+		t.Fatal(fmt.Sprintf("go list found %d packages only", len(packages)))
+	}
+	return packages
+}

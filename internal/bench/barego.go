@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+)
+
+// bareGoCommand is the first argument that makes this program the bare Go target, which so is a process of its own.
+const bareGoCommand = "serve-bare-go"
+
+func launchBareGo(_ context.Context, space *workspace, srv *server) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	srv.base = "http://" + address
+	return srv.run(space, "server", self, bareGoCommand, address)
+}
+
+// serveBareGo serves every scenario with nothing but net/http until ctx ends.
+func serveBareGo(ctx context.Context, address string) error {
+	mux := http.NewServeMux()
+	for _, s := range scenarios {
+		mux.HandleFunc("GET "+s.Path(), func(w http.ResponseWriter, _ *http.Request) {
+			contentType, body := s.Answer()
+			w.Header().Set("Content-Type", contentType)
+			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+			_, _ = w.Write(body) // the client went away; there is nobody to tell
+		})
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stopped()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// freeAddress returns a loopback address that was free a moment ago.
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	defer listener.Close()
+	return listener.Addr().String(), nil
+}

@@ -1,0 +1,111 @@
+// Command bench measures Edge beside the servers that people would run instead: `make bench`.
+//
+// A target is a server under test: Edge in several shapes, nginx with php-fpm, bare Go net/http, and whatever BENCH_PEERS
+// names by address. A scenario is one request and the answer that every target must give to it, byte for byte. All targets
+// run at once, each as real processes on a free loopback port with their files in a temporary folder; wrk drives one at a
+// time, in rounds that visit every target, so that a noisy minute of the machine falls on all of them alike.
+//
+// The figures that count are ratios within one run. Nothing is left out: minimum, median and maximum of all runs are
+// printed, and one wrong answer ends the run without a result.
+//
+// To add a scenario: one value in scenario.go and one file in php/scenarios. To add a target: one value in target.go.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	// SIGHUP too: closing the terminal must not leave servers behind.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	stop()
+	if errors.Is(err, flag.ErrHelp) {
+		os.Exit(2)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the program. The report goes to stdout, progress to stderr.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	if len(args) == 2 && args[0] == bareGoCommand {
+		return serveBareGo(ctx, args[1])
+	}
+	opts, err := parseOptions(args, getenv, stderr)
+	if err != nil {
+		return err
+	}
+	sections, err := bench(ctx, opts, stderr)
+	if err != nil {
+		return err
+	}
+	for _, s := range sections {
+		fmt.Fprintln(stdout, s.text)
+	}
+	if opts.out == "" {
+		return nil
+	}
+	return publish(opts.out, sections)
+}
+
+// bench starts every target, measures every scenario and stops what it started, whatever happens.
+func bench(ctx context.Context, opts options, progress io.Writer) (sections []section, err error) {
+	space, err := newWorkspace(opts.scenarios)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, space.remove()) }()
+
+	if err := space.findTools(opts.targets); err != nil {
+		return nil, err
+	}
+	opts.load.program = space.tool["wrk"]
+
+	var servers []*server
+	defer func() { err = errors.Join(err, stopAll(servers)) }()
+	for _, t := range opts.targets {
+		fmt.Fprintf(progress, "starting %s\n", t.Name)
+		srv := &server{target: t}
+		servers = append(servers, srv)
+		if err := srv.start(ctx, space); err != nil {
+			return nil, interrupted(ctx, fmt.Errorf("target %s: %w", t.Name, err))
+		}
+	}
+	machine := describeMachine(ctx, space)
+	for _, s := range opts.scenarios {
+		results, err := measure(ctx, servers, s, opts.load, opts.runs, progress)
+		if err != nil {
+			return nil, interrupted(ctx, fmt.Errorf("scenario %s: %w", s.Name, err))
+		}
+		sections = append(sections, newSection(s, results, opts, machine, time.Now()))
+	}
+	return sections, nil
+}
+
+// interrupted spares people who pressed Ctrl-C the errors that it caused.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errors.New("interrupted; no results")
+	}
+	return err
+}
+
+// stopAll stops in the reverse order of the starts.
+func stopAll(servers []*server) error {
+	var errs []error
+	for i := len(servers) - 1; i >= 0; i-- {
+		errs = append(errs, servers[i].stop())
+	}
+	return errors.Join(errs...)
+}

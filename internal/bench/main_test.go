@@ -1,0 +1,210 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-server/edge/internal/testenv"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	// The bare Go target starts this program again, which here is the test's.
+	if len(os.Args) == 3 && os.Args[1] == bareGoCommand {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// The story: two real servers, real wrk, a report on stdout and nothing left behind.
+func TestMeasuresThePeers(t *testing.T) {
+	t.Parallel()
+	testenv.Tool(t, "wrk", tools["wrk"].install)
+	for _, key := range []string{"nginx", "php-fpm"} {
+		if _, found := tools[key].find(); !found {
+			testenv.Missing(t, key, tools[key].install)
+		}
+	}
+
+	var report, progress bytes.Buffer
+	args := []string{"-target", nginxFPM + "," + bareGo, "-scenario", "json", "-runs", "1", "-duration", "1s", "-connections", "4"}
+	if err := run(t.Context(), args, noEnvironment, &report, &progress); err != nil {
+		t.Fatalf("%v\n%s", err, &progress)
+	}
+	for _, want := range []string{"### json, 4 connections", "| `nginx-fpm`: ", "| `bare-go`: ", "-connections 4 -threads", "php-fpm 8"} {
+		if !strings.Contains(report.String(), want) {
+			t.Errorf("the report lacks %q:\n%s", want, &report)
+		}
+	}
+}
+
+func TestInterruptEndsTheRunAndItsServers(t *testing.T) {
+	t.Parallel()
+	testenv.Tool(t, "wrk", tools["wrk"].install)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	progress := writerFunc(func(line []byte) (int, error) {
+		if bytes.Contains(line, []byte("req/s")) {
+			cancel() // one run is done, the next one begins
+		}
+		return len(line), nil
+	})
+	var report bytes.Buffer
+	err := run(ctx, []string{"-target", bareGo, "-scenario", "hello", "-runs", "50", "-duration", "1s"}, noEnvironment, &report, progress)
+	if err == nil || err.Error() != "interrupted; no results" {
+		t.Errorf("got error %v, want exactly the interruption", err)
+	}
+	if report.Len() > 0 {
+		t.Errorf("an interrupted run reported:\n%s", &report)
+	}
+}
+
+func TestPHPAndGoAgree(t *testing.T) {
+	t.Parallel()
+	php := testenv.PHP(t)
+	for _, s := range scenarios {
+		code := `[$type, $body] = (require $argv[1])(); echo $type, "\n", $body;`
+		out, err := exec.Command(php, "-r", code, filepath.Join("php", "scenarios", s.Name+".php")).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", s.Name, err, out)
+		}
+		contentType, body := s.Answer()
+		if want := contentType + "\n" + string(body); string(out) != want {
+			t.Errorf("%s: PHP says %q, Go says %q", s.Name, out, want)
+		}
+	}
+	if _, body := catalogue(); len(body) != 1024 {
+		t.Errorf("the 1 KiB of json are %d bytes", len(body))
+	}
+}
+
+func TestCheckRefusesOtherAnswers(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		answer http.HandlerFunc
+		want   string // in the error; "" when the answer is right
+		final  bool
+	}{
+		"right":          {answer: func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Proof", "yes"); writeHello(w) }},
+		"no middleware":  {answer: func(w http.ResponseWriter, _ *http.Request) { writeHello(w) }, want: "the middleware did not run", final: true},
+		"shorter":        {answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("Hello")) }, want: "the body is", final: true},
+		"longer":         {answer: func(w http.ResponseWriter, _ *http.Request) { writeHello(w); writeHello(w) }, want: "the body is", final: true},
+		"created":        {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated); writeHello(w) }, want: "status 201", final: true},
+		"redirect":       {answer: http.RedirectHandler("/elsewhere", http.StatusFound).ServeHTTP, want: "status 302", final: true},
+		"not up for now": {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, want: "status 502"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			web := httptest.NewServer(test.answer)
+			defer web.Close()
+			srv := &server{base: web.URL, proof: [2]string{"X-Proof", "yes"}}
+			err := srv.check(t.Context(), scenarios[0])
+			if test.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			var wrong *wrongAnswer
+			if !errors.As(err, &wrong) || !strings.Contains(err.Error(), test.want) || wrong.final != test.final {
+				t.Errorf("got %#v, want an error with %q, final %v", err, test.want, test.final)
+			}
+		})
+	}
+}
+
+func TestStartSaysWhatTheProcessPrinted(t *testing.T) {
+	t.Parallel()
+	space := testWorkspace(t)
+	srv := &server{target: target{Name: "broken", Launch: func(_ context.Context, space *workspace, srv *server) error {
+		srv.base = "http://127.0.0.1:1"
+		return srv.run(space, "server", "/bin/sh", "-c", "echo no such pool >&2; exit 3")
+	}}}
+	err := srv.start(t.Context(), space)
+	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "no such pool") {
+		t.Errorf("got %v, want the exit status and the output", err)
+	}
+	if err := srv.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStopNamesWhatStaysBehind(t *testing.T) {
+	t.Parallel()
+	space := testWorkspace(t)
+	ready := space.path("ready")
+	// The shell ends on SIGTERM, its child does not hear of it.
+	p, err := startProcess(space, "careless", []string{"/bin/sh", "-c", "sleep 600 & touch '" + ready + "'; wait"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(ready); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the shell did not start")
+		}
+	}
+	family, err := processTree(p.pid())
+	if err != nil || len(family) != 2 {
+		t.Fatalf("the tree is %+v, %v; want the shell and its child", family, err)
+	}
+	err = p.stop()
+	if err == nil || !strings.Contains(err.Error(), "(sleep) behind") {
+		t.Errorf("got %v, want the child by its name", err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); len(alive(family)) > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still alive: %+v", alive(family))
+		}
+	}
+}
+
+func TestMissingToolsAreNamedTogether(t *testing.T) {
+	space := testWorkspace(t)
+	t.Setenv("PATH", t.TempDir())
+	absent := []target{{Name: "one", Tools: []string{"clang"}}, {Name: "two", Tools: []string{"clang", "wasm-ld"}}}
+	err := space.findTools(absent)
+	for _, want := range []string{"clang is missing, needed by [one two]: apt-get install clang lld", "wasm-ld is missing, needed by [two]", "wrk is missing"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it", err, want)
+		}
+	}
+}
+
+func testWorkspace(t *testing.T) *workspace {
+	t.Helper()
+	space, err := newWorkspace(scenarios)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := space.remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	return space
+}
+
+func writeHello(w http.ResponseWriter) {
+	_, body := hello()
+	_, _ = w.Write(body)
+}
+
+func noEnvironment(string) string { return "" }
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

@@ -1,0 +1,21 @@
+<?php
+
+declare(strict_types=1);
+
+// The worker under Edge: every scenario is loaded once and picked by the path.
+use Edge\Http\Request;
+use Edge\Http\Response;
+use Edge\Http\Worker;
+
+require __DIR__ . '/../../../sdk/php/autoload.php';
+
+$scenarios = [];
+foreach (glob(__DIR__ . '/scenarios/*.php') as $file) {
+    $scenarios['/' . basename($file, '.php')] = require $file;
+}
+
+(new Worker())->serve(static function (Request $request) use ($scenarios): Response {
+    [$type, $body] = $scenarios[$request->path]();
+
+    return new Response(200, ['Content-Type' => $type], $body);
+});

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// newSection writes what one scenario measured, as Markdown.
+func newSection(s scenario, results []result, opts options, m machine, now time.Time) section {
+	var b strings.Builder
+	fmt.Fprintf(&b, "### %s, %d connections\n\n%s\n\n", s.Name, opts.load.connections, s.About)
+	fmt.Fprintf(&b, "%s. %s\n\n", now.Format(time.DateOnly), m)
+	fmt.Fprintf(&b, "Medians of %d interleaved runs of %s. × is the ratio of medians in this run.\n\n", opts.runs, opts.load.duration)
+	writeMedians(&b, results)
+	b.WriteString("\nEvery run counts; min / median / max:\n\n")
+	writeSpreads(&b, results)
+	fmt.Fprintf(&b, "\n```sh\n%s\n# each run: wrk %s URL\n```\n", opts.command(s), strings.Join(opts.load.args(), " "))
+	return section{key: fmt.Sprintf("%s c=%d", s.Name, opts.load.connections), text: b.String()}
+}
+
+// writeMedians writes the table to look at first, with the ratios.
+func writeMedians(b *strings.Builder, results []result) {
+	writeRow(b, "target", perSecond.title, "× "+nginxFPM, "× "+bareGo, medianLat.title, tailLat.title,
+		serverCPU.title, "× "+bareGo, phpCPU.title, serverRSS.title)
+	writeRule(b, 9)
+	for _, r := range results {
+		writeRow(b, r.title(),
+			r.median(perSecond), r.ratio(results, perSecond, nginxFPM), r.ratio(results, perSecond, bareGo),
+			r.median(medianLat), r.median(tailLat),
+			r.median(serverCPU), r.ratio(results, serverCPU, bareGo), r.median(phpCPU), r.median(serverRSS))
+	}
+}
+
+// writeSpreads writes the table that hides nothing.
+func writeSpreads(b *strings.Builder, results []result) {
+	titles := []string{"target"}
+	for _, m := range metrics {
+		titles = append(titles, m.title)
+	}
+	writeRow(b, titles...)
+	writeRule(b, len(metrics))
+	for _, r := range results {
+		cells := []string{"`" + r.target.Name + "`"}
+		for _, m := range metrics {
+			cells = append(cells, r.spread(m).format(m.decimals))
+		}
+		writeRow(b, cells...)
+	}
+}
+
+func (r result) title() string { return fmt.Sprintf("`%s`: %s", r.target.Name, r.target.About) }
+
+func (r result) median(m metric) string { return formatNumber(r.spread(m).median, m.decimals) }
+
+// ratio of the medians of this and the named target.
+func (r result) ratio(all []result, m metric, reference string) string {
+	i := slices.IndexFunc(all, func(other result) bool { return other.target.Name == reference })
+	if i < 0 {
+		return formatNumber(math.NaN(), 2)
+	}
+	return formatNumber(r.spread(m).median/all[i].spread(m).median, 2)
+}
+
+func (s spread) format(decimals int) string {
+	if math.IsNaN(s.median) {
+		return formatNumber(s.median, decimals)
+	}
+	return formatNumber(s.min, decimals) + " / " + formatNumber(s.median, decimals) + " / " + formatNumber(s.max, decimals)
+}
+
+// formatNumber writes 24600 as "24,600" and what is not known as a dash.
+func formatNumber(v float64, decimals int) string {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return "–"
+	}
+	text := strconv.FormatFloat(v, 'f', decimals, 64)
+	whole, fraction, _ := strings.Cut(text, ".")
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	if fraction == "" {
+		return whole
+	}
+	return whole + "." + fraction
+}
+
+func writeRow(b *strings.Builder, cells ...string) {
+	b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
+}
+
+// writeRule ends the head of a table: one column of text, then numbers.
+func writeRule(b *strings.Builder, numbers int) {
+	b.WriteString("|---|" + strings.Repeat("---:|", numbers) + "\n")
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+)
+
+// tool is a program that bench needs and does not build.
+type tool struct {
+	names   []string // what it is called, the best first; patterns of filepath.Match are allowed
+	install string
+}
+
+// tools by the key that targets use.
+var tools = map[string]tool{
+	"wrk":     {[]string{"wrk"}, "apt-get install wrk"},
+	"php":     {[]string{"php"}, "apt-get install php-cli"},
+	"nginx":   {[]string{"nginx"}, "apt-get install nginx-light"},
+	"php-fpm": {[]string{"php-fpm", "php-fpm[0-9]*"}, "apt-get install php-fpm"},
+	"clang":   {[]string{"clang"}, "apt-get install clang lld"},
+	"wasm-ld": {[]string{"wasm-ld", "wasm-ld-[0-9]*"}, "apt-get install lld"},
+	"go":      {[]string{"go"}, "see https://go.dev/doc/install"},
+}
+
+// findTools looks for wrk and for the tools of the targets. Everything that is missing is in the error.
+func (w *workspace) findTools(targets []target) error {
+	needed := map[string][]string{"wrk": {"the measurement"}}
+	for _, t := range targets {
+		for _, key := range t.Tools {
+			needed[key] = append(needed[key], t.Name)
+		}
+	}
+	var errs []error
+	for key, users := range needed {
+		path, found := tools[key].find()
+		if !found {
+			errs = append(errs, fmt.Errorf("%s is missing, needed by %v: %s", key, users, tools[key].install))
+		}
+		w.tool[key] = path
+	}
+	slices.SortFunc(errs, func(a, b error) int { return slices.Compare([]byte(a.Error()), []byte(b.Error())) })
+	return errors.Join(errs...)
+}
+
+// find searches PATH and the sbin folders, which Debian leaves out of a user's PATH.
+func (t tool) find() (string, bool) {
+	dirs := append(filepath.SplitList(os.Getenv("PATH")), "/usr/local/sbin", "/usr/sbin", "/sbin")
+	for _, name := range t.names {
+		for _, dir := range dirs {
+			matches, err := filepath.Glob(filepath.Join(dir, name))
+			if err != nil {
+				continue
+			}
+			slices.Sort(matches)
+			for _, path := range slices.Backward(matches) { // the newest version first
+				if found, err := exec.LookPath(path); err == nil {
+					return found, true
+				}
+			}
+		}
+	}
+	return "", false
+}

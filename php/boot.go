@@ -1,0 +1,150 @@
+package php
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/edge-server/edge/internal/frame"
+)
+
+// featureBodyFile is announced by workers that take large bodies as a file.
+const featureBodyFile = "body-file"
+
+// bootHint ends every error about a worker that did not start. RoadRunner users look for its name.
+const bootHint = "allocate-timeout: the script has to ask for its first request within boot_timeout, and must not write anything to its relay before"
+
+// hello is a worker's answer to the server's pid.
+type hello struct {
+	PID  int `json:"pid"`
+	Edge struct {
+		Features []string `json:"features"`
+	} `json:"edge"`
+}
+
+// boot starts a worker and waits until it asks for work. Without an error its goroutine has yet to be started.
+func (p *Pool) boot(ctx context.Context, s *spec) (*worker, error) {
+	deadline := time.Now().Add(p.cfg.BootTimeout)
+	log := newStderrLog(p.log, p.name)
+	proc, r, err := p.startProcess(s, log, deadline)
+	if proc == nil {
+		return nil, fmt.Errorf("start a worker of php pool %q (%s in %s): %w", p.name, p.cfg.Command, s.dir, err)
+	}
+	w := &worker{
+		pool:    p,
+		spec:    s,
+		proc:    proc,
+		relay:   r,
+		box:     getBuffer(),
+		started: time.Now(),
+		jobs:    make(chan *job, 1),
+		quit:    make(chan struct{}),
+		limit:   jitter(p.cfg.MaxJobs),
+	}
+	if err == nil {
+		defer context.AfterFunc(ctx, proc.kill)()
+		err = w.handshake(deadline)
+	}
+	if err == nil {
+		return w, nil
+	}
+	return nil, p.bootError(ctx, w, err)
+}
+
+// startProcess starts the worker's process with its relay. Both results may be there beside an error.
+func (p *Pool) startProcess(s *spec, log *stderrLog, deadline time.Time) (*process, relay, error) {
+	cmd := exec.Command(s.path)
+	cmd.Args, cmd.Dir, cmd.Env = s.args, s.dir, slices.Clip(s.env)
+	cmd.SysProcAttr = processAttr(s.user)
+	if p.cfg.Relay == relayPipes {
+		return startOnPipes(p.spawner, cmd, log)
+	}
+	dir := p.opts.StateDir
+	if dir == "" || s.user != nil {
+		dir = p.temp.path // the workers' user must be able to enter it
+	}
+	path, err := socketPath(dir, p.name, p.serial.Add(1))
+	if err != nil {
+		return nil, nil, err
+	}
+	return startOnSocket(p.spawner, cmd, log, path, s.user, deadline)
+}
+
+// handshake exchanges pids, which shows that the script asks for work.
+func (w *worker) handshake(deadline time.Time) error {
+	if err := errors.Join(w.relay.SetReadDeadline(deadline), w.relay.SetWriteDeadline(deadline)); err != nil {
+		return err
+	}
+	w.reader = frame.NewReader(w.relay, math.MaxUint32)
+	pid := strconv.AppendInt([]byte(`{"pid":`), int64(os.Getpid()), 10)
+	if _, err := w.relay.Write(frame.AppendFrame(nil, frame.FlagControl|frame.FlagJSON, 0, append(pid, '}'))); err != nil {
+		return err
+	}
+	h, err := w.reader.Head()
+	if err != nil {
+		return err
+	}
+	payload, err := w.reader.Take(chunkSize)
+	if err != nil {
+		return err
+	}
+	var answer hello
+	if !h.Is(frame.FlagControl) || json.Unmarshal(payload, &answer) != nil || answer.PID <= 0 {
+		return fmt.Errorf("unexpected response in place of the worker's pid: flags %#x, %q", h.Flags, payload)
+	}
+	w.takesFiles = slices.Contains(answer.Edge.Features, featureBodyFile)
+	return errors.Join(w.relay.SetReadDeadline(time.Time{}), w.relay.SetWriteDeadline(time.Time{}))
+}
+
+// bootError ends a worker that did not come up, and says why in PHP's own words.
+func (p *Pool) bootError(ctx context.Context, w *worker, cause error) error {
+	var junk *frame.JunkError
+	switch {
+	case ctx.Err() != nil:
+		cause = context.Cause(ctx)
+	case errors.As(cause, &junk):
+		_ = w.relay.SetReadDeadline(time.Now().Add(drainGrace))
+		junk.Junk = w.reader.Drain(bootTail)
+	case errors.Is(cause, os.ErrDeadlineExceeded):
+		cause = fmt.Errorf("it did not ask for work within boot_timeout (%s)", p.cfg.BootTimeout)
+		if w.reader != nil {
+			if rest := w.reader.Drain(bootTail); len(rest) > 0 {
+				cause = fmt.Errorf("%w; it wrote %q instead", cause, rest)
+			}
+		}
+	default:
+		w.proc.waitFor(exitGrace)
+	}
+	ended := w.proc.gone.Load()
+	w.proc.kill()
+	<-w.proc.exited
+	if w.relay != nil {
+		w.relay.Close()
+	}
+	putBuffer(w.box)
+
+	err := fmt.Errorf("start a worker of php pool %q (%s in %s): %w", p.name, p.cfg.Command, w.spec.dir, cause)
+	if ended {
+		err = fmt.Errorf("%w (%s)", err, w.proc.status)
+	}
+	if said := w.proc.log.said(); said != "" {
+		err = fmt.Errorf("%w; php said: %s", err, said)
+	}
+	return fmt.Errorf("%w; %s", err, bootHint)
+}
+
+// jitter adds up to 14 % to max_jobs, so that workers started together do not go together.
+func jitter(maxJobs int) uint64 {
+	if maxJobs == 0 {
+		return 0
+	}
+	return uint64(maxJobs + rand.IntN(maxJobs*14/100+1))
+}

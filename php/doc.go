@@ -1,0 +1,21 @@
+// Package php runs HTTP requests in long-lived PHP workers.
+//
+// A Pool starts processes that speak goridge frames (package internal/frame), as PHP workers written for RoadRunner do, and
+// is an http.Handler over them:
+//
+//	handler goroutine                    worker goroutine                   PHP
+//	request ─► job ─► idle worker or queue ─► one frame ─────────────────► waitPayload()
+//	                                                                            │
+//	ResponseWriter ◄─ job.done ◄───────── frame, buffer and all ◄────────── respond()
+//
+// Every worker process has one goroutine that owns its relay: it writes a request, reads the answer, gives the answer with the
+// buffer it lies in to the waiting handler, and takes the next job at once. A slow client therefore never holds a worker,
+// unless the answer is a stream, which goes through a small bounded channel and holds PHP back at the speed of the client.
+//
+// What surprises people:
+//   - A job has one owner at any time. A handler whose client went away takes its job back while it is queued, and otherwise
+//     waits for the worker: an answer that is no stream cannot be cancelled, PHP finishes it and the result is dropped.
+//   - There is no timer per request. One supervisor looks at what workers say about themselves a few times per second, kills
+//     those beyond exec_timeout, expires the queue, and starts and retires workers.
+//   - A request is never given to PHP twice, except when no byte of it was read, or the worker answered {"stop":true}.
+package php

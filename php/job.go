@@ -1,0 +1,189 @@
+package php
+
+import (
+	"math"
+	"os"
+	"sync"
+
+	"github.com/edge-server/edge/internal/frame"
+)
+
+const (
+	// jobHeader is the frame header of a request: one option, the length of the context.
+	jobHeader = frame.HeaderLen + 4
+	// keptJob is the largest buffer that a job keeps for the next request.
+	keptJob = 512 << 10
+	// maxAttempts bounds how often a request moves on to another worker without having reached PHP.
+	maxAttempts = 8
+)
+
+// job is one request on its way through a worker. It belongs to the handler that made it, except from submit until done:
+// then to the queue, and to the worker that took it out.
+type job struct {
+	buf        []byte   // jobHeader bytes, context, body; ready to become a frame
+	contextLen int      // of buf
+	file       *os.File // the body when it is not in buf
+	fileSize   int64
+
+	// While it waits. Protected by Pool.mu.
+	next, prev *job
+	waiting    bool
+	queuedAt   int64
+	attempts   int
+
+	// The answer, valid after done.
+	done   chan struct{}
+	err    error
+	stream *stream // an answer in parts, or
+	head   []byte  // the context and
+	body   []byte  // body of a whole one, both in
+	answer *buffer
+
+	decoded head // scratch
+}
+
+var jobs = sync.Pool{New: func() any { return &job{done: make(chan struct{}, 1)} }}
+
+// getJob returns an empty job whose buffer has room for the frame header.
+func getJob() *job {
+	j := jobs.Get().(*job)
+	if cap(j.buf) < jobHeader {
+		j.buf = make([]byte, 0, 4<<10)
+	}
+	j.buf = j.buf[:jobHeader]
+	return j
+}
+
+// putJob takes a job back that nobody else holds.
+func putJob(j *job) {
+	if j.answer != nil {
+		putBuffer(j.answer)
+	}
+	if j.file != nil {
+		j.file.Close()
+		os.Remove(j.file.Name()) // may be moved already
+	}
+	if cap(j.buf) > keptJob {
+		j.buf = nil
+	}
+	*j = job{buf: j.buf, done: j.done, decoded: j.decoded}
+	jobs.Put(j)
+}
+
+// finish hands the job back to its handler. The caller must not touch it any more.
+func (j *job) finish(err error) {
+	j.err = err
+	j.done <- struct{}{}
+}
+
+// frameFor completes the frame for a worker. It may be called again for another one.
+func (j *job) frameFor(takesFiles bool, limit int64) (head []byte, streamed int64, err error) {
+	b := j.buf
+	contextLen, payload := j.contextLen, int64(len(b)-jobHeader)
+	switch {
+	case j.file == nil:
+	case takesFiles:
+		b = appendAttribute(b, "edge.body_file", j.file.Name())
+		contextLen += len(b) - len(j.buf)
+		payload = int64(contextLen)
+		j.buf = b[:len(j.buf)]
+	case j.fileSize > limit:
+		return nil, 0, ErrTooLarge
+	default:
+		streamed = j.fileSize
+		payload += streamed
+	}
+	if payload > math.MaxUint32 {
+		return nil, 0, ErrTooLarge
+	}
+	frame.AppendHeader(b[:0], frame.FlagProto, 0, uint32(payload), uint32(contextLen))
+	return b, streamed, nil
+}
+
+// buffer is what an answer lies in. It goes from the worker's reader to the handler and back to the pool.
+type buffer struct{ b []byte }
+
+const (
+	smallBuffer = 8 << 10
+	// keptBuffer is the largest buffer that is kept; larger answers are rare, and their memory is better free.
+	keptBuffer = 512 << 10
+)
+
+var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, smallBuffer)} }}
+
+func getBuffer() *buffer { return buffers.Get().(*buffer) }
+
+func putBuffer(b *buffer) {
+	if cap(b.b) <= keptBuffer {
+		buffers.Put(b)
+	}
+}
+
+// stream is an answer in parts. The worker sends, and closes chunks; the handler receives, or cancels.
+type stream struct {
+	chunks chan chunk
+	gone   chan struct{} // closed by the handler when nobody takes the rest
+	err    error         // why the stream broke off; read after chunks is closed
+	length int64         // of the body when it is known, else -1
+	relay  relay
+	pid    int
+}
+
+// streamDepth is how many parts may wait for a slow client before PHP is held back.
+const streamDepth = 4
+
+// chunk is a part of a streamed answer.
+type chunk struct {
+	head []byte // the context that came with it, often empty
+	body []byte
+	buf  *buffer // where both lie
+}
+
+// cancel tells the worker that nobody takes the rest.
+func (s *stream) cancel() {
+	close(s.gone)
+	interrupt(s.relay)
+}
+
+// queue is a list of waiting jobs, first in first out.
+type queue struct {
+	first, last *job
+	len         int
+}
+
+func (q *queue) pushBack(j *job) {
+	j.waiting, j.prev, j.next = true, q.last, nil
+	if q.last == nil {
+		q.first = j
+	} else {
+		q.last.next = j
+	}
+	q.last = j
+	q.len++
+}
+
+func (q *queue) pushFront(j *job) {
+	j.waiting, j.prev, j.next = true, nil, q.first
+	if q.first == nil {
+		q.last = j
+	} else {
+		q.first.prev = j
+	}
+	q.first = j
+	q.len++
+}
+
+func (q *queue) remove(j *job) {
+	if j.prev == nil {
+		q.first = j.next
+	} else {
+		j.prev.next = j.next
+	}
+	if j.next == nil {
+		q.last = j.prev
+	} else {
+		j.next.prev = j.prev
+	}
+	j.waiting, j.prev, j.next = false, nil, nil
+	q.len--
+}

@@ -1,0 +1,27 @@
+//go:build !linux
+
+package php
+
+import (
+	"os"
+	"syscall"
+)
+
+// processAttr puts a worker into its own process group. Only Linux can tie its life to Edge's; elsewhere a worker notices the
+// end of its relay.
+func processAttr(user *account) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setpgid: true}
+	if user != nil {
+		attr.Credential = &syscall.Credential{Uid: user.uid, Gid: user.gid, Groups: user.groups}
+	}
+	return attr
+}
+
+// waitExit leaves the waiting to the reaping.
+func waitExit(int) {}
+
+func growPipe(*os.File) {}
+
+func unreadBytes(*os.File) int { return -1 }
+
+func residentBytes(int) int64 { return 0 }

@@ -1,0 +1,139 @@
+package php
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// spec is how the workers of one generation are started. It never changes; a reload makes a new one, so that a deploy link
+// that was moved and a program that was replaced are seen then and only then.
+type spec struct {
+	path string   // of the program
+	args []string // with the program's name
+	dir  string   // without symlinks
+	env  []string
+	user *account
+}
+
+// newSpec resolves what the configuration names and checks that the workers will be able to read it.
+func (p *Pool) newSpec() (*spec, error) {
+	dir, err := filepath.Abs(p.cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("dir: %w", err)
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return nil, fmt.Errorf("dir: %w", err)
+	}
+	program, err := findProgram(p.cfg.Command[0], dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &spec{path: program, args: p.cfg.Command, dir: dir, user: p.user, env: p.environment()}
+	if p.user == nil {
+		return s, checkScript(s)
+	}
+	if err := p.user.as(func() error { return checkScript(s) }); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// environment is Edge's own environment, then what the server adds, then the pool's: of a name given twice the last counts.
+func (p *Pool) environment() []string {
+	env := append(os.Environ(), p.opts.Env...)
+	if p.user != nil {
+		env = append(env, "USER="+p.user.name, "LOGNAME="+p.user.name, "HOME="+p.user.home)
+	}
+	for name, value := range p.cfg.Env {
+		env = append(env, name+"="+value)
+	}
+	return append(env, "RR_MODE=http")
+}
+
+// findProgram finds a program in PATH, or relative to the working directory when it is written as a path.
+func findProgram(name, dir string) (string, error) {
+	if strings.ContainsRune(name, filepath.Separator) {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+		if _, err := os.Stat(name); err != nil {
+			return "", fmt.Errorf("command: %w", err)
+		}
+		return name, nil
+	}
+	path, err := exec.LookPath(name)
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", fmt.Errorf("command: there is no program %q in PATH: install it (apt-get install php-cli) or give its full path", name)
+	}
+	if err != nil {
+		return "", fmt.Errorf("command: %w", err)
+	}
+	return filepath.Abs(path)
+}
+
+// checkScript finds out before the start, and with a clear message, that the workers could not read their folder or script.
+func checkScript(s *spec) error {
+	if err := reachable(s.dir, s.user); err != nil {
+		return fmt.Errorf("dir: %w", err)
+	}
+	script := scriptOf(s)
+	if script == "" {
+		return nil
+	}
+	if err := reachable(filepath.Dir(script), s.user); err != nil {
+		return fmt.Errorf("command: %w", err)
+	}
+	file, err := os.Open(script)
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("command: %s cannot read the script %s: chmod or chown it, or set user", s.user, script)
+	}
+	if err != nil {
+		return fmt.Errorf("command: %w", err)
+	}
+	return file.Close()
+}
+
+// scriptOf is the first argument that is a file, or has to be one by its name.
+func scriptOf(s *spec) string {
+	for _, arg := range s.args[1:] {
+		if strings.HasPrefix(arg, "-") {
+			continue
+		}
+		path := arg
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(s.dir, path)
+		}
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) || strings.HasSuffix(arg, ".php") {
+			return path
+		}
+	}
+	return ""
+}
+
+// reachable names the first folder on the way to dir that cannot be entered.
+func reachable(dir string, user *account) error {
+	if parent := filepath.Dir(dir); parent != dir {
+		if err := reachable(parent, user); err != nil {
+			return err
+		}
+	}
+	// Looking up "." needs the right to enter the folder, which is what a worker needs on the way to its files.
+	_, err := os.Stat(dir + string(filepath.Separator) + ".")
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%s cannot enter the folder %s: chmod o+x %s, move the application, or set user", user, dir, dir)
+	}
+	return err
+}
+
+// String names the account in messages; nil is Edge's own user.
+func (a *account) String() string {
+	if a == nil {
+		return "Edge's user"
+	}
+	return fmt.Sprintf("user %q", a.name)
+}

@@ -1,0 +1,38 @@
+package php
+
+import (
+	"os"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// as runs f with the file access rights of the account. The kernel keeps those rights per thread; the goroutine never gives
+// its thread back, so the thread ends with it and nobody else runs with them.
+func (a *account) as(f func() error) error {
+	result := make(chan error)
+	go func() { // ends after one call of f
+		runtime.LockOSThread()
+		result <- a.becomeAndDo(f)
+	}()
+	return <-result
+}
+
+func (a *account) becomeAndDo(f func() error) error {
+	// unix.Setgroups would change every thread of the process.
+	var first *uint32
+	if len(a.groups) > 0 {
+		first = &a.groups[0]
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(a.groups)), uintptr(unsafe.Pointer(first)), 0); errno != 0 {
+		return os.NewSyscallError("setgroups", errno)
+	}
+	if err := unix.Setfsgid(int(a.gid)); err != nil {
+		return os.NewSyscallError("setfsgid", err)
+	}
+	if err := unix.Setfsuid(int(a.uid)); err != nil {
+		return os.NewSyscallError("setfsuid", err)
+	}
+	return f()
+}

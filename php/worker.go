@@ -1,0 +1,372 @@
+package php
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/edge-server/edge/internal/frame"
+)
+
+const (
+	// maxWhole is the largest answer read whole; a larger one passes through in chunks, like a stream.
+	maxWhole = 1 << 20
+	// chunkSize is how much of a larger answer, or of a body on disk, is in memory at a time.
+	chunkSize = 64 << 10
+	// maxHead bounds an answer's context: status and headers.
+	maxHead = 1 << 20
+	// maxErrorText is how much of an error reported by the application is logged.
+	maxErrorText = 16 << 10
+	// exitGrace is how long a worker that closed its relay may take to end by itself, so that its status can be told.
+	exitGrace = 500 * time.Millisecond
+	// drainGrace is how long the rest of what a script echoed is waited for.
+	drainGrace = 100 * time.Millisecond
+
+	// overdue in worker.busy means that the supervisor decided to kill the worker for its current answer.
+	overdue = -1
+)
+
+// State is what a worker does.
+//
+//	booting ─► idle ◄─► busy ─► stopping ─► gone
+//	   └────────┴────────┴──── killed or crashed ─► gone
+type State uint8
+
+// The states of a worker.
+const (
+	StateBooting State = iota
+	StateIdle
+	StateBusy
+	StateStopping
+)
+
+func (s State) String() string {
+	return [...]string{"booting", "idle", "busy", "stopping"}[s]
+}
+
+// worker is a PHP process and the goroutine that owns its relay.
+type worker struct {
+	pool       *Pool
+	spec       *spec
+	proc       *process
+	relay      relay
+	reader     *frame.Reader
+	box        *buffer // what the reader reads into
+	takesFiles bool    // it understands edge.body_file
+	started    time.Time
+
+	jobs chan *job     // one job for an idle worker
+	quit chan struct{} // closed to retire an idle worker
+
+	busy      atomic.Int64 // since when PHP has the word, 0 when it does not, or overdue
+	served    atomic.Uint64
+	killed    atomic.Bool // by a forced stop
+	live      *stream     // the answer that is passed on now
+	stopUntil time.Time   // while the rest of a cancelled stream is drained
+
+	// Protected by Pool.mu.
+	state     State
+	since     int64 // in this state
+	retire    bool  // stop after the current job
+	replacing bool  // its successor is booting
+	worn      bool  // max_jobs is reached
+	limit     uint64
+}
+
+// fate is what becomes of a worker after a job.
+type fate uint8
+
+const (
+	keep fate = iota // take the next job
+	stop             // end it gracefully
+	dead             // it is dead, or has to be
+)
+
+// run takes jobs until the worker is retired or dies. The pool waits for it.
+func (w *worker) run() {
+	for {
+		j := w.pool.nextJob(w)
+		if j == nil {
+			w.shutdown()
+			w.pool.leave(w, false)
+			return
+		}
+		switch w.serve(j) {
+		case stop:
+			w.shutdown()
+			w.pool.leave(w, false)
+			return
+		case dead:
+			w.kill()
+			w.pool.leave(w, true)
+			return
+		case keep:
+			w.count()
+		}
+	}
+}
+
+// count notes a served job, and asks for a successor when that was the last one wanted of this worker.
+func (w *worker) count() {
+	n := w.served.Add(1)
+	if n == 1 {
+		w.pool.proved()
+	}
+	if w.limit > 0 && n >= w.limit {
+		w.pool.wornOut(w)
+	}
+}
+
+// serve runs one job. It always hands it back: to its handler, or to the queue.
+func (w *worker) serve(j *job) fate {
+	if w.proc.gone.Load() {
+		w.pool.requeue(j)
+		return dead
+	}
+	w.busy.Store(w.pool.now())
+	size, err := w.send(j)
+	if errors.Is(err, ErrTooLarge) {
+		w.listen()
+		j.finish(err)
+		return keep
+	}
+	var h frame.Header
+	if err == nil {
+		h, err = w.head()
+	}
+	if err != nil {
+		return w.failed(j, size, err)
+	}
+	return w.receive(j, h)
+}
+
+// send writes the job's frame and returns its size. The header must arrive in one piece, so it goes with all that is in memory.
+func (w *worker) send(j *job) (size int64, err error) {
+	head, streamed, err := j.frameFor(w.takesFiles, int64(w.pool.cfg.Body.Frame))
+	if err != nil {
+		return 0, err
+	}
+	size = int64(len(head)) + streamed
+	if _, err := w.relay.Write(head); err != nil {
+		return size, err
+	}
+	if streamed == 0 {
+		return size, nil
+	}
+	n, readErr, writeErr := spool(w.relay, io.NewSectionReader(j.file, 0, streamed))
+	if readErr == nil && writeErr == nil && n < streamed {
+		readErr = io.ErrUnexpectedEOF
+	}
+	return size, errors.Join(readErr, writeErr)
+}
+
+// receive takes the answer whose first header is h.
+func (w *worker) receive(j *job, h frame.Header) fate {
+	if h.Is(frame.FlagError) {
+		return w.applicationError(j)
+	}
+	if h.Is(frame.FlagControl) || h.NumOpts != 1 || h.Option(0) > h.Len || h.Option(0) > maxHead {
+		return w.refuse(j, fmt.Errorf("%w: a frame with flags %#x, %d options, context of %d in %d bytes", ErrBadAnswer, h.Flags, h.NumOpts, h.Option(0), h.Len))
+	}
+	more := h.Has(frame.StreamMore)
+	if more || h.Len > maxWhole {
+		return w.passOn(j, h)
+	}
+
+	payload, err := w.take(int(h.Len))
+	if err != nil {
+		return w.failed(j, -1, err)
+	}
+	split := int(h.Option(0))
+	if split == len(payload) && string(payload) == `{"stop":true}` {
+		w.listen()
+		w.pool.requeue(j)
+		return stop
+	}
+	if err := checkCodec(h, payload[:split]); err != nil {
+		return w.refuse(j, err)
+	}
+	j.head, j.body = payload[:split], payload[split:]
+	j.answer = w.exchange()
+	result := w.listen()
+	j.finish(nil)
+	return result
+}
+
+// checkCodec refuses answers in JSON, which PHP packages before RoadRunner 2024 gave.
+func checkCodec(h frame.Header, context []byte) error {
+	if len(context) == 0 || h.Is(frame.FlagProto) {
+		return nil
+	}
+	if h.Is(frame.FlagJSON) || context[0] == '{' {
+		return fmt.Errorf("%w: the worker answers in JSON, update spiral/roadrunner-http to 3.5 or later", ErrBadAnswer)
+	}
+	return fmt.Errorf("%w: unknown payload type: %d", ErrBadAnswer, h.Flags&frame.CodecMask)
+}
+
+// listen ends PHP's turn. It tells whether the worker may go on: the supervisor may have decided to kill it just now, which
+// must not hit the next request.
+func (w *worker) listen() fate {
+	if w.busy.Swap(0) == overdue {
+		return dead
+	}
+	return keep
+}
+
+// exchange gives away the buffer that holds what was read last.
+func (w *worker) exchange() *buffer {
+	full, fresh := w.box, getBuffer()
+	full.b = w.reader.Exchange(fresh.b)
+	w.box = fresh
+	return full
+}
+
+// applicationError logs what the worker reported instead of an answer. The worker is fine.
+func (w *worker) applicationError(j *job) fate {
+	if err := w.readError(); err != nil {
+		return w.failed(j, -1, err)
+	}
+	result := w.listen()
+	j.finish(ErrApplication)
+	return result
+}
+
+// readError reads an error frame into the log.
+func (w *worker) readError() error {
+	text, err := w.take(maxErrorText)
+	if err != nil {
+		return err
+	}
+	w.pool.logFor(w).Error("php application error", "error", string(text))
+	w.pool.stats.errors.Add(1)
+	return w.skipFrame()
+}
+
+// refuse answers for a worker whose frames make no sense; nothing it says from here on can be trusted.
+func (w *worker) refuse(j *job, err error) fate {
+	w.pool.logFor(w).Error("php worker broke the protocol", "error", err)
+	j.finish(err)
+	return dead
+}
+
+// failed answers for a worker whose relay failed. sent is the size of the frame if nothing of an answer came, else -1.
+func (w *worker) failed(j *job, sent int64, cause error) fate {
+	err := w.explain(cause)
+	// PHP never saw a request that lies in the pipe as it was written, so it may go to another worker.
+	if sent >= 0 && errors.Is(err, ErrCrashed) && (int64(w.relay.unread()) == sent || w.neverSent(cause)) {
+		w.pool.requeue(j)
+		return dead
+	}
+	j.finish(err)
+	return dead
+}
+
+// neverSent reports whether a write failed because the reader was gone before it. Request frames in memory are written in
+// one call, and PHP cannot act on a part of one.
+func (w *worker) neverSent(cause error) bool { return errors.Is(cause, syscall.EPIPE) }
+
+// explain turns an error of the relay into what happened, and makes sure that the worker is dead.
+func (w *worker) explain(cause error) error {
+	var junk *frame.JunkError
+	switch {
+	case w.busy.Load() == overdue:
+		w.pool.logFor(w).Error("php worker took longer than exec_timeout and was killed", "exec_timeout", w.pool.cfg.ExecTimeout)
+		return ErrTimeout
+	case w.killed.Load():
+		return ErrStopped
+	case errors.As(cause, &junk):
+		_ = w.relay.SetReadDeadline(time.Now().Add(drainGrace))
+		junk.Junk = w.reader.Drain(maxErrorText)
+		w.pool.logFor(w).Error("php worker wrote to its relay what is no frame; echo and var_dump belong to stderr", "output", string(junk.Junk))
+		return fmt.Errorf("%w: %w", ErrBadAnswer, junk)
+	case errors.Is(cause, frame.ErrHeader):
+		w.pool.logFor(w).Error("php worker broke the protocol", "error", cause)
+		return fmt.Errorf("%w: %w", ErrBadAnswer, cause)
+	}
+	if !w.proc.waitFor(exitGrace) {
+		w.proc.kill()
+		<-w.proc.exited
+	}
+	w.pool.logFor(w).Error("php worker died with a request in it", "status", w.proc.status, "error", cause)
+	return fmt.Errorf("%w: %s", ErrCrashed, w.proc.status)
+}
+
+// head reads the next header.
+func (w *worker) head() (frame.Header, error) {
+	for {
+		h, err := w.reader.Head()
+		if err == nil || !w.again(err) {
+			return h, err
+		}
+	}
+}
+
+// take returns the next n bytes of the payload.
+func (w *worker) take(n int) ([]byte, error) {
+	for {
+		b, err := w.reader.Take(n)
+		if err == nil || !w.again(err) {
+			return b, err
+		}
+	}
+}
+
+// skipFrame drops the rest of the current payload.
+func (w *worker) skipFrame() error {
+	for w.reader.Left() > 0 {
+		if _, err := w.take(chunkSize); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// again reports whether reading may go on after a deadline: one that a handler set to interrupt a stream may come late.
+func (w *worker) again(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || w.killed.Load() {
+		return false
+	}
+	if w.live != nil && w.stopUntil.IsZero() && w.live.isGone() {
+		return false
+	}
+	if !w.stopUntil.IsZero() && !time.Now().Before(w.stopUntil) {
+		return false
+	}
+	_ = w.relay.SetReadDeadline(w.stopUntil)
+	return true
+}
+
+// interrupt wakes a worker that waits for PHP.
+func interrupt(r relay) { _ = r.SetReadDeadline(time.Unix(1, 0)) }
+
+// shutdown asks PHP to end, and kills it when it does not within stop_timeout.
+func (w *worker) shutdown() {
+	w.pool.stopping(w)
+	until := time.Now().Add(w.pool.cfg.StopTimeout)
+	_ = w.relay.SetWriteDeadline(until)
+	_ = w.relay.SetReadDeadline(until)
+	if _, err := w.relay.Write(stopFrame); err == nil {
+		// A worker may have something left to say, and must not block on saying it.
+		_, _, _ = spool(io.Discard, w.relay)
+		w.proc.waitFor(time.Until(until))
+	}
+	w.kill()
+}
+
+// kill ends the process and frees what belongs to it.
+func (w *worker) kill() {
+	w.proc.kill()
+	<-w.proc.exited
+	w.relay.Close()
+	putBuffer(w.box)
+}
+
+var (
+	stopFrame       = frame.AppendFrame(nil, frame.FlagControl|frame.FlagJSON, 0, []byte(`{"stop":true}`))
+	pongFrame       = frame.AppendFrame(nil, 0, frame.StreamPong, nil)
+	streamStopFrame = frame.AppendFrame(nil, 0, frame.StreamStop, nil)
+)

@@ -1,0 +1,283 @@
+// Package rpc is the way back: the server that PHP workers call while they serve a request.
+//
+// It speaks Go's net/rpc in goridge frames over a unix socket or loopback TCP. A call is one frame: the options are a sequence
+// number and the length of the method's name, the payload is the name and the argument. The answer repeats sequence number and
+// name. Calls of one connection run at the same time and are answered in the order in which they end.
+//
+//	15 08 11 00 00 00 b0 49 0c 3a 00 00  01 00 00 00  0d 00 00 00  informer.List true
+//	   └ FlagJSON                        └ sequence   └ 13 bytes   └ method      └ argument
+//
+// A [Server] has a [Handler] per service: "kv.Has" is the method Has of the service kv. Handlers see decoded values; which codec
+// the caller chose stays here. A [Methods] makes a Handler of ordinary functions.
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+)
+
+// Options are what a Server needs from its surroundings.
+type Options struct {
+	Logger *slog.Logger
+
+	// StateDir is the folder for the socket of `listen: unix`.
+	StateDir string
+
+	// AllowUIDs are the users, beside root and the one of this process, that may connect to a unix socket.
+	AllowUIDs []int
+
+	// Version is the answer of rpc.Version.
+	Version string
+}
+
+// Server accepts connections and calls handlers.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	address  address
+	uids     map[int]bool // who may connect to a unix socket
+	shared   bool         // whether others than root and the user of this process may
+	services map[string]Handler
+
+	// work is the lifetime of handlers: it ends when a stop has no more time to wait for them.
+	work      context.Context
+	abort     context.CancelFunc
+	listener  net.Listener
+	accepting sync.WaitGroup // the accept loop
+	serving   sync.WaitGroup // the connections
+
+	mu       sync.Mutex // guards what follows
+	conns    map[*conn]struct{}
+	stopping bool
+	full     bool // whether the last connection was turned away for want of room
+
+	accepted, refused, calls, failed, broken atomic.Uint64
+	inFlight                                 atomic.Int64
+}
+
+// Stats is a snapshot of a Server.
+type Stats struct {
+	Connections int    // open now
+	Accepted    uint64 // connections so far
+	Refused     uint64 // connections turned away: too many, or of a user who may not
+	InFlight    int64  // calls that run now
+	Calls       uint64 // calls so far
+	Failed      uint64 // calls that were answered with an error
+	BadFrames   uint64 // connections closed because of what they sent
+}
+
+// New returns a Server. It opens nothing; Start does.
+func New(cfg Config, opts Options) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	addr, err := parseAddress(cfg.Listen, opts.StateDir)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	s := &Server{
+		cfg:      cfg,
+		log:      opts.Logger,
+		address:  addr,
+		uids:     map[int]bool{0: true, os.Geteuid(): true},
+		services: map[string]Handler{},
+		conns:    map[*conn]struct{}{},
+	}
+	for _, uid := range opts.AllowUIDs {
+		s.shared = s.shared || !s.uids[uid]
+		s.uids[uid] = true
+	}
+	s.work, s.abort = context.WithCancel(context.Background())
+	s.Register("rpc", Methods{
+		"Version": Func(func(context.Context, bool) (string, error) { return opts.Version, nil }),
+	})
+	return s, nil
+}
+
+// Register makes h answer the methods of service. It must be called before Start; a second handler replaces the first.
+func (s *Server) Register(service string, h Handler) { s.services[service] = h }
+
+// Addr is the address as RR_RPC wants it: unix:///run/rpc.sock or tcp://127.0.0.1:6001. It is known from New on, apart from
+// the port of tcp://127.0.0.1:0, which Start chooses.
+func (s *Server) Addr() string {
+	if tcp, ok := s.boundTCP(); ok {
+		return "tcp://" + tcp
+	}
+	return s.address.String()
+}
+
+func (s *Server) boundTCP() (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener == nil || s.address.network != "tcp" {
+		return "", false
+	}
+	return s.listener.Addr().String(), true
+}
+
+// Start listens.
+func (s *Server) Start(ctx context.Context) error {
+	l, err := s.address.listen(ctx, s.shared)
+	if err != nil {
+		return fmt.Errorf("rpc: listen on %s: %w", s.address, err)
+	}
+	s.mu.Lock()
+	s.listener = l
+	s.mu.Unlock()
+	s.accepting.Go(func() { s.accept(l) }) // ends when Stop closes the listener
+	s.log.Info("rpc listens", "address", s.Addr())
+	return nil
+}
+
+// Stop accepts no more, lets calls that run finish while ctx lasts, and closes the connections.
+func (s *Server) Stop(ctx context.Context) error {
+	defer s.abort()
+	s.closeListener()
+	s.accepting.Wait()
+	s.finishConns()
+
+	done := make(chan struct{})
+	go func() { // ends with the last connection
+		s.serving.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	s.abort()
+	s.closeConns()
+	return fmt.Errorf("rpc: stop with %d calls in flight: %w", s.inFlight.Load(), ctx.Err())
+}
+
+// Stats returns a snapshot.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	open := len(s.conns)
+	s.mu.Unlock()
+	return Stats{
+		Connections: open,
+		Accepted:    s.accepted.Load(),
+		Refused:     s.refused.Load(),
+		InFlight:    s.inFlight.Load(),
+		Calls:       s.calls.Load(),
+		Failed:      s.failed.Load(),
+		BadFrames:   s.broken.Load(),
+	}
+}
+
+func (s *Server) closeListener() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping = true
+	if s.listener != nil {
+		s.listener.Close()
+		s.listener = nil
+	}
+}
+
+// finishConns makes every connection end after the calls it has.
+func (s *Server) finishConns() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.finish()
+	}
+}
+
+func (s *Server) closeConns() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.nc.Close()
+	}
+}
+
+// accept runs until the listener is closed.
+func (s *Server) accept(l net.Listener) {
+	var pause backoff
+	for {
+		nc, err := l.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil:
+			// Most likely the process is out of descriptors; they come back.
+			s.log.Error("rpc accept failed", "error", err)
+			pause.wait()
+			continue
+		}
+		pause = 0
+		s.admit(nc)
+	}
+}
+
+// admit starts a goroutine for the connection, or closes it.
+func (s *Server) admit(nc net.Conn) {
+	peer, err := s.identify(nc)
+	if err != nil {
+		s.refused.Add(1)
+		s.log.Warn("rpc connection refused", "reason", err)
+		nc.Close()
+		return
+	}
+	c := newConn(s, nc, peer)
+	if !s.enter(c) {
+		nc.Close()
+		return
+	}
+	s.accepted.Add(1)
+	s.serving.Go(func() { // ends when the client is gone, breaks the protocol, or Stop says so
+		defer s.leave(c)
+		c.serve()
+	})
+}
+
+func (s *Server) enter(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return false
+	}
+	if len(s.conns) >= s.cfg.Connections {
+		s.refused.Add(1)
+		if !s.full {
+			s.log.Warn("rpc connections are refused until others close", "connections", s.cfg.Connections, "peer", c.peer)
+		}
+		s.full = true
+		return false
+	}
+	s.full = false
+	s.conns[c] = struct{}{}
+	return true
+}
+
+func (s *Server) leave(c *conn) {
+	c.nc.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+// identify says who connected, and an error if they may not.
+func (s *Server) identify(nc net.Conn) (peer, error) {
+	unixConn, ok := nc.(*net.UnixConn)
+	if !ok {
+		return peer{remote: nc.RemoteAddr().String()}, nil
+	}
+	pid, uid, err := credentials(unixConn)
+	if err != nil {
+		return peer{}, fmt.Errorf("who connected to %s is unknown: %w", s.address, err)
+	}
+	if !s.uids[uid] {
+		return peer{}, fmt.Errorf("process %d of user %d may not connect to %s: only root and the users that the server and its workers run as may", pid, uid, s.address)
+	}
+	return peer{pid: pid}, nil
+}

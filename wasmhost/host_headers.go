@@ -1,0 +1,266 @@
+package wasmhost
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/tetratelabs/wazero/api"
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/edge-server/edge/sdk/abi"
+)
+
+const hostHeader = "Host" // not in the header map of a request: net/http keeps it in Request.Host
+
+// headerName returns the canonical form of a name in the guest's memory, or "" if it cannot be the name of a header. Names
+// met before come out of the instance's table, which saves the two allocations of making the string and its form.
+func (i *instance) headerName(mem api.Memory, ptr, n uint32) string {
+	raw := guestMemory(mem, "name", ptr, n)
+	if key, ok := i.names[string(raw)]; ok {
+		return key
+	}
+	name := string(raw)
+	if !httpguts.ValidHeaderFieldName(name) {
+		return ""
+	}
+	key := http.CanonicalHeaderKey(name)
+	if len(i.names) < maxNames && len(name) <= 64 {
+		i.names[name] = key
+	}
+	return key
+}
+
+// needHeaderName is headerName for changes, where a wrong name traps.
+func (i *instance) needHeaderName(function string, mem api.Memory, ptr, n uint32) string {
+	name := i.headerName(mem, ptr, n)
+	if name == "" {
+		trap("%s: %.40q is not a header name", function, guestMemory(mem, "name", ptr, n))
+	}
+	return name
+}
+
+// needHeaderValue keeps line breaks and other control characters out of headers, whatever the guest copied there.
+func needHeaderValue(function string, mem api.Memory, ptr, n uint32) string {
+	value := string(guestMemory(mem, "value", ptr, n))
+	if !httpguts.ValidHeaderFieldValue(value) {
+		trap("%s: %.80q is not a header value: it has control characters", function, value)
+	}
+	return value
+}
+
+// values returns what the guest sees under a canonical name.
+func (i *instance) values(kind uint32, name string) []string {
+	x := &i.exchange
+	switch kind {
+	case abi.HeaderRequest:
+		if name == hostHeader && x.r.Host != "" {
+			x.host[0] = x.r.Host
+			return x.host[:]
+		}
+		return x.r.Header[name]
+	case abi.HeaderResponse:
+		return x.responseHeader()[name]
+	case abi.HeaderRequestTrailers:
+		return x.r.Trailer[name]
+	case abi.HeaderResponseTrailers:
+		h := x.responseHeader()
+		if values, ok := h[http.TrailerPrefix+name]; ok {
+			return values
+		}
+		if declaresTrailer(h, name) {
+			return h[name]
+		}
+		return nil
+	}
+	trap("header kind %d is unknown; there are 0 to 3", kind)
+	return nil
+}
+
+// declaresTrailer reports whether the Trailer header announces name.
+func declaresTrailer(h http.Header, name string) bool {
+	return slices.ContainsFunc(h["Trailer"], func(list string) bool {
+		for declared := range strings.SplitSeq(list, ",") {
+			if strings.EqualFold(strings.TrimSpace(declared), name) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func getHeaderValues(i *instance, mem api.Memory, stack []uint64) {
+	i.needRequest(abi.GetHeaderValues)
+	kind, buf, limit := uint32(stack[0]), uint32(stack[3]), uint32(stack[4])
+	name := i.headerName(mem, uint32(stack[1]), uint32(stack[2]))
+	stack[0] = writeList(mem, buf, limit, i.values(kind, name), false)
+}
+
+func getHeaderNames(i *instance, mem api.Memory, stack []uint64) {
+	i.needRequest(abi.GetHeaderNames)
+	kind, buf, limit := uint32(stack[0]), uint32(stack[1]), uint32(stack[2])
+	i.list = i.appendNames(i.list[:0], kind)
+	slices.Sort(i.list)
+	stack[0] = writeList(mem, buf, limit, i.list, true)
+	clear(i.list)
+}
+
+func (i *instance) appendNames(list []string, kind uint32) []string {
+	x := &i.exchange
+	switch kind {
+	case abi.HeaderRequest:
+		if x.r.Host != "" {
+			list = append(list, hostHeader)
+		}
+		return appendKeys(list, x.r.Header, func(name string) string {
+			if name == hostHeader && x.r.Host != "" {
+				return ""
+			}
+			return name
+		})
+	case abi.HeaderResponse:
+		return appendKeys(list, x.responseHeader(), func(name string) string {
+			if strings.HasPrefix(name, http.TrailerPrefix) {
+				return ""
+			}
+			return name
+		})
+	case abi.HeaderRequestTrailers:
+		return appendKeys(list, x.r.Trailer, func(name string) string { return name })
+	case abi.HeaderResponseTrailers:
+		h := x.responseHeader()
+		return appendKeys(list, h, func(name string) string {
+			if trailer, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
+				return trailer
+			}
+			if declaresTrailer(h, name) {
+				return name
+			}
+			return ""
+		})
+	}
+	trap("header kind %d is unknown; there are 0 to 3", kind)
+	return nil
+}
+
+// appendKeys appends the names that have values and that rename does not turn into "".
+func appendKeys(list []string, h http.Header, rename func(string) string) []string {
+	for name, values := range h {
+		if len(values) == 0 {
+			continue
+		}
+		if name = rename(name); name != "" {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// writeList packs strings with a NUL after each, if they fit into limit bytes at buf, and returns their count and length.
+//
+//	"accept", "host"  ->  61 63 63 65 70 74 00 68 6f 73 74 00, 2<<32 | 12
+func writeList(mem api.Memory, buf, limit uint32, items []string, lower bool) uint64 {
+	length := uint64(len(items))
+	for _, item := range items {
+		length += uint64(len(item))
+	}
+	if length > 0 && length <= uint64(limit) {
+		packList(guestMemory(mem, "buf", buf, uint32(length)), items, lower)
+	}
+	return uint64(abi.PackCountLen(uint32(len(items)), uint32(min(length, 1<<32-1))))
+}
+
+func packList(to []byte, items []string, lower bool) {
+	for _, item := range items {
+		n := copy(to, item)
+		if lower || strings.IndexByte(item, 0) >= 0 {
+			clean(to[:n], lower)
+		}
+		to[n] = 0
+		to = to[n+1:]
+	}
+}
+
+// clean lowers ASCII letters, and makes a NUL inside of a value, which only a handler of this process can have put there, a
+// space: it would end the string for the guest.
+func clean(b []byte, lower bool) {
+	for i, c := range b {
+		switch {
+		case c == 0:
+			b[i] = ' '
+		case lower && 'A' <= c && c <= 'Z':
+			b[i] = c + 'a' - 'A'
+		}
+	}
+}
+
+// change is what set, add and remove have in common: the map and the key that the guest may change now.
+func (i *instance) change(function string, kind uint32, name string) (http.Header, string) {
+	x := &i.exchange
+	switch kind {
+	case abi.HeaderRequest:
+		i.needBeforeNext(function)
+		return x.r.Header, name
+	case abi.HeaderResponse:
+		i.needAnswer(function)
+		return x.responseHeader(), name
+	case abi.HeaderRequestTrailers:
+		i.needBeforeNext(function)
+		i.needTrailers(function)
+		if x.r.Trailer == nil {
+			x.own().Trailer = http.Header{}
+		}
+		return x.r.Trailer, name
+	case abi.HeaderResponseTrailers:
+		i.needAnswer(function)
+		i.needTrailers(function)
+		h := x.responseHeader()
+		if _, ok := h[name]; ok && declaresTrailer(h, name) {
+			return h, name
+		}
+		return h, http.TrailerPrefix + name
+	}
+	trap("%s: header kind %d is unknown; there are 0 to 3", function, kind)
+	return nil, ""
+}
+
+func (i *instance) needTrailers(function string) {
+	if i.exchange.features&abi.FeatureTrailers == 0 {
+		trap("%s: changing trailers needs the feature trailers", function)
+	}
+}
+
+func setHeaderValue(i *instance, mem api.Memory, stack []uint64) {
+	kind := uint32(stack[0])
+	name := i.needHeaderName(abi.SetHeaderValue, mem, uint32(stack[1]), uint32(stack[2]))
+	header, key := i.change(abi.SetHeaderValue, kind, name)
+	value := needHeaderValue(abi.SetHeaderValue, mem, uint32(stack[3]), uint32(stack[4]))
+	if kind == abi.HeaderRequest && name == hostHeader {
+		i.exchange.own().Host = value
+		return
+	}
+	// A new slice: the old one may be shared, as handlers put package-level slices into headers.
+	header[key] = []string{value}
+}
+
+func addHeaderValue(i *instance, mem api.Memory, stack []uint64) {
+	kind := uint32(stack[0])
+	name := i.needHeaderName(abi.AddHeaderValue, mem, uint32(stack[1]), uint32(stack[2]))
+	header, key := i.change(abi.AddHeaderValue, kind, name)
+	value := needHeaderValue(abi.AddHeaderValue, mem, uint32(stack[3]), uint32(stack[4]))
+	if kind == abi.HeaderRequest && name == hostHeader {
+		trap("add_header_value: a request has one Host; use set_header_value")
+	}
+	header[key] = append(slices.Clip(header[key]), value)
+}
+
+func removeHeader(i *instance, mem api.Memory, stack []uint64) {
+	kind := uint32(stack[0])
+	name := i.needHeaderName(abi.RemoveHeader, mem, uint32(stack[1]), uint32(stack[2]))
+	header, key := i.change(abi.RemoveHeader, kind, name)
+	if kind == abi.HeaderRequest && name == hostHeader {
+		i.exchange.own().Host = ""
+		return
+	}
+	delete(header, key)
+}

@@ -1,0 +1,174 @@
+package wasmhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/edge-server/edge/sdk/abi"
+)
+
+// instance is one copy of a plugin: a linear memory and the functions on it. Whoever took it from the pool is the only one
+// to use it.
+//
+// It is also the context.Context of every call into the guest, because that is what host functions receive: a type
+// assertion gives them the request at hand, without an allocation or a lookup per call.
+type instance struct {
+	context.Context // of the request in progress; context.Background() otherwise
+
+	gen            *generation
+	mod            api.Module
+	handleRequest  api.Function
+	handleResponse api.Function
+	stack          [2]uint64 // parameters and results of both
+
+	features uint32            // turned on while the module started: they count for all requests
+	names    map[string]string // header names as the guest spells them, to their canonical form
+	list     []string          // scratch of get_header_names
+	stderr   *lineWriter
+
+	exchange exchange
+
+	// hold says who may close the instance while its request is with the rest of the chain.
+	hold atomic.Int32
+}
+
+const (
+	holdOwned     int32 = iota // by its request or the pool
+	holdParked                 // its request is with the rest of the chain; a forced close may take it
+	holdReclaimed              // taken by a forced close
+)
+
+// maxNames bounds the table of header names: a guest may make them up from what clients send.
+const maxNames = 256
+
+// newInstance instantiates the module of gen and runs its start functions.
+func newInstance(gen *generation) (*instance, error) {
+	inst := &instance{Context: context.Background(), gen: gen, names: map[string]string{}}
+	inst.exchange.phase = phaseStart
+	inst.stderr = &lineWriter{log: gen.log, stream: "stderr"}
+	config := gen.moduleConfig().
+		WithStdout(&lineWriter{log: gen.log, stream: "stdout"}).
+		WithStderr(inst.stderr)
+
+	mod, err := gen.runtime.InstantiateModule(inst, gen.compiled, config)
+	if err != nil {
+		return nil, inst.startError("instantiate", err)
+	}
+	inst.mod = mod
+	for _, name := range []string{abi.Start, abi.Initialize} {
+		if err := inst.start(name); err != nil {
+			inst.close()
+			return nil, err
+		}
+	}
+	inst.handleRequest = mod.ExportedFunction(abi.HandleRequest)
+	inst.handleResponse = mod.ExportedFunction(abi.HandleResponse)
+	inst.exchange.phase = phaseIdle
+	return inst, nil
+}
+
+func (i *instance) start(name string) error {
+	f := i.mod.ExportedFunction(name)
+	if f == nil {
+		return nil
+	}
+	_, err := f.Call(i)
+	var exit *sys.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 0 && !i.mod.IsClosed() {
+		return nil // main ended; the exports go on living
+	}
+	if err != nil {
+		return i.startError("call "+name, err)
+	}
+	return nil
+}
+
+// startError adds what the guest printed, which is where most languages explain a failed start.
+func (i *instance) startError(step string, err error) error {
+	if len(i.stderr.tail) == 0 {
+		return fmt.Errorf("%s: %w", step, err)
+	}
+	return fmt.Errorf("%s: %w (stderr: %q)", step, err, printable(i.stderr.tail))
+}
+
+// noResponse asks the guest whether its handle_response has nothing to do.
+func (i *instance) noResponse() (bool, error) {
+	f := i.mod.ExportedFunction(abi.NoResponse)
+	if f == nil {
+		return false, nil
+	}
+	results, err := f.Call(i)
+	if err != nil {
+		return false, i.startError("call "+abi.NoResponse, err)
+	}
+	return uint32(results[0]) == 1, nil
+}
+
+// begin makes the request the one that host functions see.
+func (i *instance) begin(w http.ResponseWriter, r *http.Request) {
+	i.Context = r.Context()
+	i.stderr.tail = i.stderr.tail[:0]
+	i.exchange.begin(w, r, i.features, i.gen)
+}
+
+// end forgets the request.
+func (i *instance) end() {
+	i.Context = context.Background()
+	i.exchange = exchange{}
+}
+
+// request calls handle_request.
+func (i *instance) request() (abi.CtxNext, error) {
+	i.exchange.phase = phaseRequest
+	if err := i.handleRequest.CallWithStack(i, i.stack[:1]); err != nil {
+		return abi.Done, err
+	}
+	return abi.CtxNext(i.stack[0]), nil
+}
+
+// response calls handle_response.
+func (i *instance) response(reqCtx uint32, failed bool) error {
+	i.exchange.phase = phaseResponse
+	i.exchange.answerBegun = false
+	i.stack = [2]uint64{uint64(reqCtx), 0}
+	if failed {
+		i.stack[1] = 1
+	}
+	return i.handleResponse.CallWithStack(i, i.stack[:2])
+}
+
+// park lets a forced close take the instance while the rest of the chain runs; unpark reports whether it is still there.
+func (i *instance) park() {
+	i.exchange.phase = phaseParked
+	i.hold.Store(holdParked)
+}
+
+func (i *instance) unpark() bool { return i.hold.CompareAndSwap(holdParked, holdOwned) }
+
+// reclaim takes a parked instance away from its request.
+func (i *instance) reclaim() bool { return i.hold.CompareAndSwap(holdParked, holdReclaimed) }
+
+func (i *instance) close() {
+	// The error of closing is that of closing the guest's files, and it has none.
+	_ = i.mod.Close(context.Background())
+}
+
+// procExit replaces WASI's: leaving main with 0 while the module starts must not close the module, as its exports are
+// called afterwards. Everything else ends the instance.
+func procExit(ctx context.Context, mod api.Module, stack []uint64) {
+	code := uint32(stack[0])
+	starting := false
+	if inst, ok := ctx.(*instance); ok {
+		starting = inst.exchange.phase == phaseStart
+	}
+	if code != 0 || !starting {
+		_ = mod.CloseWithExitCode(ctx, code)
+	}
+	panic(sys.NewExitError(code)) // this is how wazero unwinds a guest
+}

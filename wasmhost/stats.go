@@ -1,0 +1,60 @@
+package wasmhost
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// PluginStats is a plugin at one moment.
+type PluginStats struct {
+	Name  string
+	File  string
+	Named bool // by edge.yaml
+
+	// Generation counts the contents of the file that were put into service; 0 when there is none.
+	Generation uint64
+	// Failures counts the distinct contents that could not be loaded.
+	Failures uint64
+	// Degraded says why what serves is not what the file says; "" when all is well.
+	Degraded string
+	// LastError is the last error of a request or of loading, "" without one.
+	LastError string
+
+	Idle, Busy int // instances
+
+	Requests        uint64        // handed to the guest
+	Errors          uint64        // ended by the plugin with 4xx or 5xx, traps included
+	Traps           uint64        // guest code that was stopped
+	Waits           uint64        // requests of the current generation that found all instances busy
+	Refused         uint64        // requests that waited in vain, 503
+	LogLinesDropped uint64        // because there were too many
+	InGuest         time.Duration // total time in handle_request and handle_response, host functions included
+}
+
+// counters are added to by requests.
+type counters struct {
+	requests, errors, traps, refused atomic.Uint64
+	inGuest                          atomic.Int64
+}
+
+// Stats returns a snapshot.
+func (p *Plugin) Stats() PluginStats {
+	p.mu.Lock()
+	s := PluginStats{
+		Name: p.name, File: p.file, Named: p.named,
+		Failures: p.failures, Degraded: p.degraded, LastError: p.lastError,
+	}
+	p.mu.Unlock()
+
+	if g := p.current.Load(); g != nil {
+		s.Generation = g.number
+		s.Idle, s.Busy, s.Waits = g.pool.counts()
+	}
+	s.Requests = p.counters.requests.Load()
+	s.Errors = p.counters.errors.Load()
+	s.Traps = p.counters.traps.Load()
+	s.Refused = p.counters.refused.Load()
+	s.InGuest = time.Duration(p.counters.inGuest.Load())
+	s.LogLinesDropped = p.guestLog.droppedLines()
+	return s
+}
