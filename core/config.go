@@ -113,23 +113,12 @@ type Strings []string
 
 // UnmarshalConfig accepts the short form, a text.
 func (s *Strings) UnmarshalConfig(v any) error {
-	switch v := v.(type) {
-	case string:
-		*s = Strings{v}
-		return nil
-	case []any:
-		list := make(Strings, len(v))
-		for i, element := range v {
-			text, ok := element.(string)
-			if !ok {
-				return fmt.Errorf("element %d is not a text", i)
-			}
-			list[i] = text
-		}
-		*s = list
-		return nil
+	text, ok := v.(string)
+	if !ok {
+		return errors.New("write a text or a list of texts")
 	}
-	return errors.New("write a text or a list of texts")
+	*s = Strings{text}
+	return nil
 }
 
 // Respond is a fixed answer.

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -14,7 +15,7 @@ import (
 // snapshot gathers the Stats of every part; telemetry turns it into metrics.
 func (e *Edge) snapshot() telemetry.Snapshot {
 	w := e.world.Load()
-	s := telemetry.Snapshot{Version: Version, Ready: e.ready.Load(), PHP: map[string]php.Stats{}, KV: map[string]kv.StoreStats{}}
+	s := telemetry.Snapshot{Version: Version, Ready: e.ready.Load(), PHP: map[string]php.Stats{}, KV: map[string]kv.Stats{}}
 	for name, pool := range w.pools {
 		s.PHP[name] = pool.Stats()
 	}
@@ -57,8 +58,8 @@ func (e *Edge) degraded() []string {
 	}
 	w := e.world.Load()
 	for _, name := range slices.Sorted(maps.Keys(w.pools)) {
-		if problem := w.pools[name].Stats().Problem; problem != "" {
-			why = append(why, "php pool "+name+": "+problem)
+		if s := w.pools[name].Stats(); s.Failures > 0 {
+			why = append(why, fmt.Sprintf("php pool %s: %d boots failed in a row: %s", name, s.Failures, s.LastError))
 		}
 	}
 	return why
@@ -72,7 +73,7 @@ func (e *Edge) Workers() []admin.Pool {
 		pool := admin.Pool{Name: name, Workers: []admin.Worker{}}
 		for _, worker := range w.pools[name].Workers() {
 			pool.Workers = append(pool.Workers, admin.Worker{
-				PID: worker.PID, State: worker.State.String(), Requests: worker.Requests, Started: worker.Started, Memory: worker.Memory,
+				PID: worker.PID, State: worker.State, Requests: worker.Jobs, Age: worker.Age, Memory: worker.RSS,
 			})
 		}
 		pools = append(pools, pool)

@@ -43,7 +43,7 @@ func workerUIDs(cfg *Config) []int {
 	}
 	var uids []int
 	for _, c := range cfg.PHP {
-		u, err := user.Lookup(cmp.Or(c.User, php.DefaultUser))
+		u, err := user.Lookup(cmp.Or(c.User, "www-data"))
 		if err != nil {
 			continue
 		}

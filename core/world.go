@@ -35,9 +35,11 @@ func (e *Edge) newWorld(ctx context.Context, cfg *Config) (*world, error) {
 		}
 	}
 	for name, c := range cfg.PHP {
-		if w.pools[name], err = e.newPool(name, c, cfg); err != nil {
+		pool, err := e.newPool(name, c, cfg)
+		if err != nil {
 			return nil, errors.Join(err, w.stop(ctx))
 		}
+		w.pools[name] = pool
 	}
 	return w, nil
 }

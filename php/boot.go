@@ -32,6 +32,12 @@ type hello struct {
 
 // boot starts a worker and waits until it asks for work. Without an error its goroutine has yet to be started.
 func (p *Pool) boot(ctx context.Context, s *spec) (*worker, error) {
+	select {
+	case p.boots <- struct{}{}:
+		defer func() { <-p.boots }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	deadline := time.Now().Add(p.cfg.BootTimeout)
 	log := newStderrLog(p.log, p.name)
 	proc, r, err := p.startProcess(s, log, deadline)

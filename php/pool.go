@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,7 +31,9 @@ type Pool struct {
 	temp *tempDir
 
 	epoch   time.Time
+	boots   chan struct{} // bounds the boots at a time
 	serial  atomic.Uint64 // of relay sockets
+	ready   atomic.Bool   // temp is there
 	spawner *spawner
 	stats   counters
 	pace    pace
@@ -97,6 +100,7 @@ func New(name string, cfg Config, opts Options) (*Pool, error) {
 		log:     opts.Logger,
 		user:    user,
 		epoch:   time.Now(),
+		boots:   make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
 		pace:    defaultPace(cfg),
 		forced:  make(chan struct{}),
 		settled: make(chan struct{}),
@@ -127,38 +131,38 @@ func (p *Pool) Start(ctx context.Context) error {
 		return err
 	}
 	p.temp = temp
+	p.ready.Store(true)
 	p.spawner = newSpawner()
 	p.life, p.endLife = context.WithCancel(context.Background())
-	if err := p.startWorkers(ctx); err != nil {
-		stopCtx, cancel := context.WithCancel(ctx)
-		cancel() // nothing to wait for
-		return errors.Join(err, ignoreCanceled(p.Stop(stopCtx)))
+	err = p.startWorkers(ctx)
+	if err == nil {
+		p.control.Go(p.supervise) // ends with life
+		err = p.startWatch()
 	}
-	p.control.Go(p.supervise) // ends with life
-	if err := p.startWatch(); err != nil {
-		stopCtx, cancel := context.WithTimeout(ctx, p.cfg.StopTimeout)
-		defer cancel()
-		return errors.Join(err, p.Stop(stopCtx))
+	if err != nil {
+		now, cancel := context.WithCancel(ctx)
+		cancel() // there is nothing to wait for
+		_ = p.Stop(now)
 	}
-	return nil
+	return err
 }
 
-// startWorkers boots the first workers, all at once.
+// startWorkers boots the first workers.
 func (p *Pool) startWorkers(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	errs := make(chan error, p.cfg.Workers.Min)
-	for range p.cfg.Workers.Min {
-		p.running.Go(func() { // ends when the worker is up, or not, within boot_timeout
-			w, err := p.boot(ctx, p.spec)
-			if err == nil {
-				p.join(w, nil)
-			}
-			errs <- err
-		})
+	n := p.cfg.Workers.Min
+	p.mu.Lock()
+	s := p.spec
+	p.booting += n
+	p.mu.Unlock()
+
+	errs := make(chan error, n)
+	for range n {
+		p.running.Go(func() { errs <- p.launch(ctx, s, nil) }) // ends within boot_timeout
 	}
 	var first error
-	for range p.cfg.Workers.Min {
+	for range n {
 		if err := <-errs; err != nil && first == nil {
 			first = err
 			cancel(errors.New("another worker did not start"))
@@ -167,79 +171,250 @@ func (p *Pool) startWorkers(ctx context.Context) error {
 	return first
 }
 
-// join makes a booted worker one of the pool, in the place of old when that is not nil. A worker of a generation that a reload
-// replaced meanwhile is ended instead.
-func (p *Pool) join(w, old *worker) bool {
+// ServeHTTP is in handler.go; from here on, a job's way in the order of events.
+
+// submit gives the job to a worker and waits until it is done. An error means that no worker had it.
+func (p *Pool) submit(ctx context.Context, j *job) error {
+	p.stats.requests.Add(1)
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if w.spec != p.spec || p.isSettled() {
-		p.running.Go(w.dismiss) // ends within stop_timeout
-		return false
+	if !p.started || p.closing {
+		p.mu.Unlock()
+		p.stats.rejected.Add(1)
+		return ErrStopped
 	}
-	p.workers = append(p.workers, w)
-	w.state, w.since = StateBusy, p.now() // until it asks for its first job
-	p.busy++
-	p.running.Go(w.run) // ends when the worker is retired or dies
-	if old != nil {
-		p.retireLocked(old)
+	if n := len(p.idle); n > 0 {
+		w := p.idle[n-1] // the one that worked last has the warmest caches
+		p.idle = p.idle[:n-1]
+		p.beginWork(w)
+		p.mu.Unlock()
+		w.jobs <- j
+		<-j.done
+		return nil
 	}
-	return true
-}
+	if p.queue.len >= p.cfg.Queue.Max {
+		p.mu.Unlock()
+		p.stats.rejected.Add(1)
+		return ErrQueueFull
+	}
+	j.queuedAt = p.now()
+	p.queue.pushBack(j)
+	tell := !p.growing && len(p.workers)+p.booting < p.cfg.Workers.Max
+	p.growing = p.growing || tell
+	p.mu.Unlock()
+	if tell {
+		p.poke()
+	}
 
-// dismiss ends a worker that never became one of the pool.
-func (w *worker) dismiss() { w.shutdown() }
-
-// isSettled reports whether a stopping pool wants no workers any more.
-func (p *Pool) isSettled() bool {
 	select {
-	case <-p.settled:
-		return true
-	default:
-		return false
+	case <-j.done:
+		return nil
+	case <-ctx.Done():
 	}
+	p.mu.Lock()
+	waiting := j.waiting
+	if waiting {
+		p.queue.remove(j)
+		p.checkSettled()
+	}
+	p.mu.Unlock()
+	if waiting {
+		return ctx.Err()
+	}
+	<-j.done // a worker has it, or it just expired
+	return nil
 }
 
-// nextJob returns the worker's next job, waiting for one. It returns nil when the worker shall end.
-func (p *Pool) nextJob(w *worker) *job {
+// requeue puts a job that never reached PHP before all others, or gives it to an idle worker.
+func (p *Pool) requeue(j *job) {
+	j.attempts++
+	p.stats.retries.Add(1)
+	p.mu.Lock()
+	if j.attempts >= maxAttempts || p.isForced() {
+		p.mu.Unlock()
+		j.finish(fmt.Errorf("%w: %d workers ended before they took the request", ErrCrashed, j.attempts))
+		return
+	}
+	if n := len(p.idle); n > 0 {
+		w := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		p.beginWork(w)
+		p.mu.Unlock()
+		w.jobs <- j
+		return
+	}
+	j.queuedAt = p.now()
+	p.queue.pushFront(j)
+	p.mu.Unlock()
+	p.poke()
+}
+
+// nextJob returns the worker's next job, waiting for one, and keep; or what else shall become of the worker.
+func (p *Pool) nextJob(w *worker) (*job, fate) {
 	p.mu.Lock()
 	if w.retire {
-		p.leaveBusy(w, StateStopping)
 		p.mu.Unlock()
-		return nil
+		return nil, stop
 	}
 	if j := p.queue.first; j != nil {
 		p.queue.remove(j)
-		now := p.now()
-		p.stats.waited(now - j.queuedAt)
-		w.since = now
+		w.since = p.now()
+		p.stats.waited(w.since - j.queuedAt)
 		p.mu.Unlock()
-		return j
+		return j, keep
 	}
-	p.leaveBusy(w, StateIdle)
+	p.endWork(w, StateIdle)
 	p.idle = append(p.idle, w)
 	p.mu.Unlock()
 
 	select {
 	case j := <-w.jobs:
-		return j
+		return j, keep
 	case <-w.quit:
-		return nil
+		return nil, stop
 	case <-w.proc.exited:
-	}
-	p.mu.Lock()
-	if i := slices.Index(p.idle, w); i >= 0 {
-		p.idle = slices.Delete(p.idle, i, i+1)
-		p.mu.Unlock()
-		p.logFor(w).Warn("idle php worker died", "status", w.proc.status)
-		p.stats.crashes.Add(1)
-		p.leave(w, true)
-		return nil
-	}
-	p.mu.Unlock()
-	select {
-	case j := <-w.jobs:
-		return j // given to it while it died; serve hands it on
-	case <-w.quit:
-		return nil
+		return p.diedIdle(w)
 	}
 }
+
+// diedIdle takes a dead worker out of the idle ones. When it was given a job at the same moment, serve hands that on.
+func (p *Pool) diedIdle(w *worker) (*job, fate) {
+	p.mu.Lock()
+	i := slices.Index(p.idle, w)
+	if i >= 0 {
+		p.idle = slices.Delete(p.idle, i, i+1)
+	}
+	retired := w.retire
+	p.mu.Unlock()
+	switch {
+	case i >= 0:
+		p.logFor(w).Warn("idle php worker died", "status", w.proc.status)
+		return nil, dead
+	case retired:
+		return nil, stop
+	}
+	return <-w.jobs, keep
+}
+
+// beginWork notes that an idle worker is given a job. p.mu is held.
+func (p *Pool) beginWork(w *worker) {
+	w.state, w.since = StateBusy, p.now()
+	p.busy++
+}
+
+// endWork notes that a worker has no job any more. p.mu is held.
+func (p *Pool) endWork(w *worker, next State) {
+	if w.state == StateBusy {
+		p.busy--
+	}
+	w.state, w.since = next, p.now()
+	p.checkSettled()
+}
+
+// launch boots a worker of generation s, in the place of old when that is not nil. The caller has counted it in p.booting.
+func (p *Pool) launch(ctx context.Context, s *spec, old *worker) error {
+	w, err := p.boot(ctx, s)
+	if err == nil {
+		p.join(w, old)
+		return nil
+	}
+	p.mu.Lock()
+	p.booting--
+	if old != nil {
+		old.replacing = false
+	}
+	if s == p.spec && ctx.Err() == nil {
+		p.failed(err)
+	}
+	p.mu.Unlock()
+	p.poke()
+	return err
+}
+
+// join makes a booted worker one of the pool, in the place of old when that is not nil. A worker of a generation that a
+// reload replaced meanwhile is ended instead.
+func (p *Pool) join(w, old *worker) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.booting--
+	p.workers = append(p.workers, w)
+	if w.spec != p.spec || p.isSettled() {
+		w.retire, w.state = true, StateStopping
+		p.running.Go(w.run) // ends within stop_timeout
+		p.poke()
+		return
+	}
+	w.state, w.since = StateBusy, p.now() // until it looks for its first job
+	p.busy++
+	p.running.Go(w.run) // ends when the worker is retired or dies
+	if old != nil {
+		p.retire(old)
+	}
+	p.log.Debug("php worker is ready", "pool", p.name, "pid", w.proc.pid)
+}
+
+// retire lets a worker end after its job. p.mu is held.
+func (p *Pool) retire(w *worker) {
+	if w.retire {
+		return
+	}
+	w.retire = true
+	if i := slices.Index(p.idle, w); i >= 0 {
+		p.idle = slices.Delete(p.idle, i, i+1)
+		close(w.quit)
+	}
+}
+
+// stopping notes that a worker is being ended.
+func (p *Pool) stopping(w *worker) {
+	p.mu.Lock()
+	w.retire = true
+	p.endWork(w, StateStopping)
+	p.mu.Unlock()
+	p.poke()
+}
+
+// leave takes an ended worker out of the pool.
+func (p *Pool) leave(w *worker, crashed bool) {
+	crashed = crashed && !w.doomed.Load() && !w.killed.Load()
+	p.mu.Lock()
+	p.endWork(w, StateStopping)
+	w.retire = true
+	p.workers = slices.DeleteFunc(p.workers, func(other *worker) bool { return other == w })
+	if crashed && w.served.Load() == 0 && w.spec == p.spec {
+		p.failed(fmt.Errorf("a worker of php pool %q died before it answered anything: %s", p.name, w.proc.status))
+	}
+	p.mu.Unlock()
+	if crashed {
+		p.stats.crashes.Add(1)
+	}
+	p.stats.ended.Add(1)
+	p.poke()
+}
+
+// wornOut notes that a worker has served max_jobs; the supervisor boots its successor.
+func (p *Pool) wornOut(w *worker) {
+	p.mu.Lock()
+	w.worn = true
+	p.mu.Unlock()
+	p.poke()
+}
+
+// proved notes that a new worker answered its first request: whatever failed before, the application works.
+func (p *Pool) proved() {
+	p.mu.Lock()
+	p.failures, p.lastErr = 0, nil
+	p.mu.Unlock()
+}
+
+// now is the time since the pool was made: monotonic, and small enough for an atomic.
+func (p *Pool) now() int64 { return int64(time.Since(p.epoch)) }
+
+// poke makes the supervisor look now.
+func (p *Pool) poke() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (p *Pool) logFor(w *worker) *slog.Logger { return p.log.With("pool", p.name, "pid", w.proc.pid) }

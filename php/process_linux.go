@@ -41,7 +41,7 @@ func growPipe(f *os.File) {
 func unreadBytes(f *os.File) int {
 	n := -1
 	control(f, func(fd int) {
-		if got, err := unix.IoctlGetInt(fd, unix.FIONREAD); err == nil {
+		if got, err := unix.IoctlGetInt(fd, unix.TIOCINQ); err == nil {
 			n = got
 		}
 	})

@@ -64,6 +64,7 @@ type worker struct {
 
 	busy      atomic.Int64 // since when PHP has the word, 0 when it does not, or overdue
 	served    atomic.Uint64
+	doomed    atomic.Bool // killed for exec_timeout
 	killed    atomic.Bool // by a forced stop
 	live      *stream     // the answer that is passed on now
 	stopUntil time.Time   // while the rest of a cancelled stream is drained
@@ -86,16 +87,16 @@ const (
 	dead             // it is dead, or has to be
 )
 
-// run takes jobs until the worker is retired or dies. The pool waits for it.
+// run takes jobs until the worker is retired or dies.
 func (w *worker) run() {
 	for {
-		j := w.pool.nextJob(w)
-		if j == nil {
-			w.shutdown()
-			w.pool.leave(w, false)
-			return
+		j, next := w.pool.nextJob(w)
+		if next == keep {
+			next = w.serve(j)
 		}
-		switch w.serve(j) {
+		switch next {
+		case keep:
+			w.count()
 		case stop:
 			w.shutdown()
 			w.pool.leave(w, false)
@@ -104,8 +105,6 @@ func (w *worker) run() {
 			w.kill()
 			w.pool.leave(w, true)
 			return
-		case keep:
-			w.count()
 		}
 	}
 }
@@ -116,7 +115,7 @@ func (w *worker) count() {
 	if n == 1 {
 		w.pool.proved()
 	}
-	if w.limit > 0 && n >= w.limit {
+	if w.limit > 0 && n == w.limit {
 		w.pool.wornOut(w)
 	}
 }
@@ -349,7 +348,9 @@ func (w *worker) shutdown() {
 	until := time.Now().Add(w.pool.cfg.StopTimeout)
 	_ = w.relay.SetWriteDeadline(until)
 	_ = w.relay.SetReadDeadline(until)
-	if _, err := w.relay.Write(stopFrame); err == nil {
+	if w.pool.isForced() {
+		w.proc.kill()
+	} else if _, err := w.relay.Write(stopFrame); err == nil {
 		// A worker may have something left to say, and must not block on saying it.
 		_, _, _ = spool(io.Discard, w.relay)
 		w.proc.waitFor(time.Until(until))

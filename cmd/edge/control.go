@@ -91,7 +91,7 @@ func workersCommand(config *string) *cobra.Command {
 			for _, pool := range pools {
 				for _, w := range pool.Workers {
 					fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%s\t%s\n", pool.Name, w.PID, w.State, w.Requests,
-						time.Since(w.Started).Round(time.Second), bytesize.Size(w.Memory))
+						w.Age.Round(time.Second), bytesize.Size(w.Memory))
 				}
 			}
 			return t.Flush()

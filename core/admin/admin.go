@@ -89,10 +89,10 @@ type Pool struct {
 
 // Worker is one PHP process.
 type Worker struct {
-	PID      int       `json:"pid"`
-	State    string    `json:"state"`
-	Requests uint64    `json:"requests"`
-	Started  time.Time `json:"started"`
+	PID      int           `json:"pid"`
+	State    string        `json:"state"`
+	Requests uint64        `json:"requests"`
+	Age      time.Duration `json:"age_ns"`
 	// Memory is the resident set in bytes, 0 when unknown.
 	Memory int64 `json:"memory"`
 }

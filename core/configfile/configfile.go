@@ -26,8 +26,9 @@
 // characters. What a variable expands to is never looked at again; without quotes around it, it is typed as YAML would type it.
 //
 // Variables that begin with EDGE_ and contain two underscores in a row are configuration themselves: EDGE_PHP__APP__WORKERS__MAX=4
-// is php.app.workers.max, and EDGE__STATE_DIR=/tmp is state_dir. A key of a map is found in spite of case, dashes and dots. Lists and
-// mappings are written as in YAML, [a, b] and {address: ":80"}; a list is set as a whole. EDGE_TEST_ variables are left alone.
+// is php.app.workers.max, and EDGE__STATE_DIR=/tmp is state_dir. An entry of a map is found in spite of case, dashes and dots, and a new
+// one gets a name in lower case. Lists and mappings are written as in YAML, [a, b] and {FOO: bar}; a list is set as a whole.
+// EDGE_TEST_ variables are left alone.
 //
 // The values of variables are not printed in problems.
 package configfile

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -31,13 +30,13 @@ type h1Conn struct {
 	bodyUntil time.Time
 	bodyArmed time.Time
 
-	refused atomic.Bool
-
-	mu      sync.Mutex // guards what follows
-	reading bool
-	want    time.Time // the read deadline that was asked for
-	applied time.Time // the one the socket has
-	foreign bool      // not HTTP/1 any more: everything passes
+	mu         sync.Mutex // guards what follows
+	reading    bool
+	called     bool // net/http has called the reader back, with a deadline in the past
+	readFailed bool
+	want       time.Time // the read deadline that was asked for
+	applied    time.Time // the one the socket has
+	foreign    bool      // not HTTP/1 any more: everything passes
 }
 
 // h1Owner is what a connection tells its listener.
@@ -98,7 +97,7 @@ func (c *h1Conn) Read(p []byte) (int, error) {
 	}
 	c.beginRead()
 	n, err := c.Conn.Read(p)
-	c.endRead()
+	c.endRead(err)
 	if n == 0 {
 		if err != nil && c.scanner.amidBody() && os.IsTimeout(err) {
 			// net/http could take what comes after all for the next request.
@@ -147,13 +146,12 @@ func (c *h1Conn) scan(p []byte) int {
 // breakOff ends the stream of bytes that net/http sees.
 func (c *h1Conn) breakOff(why refusal, err error) {
 	c.broken, c.pending = err, nil
-	c.refused.Store(true)
 	c.owner.refuse(why)
 }
 
-// idle is called when net/http is done with a request and waits for the next one.
+// idle is called when net/http is done with a request and waits for the next one: a message must have ended.
 func (c *h1Conn) idle() {
-	if c.scanner.state != inRequestLine && c.broken == nil {
+	if c.scanner.state != inRequestLine && c.scanner.state != inForeign && c.broken == nil {
 		c.breakOff(refusedDesync, io.EOF)
 	}
 }
@@ -186,10 +184,14 @@ func (c *h1Conn) beginRead() {
 	c.applyDeadline(deadline)
 }
 
-func (c *h1Conn) endRead() {
+func (c *h1Conn) endRead(err error) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.reading = false
-	c.mu.Unlock()
+	if err != nil && !c.called {
+		c.readFailed = true
+	}
+	c.called = false
 }
 
 func (c *h1Conn) bodyDeadline() time.Time {
@@ -220,6 +222,7 @@ func (c *h1Conn) SetReadDeadline(t time.Time) error {
 		return c.Conn.SetReadDeadline(t)
 	}
 	if c.reading {
+		c.called = !t.IsZero() && t.Unix() <= 1
 		c.applyDeadline(t)
 	}
 	return nil
@@ -235,13 +238,13 @@ func (c *h1Conn) SetDeadline(t time.Time) error {
 
 const (
 	lingerTime  = 200 * time.Millisecond
-	lingerBytes = 64 << 10
+	lingerBytes = 256 << 10
 )
 
-// Close closes the connection. A refused client that still sends would be reset before it has read its answer, so it is
-// heard out for a moment.
+// Close closes the connection. A client that still sends would be reset, often before it has read its last answer; so when
+// it is net/http that ends an exchange, the client is heard out for a moment.
 func (c *h1Conn) Close() error {
-	if c.refused.Swap(false) && !c.owner.stopsHard() {
+	if c.mayLinger() {
 		if s, ok := c.Conn.(*tls.Conn); ok {
 			s.CloseWrite()
 		}
@@ -250,4 +253,14 @@ func (c *h1Conn) Close() error {
 		io.CopyN(io.Discard, struct{ io.Reader }{c.stall.TCPConn}, lingerBytes)
 	}
 	return c.Conn.Close()
+}
+
+// mayLinger says no when the client has gone or has been silent for too long, and when it is a stop that closes the
+// connection: it does so while net/http waits in Read, or in a hurry.
+func (c *h1Conn) mayLinger() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	linger := !c.reading && !c.readFailed && !c.foreign && !c.owner.stopsHard()
+	c.readFailed = true // for the next Close
+	return linger
 }

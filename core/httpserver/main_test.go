@@ -24,6 +24,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// Config is short for the tests that change it.
+type Config = httpserver.Config
+
 // patience bounds every wait for something that must happen; the machine may be busy.
 const patience = 30 * time.Second
 

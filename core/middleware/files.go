@@ -17,12 +17,22 @@ import (
 
 // FilesConfig is the target files of a route: a folder whose files are served.
 type FilesConfig struct {
-	// Root is the folder. A relative path is taken from the folder Edge runs in. It has no default.
+	// Root is the folder. A relative path is taken from the folder of edge.yaml. It has no default.
 	Root string `koanf:"root"`
 
 	// Strip is taken off the beginning of the request's path before a file is looked for: with /docs, the request /docs/a.txt is
 	// for the file a.txt of the folder. Default none.
 	Strip string `koanf:"strip"`
+}
+
+// UnmarshalConfig accepts the short form, the folder as a text.
+func (c *FilesConfig) UnmarshalConfig(v any) error {
+	text, ok := v.(string)
+	if !ok {
+		return errors.New("write a folder, or {root: folder, strip: /prefix}")
+	}
+	c.Root = text
+	return nil
 }
 
 // Validate checks the texts; NewFiles looks at the folder.

@@ -23,7 +23,7 @@ type Snapshot struct {
 	HTTP    *httpserver.Stats
 	PHP     map[string]php.Stats
 	Plugins []wasmhost.PluginStats
-	KV      map[string]kv.StoreStats
+	KV      map[string]kv.Stats
 	RPC     *rpc.Stats
 }
 
@@ -86,6 +86,28 @@ func (m metrics) http(s *httpserver.Stats) {
 	}
 }
 
+func (m metrics) php(pool string, s php.Stats) {
+	for state, n := range map[string]int{"booting": s.Booting, "idle": s.Idle, "working": s.Busy, "stopping": s.Stopping} {
+		m.gauge("edge_php_workers", "Workers by state.", float64(n), "pool", pool, "state", state)
+	}
+	m.gauge("edge_php_queue", "Requests that wait for a worker.", float64(s.Queued), "pool", pool)
+	m.gauge("edge_php_queue_wait_max_seconds", "Longest wait for a worker so far.", s.WaitMax.Seconds(), "pool", pool)
+	m.seconds("edge_php_queue_wait_seconds_total", "Time that requests waited for a worker.", s.WaitTotal.Seconds(), "pool", pool)
+	m.counter("edge_php_queue_waits_total", "Requests that waited for a worker.", s.WaitedCount, "pool", pool)
+	m.counter("edge_php_requests_total", "Requests given to the pool.", s.Requests, "pool", pool)
+	m.counter("edge_php_rejected_total", "Requests answered 503: queue full, or too long in it.", s.Rejected, "pool", pool)
+	m.counter("edge_php_timeouts_total", "Workers killed for exec_timeout.", s.Timeouts, "pool", pool)
+	m.counter("edge_php_crashes_total", "Workers that died unasked.", s.Crashes, "pool", pool)
+	m.counter("edge_php_errors_total", "Errors that the application reported.", s.Errors, "pool", pool)
+	m.counter("edge_php_streams_total", "Answers in parts.", s.Streams, "pool", pool)
+	m.counter("edge_php_retries_total", "Requests that moved to another worker before PHP saw them.", s.Retries, "pool", pool)
+	m.counter("edge_php_started_total", "Workers booted.", s.Started, "pool", pool)
+	m.counter("edge_php_ended_total", "Workers that ended, for whatever reason.", s.Ended, "pool", pool)
+	m.counter("edge_php_reloads_total", "Reloads.", s.Reloads, "pool", pool)
+	m.counter("edge_php_failed_reloads_total", "Reloads whose new workers did not boot.", s.ReloadsFailed, "pool", pool)
+	m.gauge("edge_php_boot_failures", "Boots that failed in a row; 0 is healthy.", float64(s.Failures), "pool", pool)
+}
+
 func (m metrics) plugin(p wasmhost.PluginStats) {
 	labels := []string{"plugin", p.Name}
 	m.gauge("edge_plugin_generation", "Contents of the plugin's file put into service so far.", float64(p.Generation), labels...)
@@ -100,7 +122,7 @@ func (m metrics) plugin(p wasmhost.PluginStats) {
 	m.seconds("edge_plugin_guest_seconds_total", "Time in guest code, host functions included.", p.InGuest.Seconds(), labels...)
 }
 
-func (m metrics) kv(store string, s kv.StoreStats) {
+func (m metrics) kv(store string, s kv.Stats) {
 	labels := []string{"store", store, "driver", s.Driver}
 	m.gauge("edge_kv_keys", "Keys; expired ones that were not swept yet may be counted.", float64(s.Keys), labels...)
 	m.gauge("edge_kv_bytes", "Bytes as max_size counts them.", float64(s.Bytes), labels...)

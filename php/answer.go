@@ -1,0 +1,210 @@
+package php
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// writeAnswer sends an answer that came in one frame. Its length is known, so head and body leave in one write.
+func writeAnswer(w http.ResponseWriter, r *http.Request, j *job) error {
+	h := &j.decoded
+	if err := h.decode(string(j.head)); err != nil { // one allocation for all names and values
+		return err
+	}
+	if informational(h.status) {
+		sendInformational(w, h)
+		return nil
+	}
+	late := sendHead(w, r, h, int64(len(j.body)))
+	if len(j.body) > 0 && allowsBody(r, h.status) {
+		_, _ = w.Write(j.body) // a client that is gone needs no answer
+	}
+	late.send(w)
+	return nil
+}
+
+// sendHead sends status and headers of a body of that length, or of unknown length when it is negative. It returns the
+// headers that PHP wants sent behind the body.
+func sendHead(w http.ResponseWriter, r *http.Request, h *head, length int64) trailers {
+	late := h.takeTrailers()
+	// PHP's own Content-Length is believed when there is no body to measure.
+	bodyless := !allowsBody(r, h.status)
+	dst := w.Header()
+	h.addTo(dst, bodyless || length < 0)
+	if len(late.names) > 0 {
+		dst["Trailer"] = late.names
+		delete(dst, "Content-Length") // trailers need a chunked body
+	} else if (length > 0 || length == 0 && !bodyless) && dst["Content-Length"] == nil && h.status != http.StatusNoContent && h.status != http.StatusNotModified {
+		dst["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+	}
+	if h.status == 0 {
+		h.status = http.StatusOK
+	}
+	w.WriteHeader(h.status)
+	return late
+}
+
+// allowsBody reports whether an answer may have a body: one to HEAD, 204 and 304 have none.
+func allowsBody(r *http.Request, status int) bool {
+	return r.Method != http.MethodHead && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+func informational(status int) bool { return status >= 100 && status < 200 }
+
+// sendInformational sends early hints. Their headers do not become part of the final answer; other codes below 200 belong to the
+// server, not to PHP.
+func sendInformational(w http.ResponseWriter, h *head) {
+	if h.status != http.StatusEarlyHints {
+		return
+	}
+	dst := w.Header()
+	before := dst.Clone()
+	h.addTo(dst, false)
+	w.WriteHeader(http.StatusEarlyHints)
+	clear(dst)
+	maps.Copy(dst, before)
+}
+
+// trailers are headers that go behind the body.
+type trailers struct {
+	names  []string
+	fields []headField
+}
+
+// takeTrailers removes the fields that the Trailer header names from the head.
+func (h *head) takeTrailers() trailers {
+	names, announced := h.trailers()
+	if !announced {
+		return trailers{}
+	}
+	late := trailers{names: names}
+	rest := h.fields[:0]
+	for _, f := range h.fields {
+		if contains(names, f.name) {
+			late.fields = append(late.fields, f)
+		} else {
+			rest = append(rest, f)
+		}
+	}
+	h.fields = rest
+	return late
+}
+
+func contains(names []string, name string) bool {
+	for _, n := range names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// send puts the trailers where the server looks for them after the body.
+func (t trailers) send(w http.ResponseWriter) {
+	for _, f := range t.fields {
+		w.Header().Add(f.name, f.value)
+	}
+}
+
+// passStream sends an answer that comes in parts, each as soon as it is there. After the head, a failure can only be told by
+// breaking off: http.ErrAbortHandler closes the connection or resets the stream, so that no client takes a part for the whole.
+func (p *Pool) passStream(w http.ResponseWriter, r *http.Request, j *job) error {
+	s := streamWriter{pool: p, w: w, r: r, control: http.NewResponseController(w), stream: j.stream, head: &j.decoded}
+	err := s.run(r.Context())
+	switch {
+	case err == nil:
+		return nil
+	case !s.headSent:
+		return err
+	case isClientGone(err):
+		return nil
+	}
+	p.log.Warn("php broke off a streamed answer", "pool", p.name, "pid", j.stream.pid, "error", err)
+	panic(http.ErrAbortHandler)
+}
+
+type streamWriter struct {
+	pool     *Pool
+	w        http.ResponseWriter
+	r        *http.Request
+	control  *http.ResponseController
+	stream   *stream
+	head     *head
+	late     trailers
+	headSent bool
+}
+
+// run passes parts on until PHP ends the stream, or the client does.
+func (s *streamWriter) run(ctx context.Context) error {
+	for {
+		select {
+		case c, more := <-s.stream.chunks:
+			if !more {
+				return s.end()
+			}
+			err := s.write(c)
+			putBuffer(c.buf)
+			if err != nil {
+				s.stream.cancel()
+				return err
+			}
+		case <-ctx.Done():
+			s.stream.cancel()
+			return errClientGone
+		}
+	}
+}
+
+// end finishes the answer after the last part.
+func (s *streamWriter) end() error {
+	if s.stream.err != nil {
+		return s.stream.err
+	}
+	if !s.headSent {
+		s.head.status, s.head.fields = 0, s.head.fields[:0]
+		s.sendHead()
+	}
+	s.late.send(s.w)
+	return nil
+}
+
+// write sends one part. Only the first head of a final answer counts; PHP repeats it with every part.
+func (s *streamWriter) write(c chunk) error {
+	if !s.headSent {
+		if err := s.head.decode(string(c.head)); err != nil {
+			return err
+		}
+		if informational(s.head.status) {
+			sendInformational(s.w, s.head)
+			return nil
+		}
+		s.sendHead()
+	}
+	if !allowsBody(s.r, s.head.status) {
+		return errClientGone // nobody gets the rest
+	}
+	if limit := s.pool.cfg.ExecTimeout; limit > 0 {
+		// A client that takes nothing must not hold a worker for ever. Not every server supports it, and none needs it to work.
+		_ = s.control.SetWriteDeadline(time.Now().Add(limit))
+	}
+	if len(c.body) > 0 {
+		if _, err := s.w.Write(c.body); err != nil {
+			return errClientGone
+		}
+	}
+	if s.stream.length >= 0 || len(s.stream.chunks) > 0 {
+		return nil // more is at hand, or the whole has a length and nobody waits for a part
+	}
+	if err := s.control.Flush(); err != nil {
+		return errClientGone
+	}
+	return nil
+}
+
+func (s *streamWriter) sendHead() {
+	s.headSent = true
+	s.late = sendHead(s.w, s.r, s.head, s.stream.length)
+}

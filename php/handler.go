@@ -1,0 +1,142 @@
+package php
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// ServeHTTP lets a worker answer the request. The body is read first, into memory or to disk, so that a slow client never holds
+// a worker while it sends.
+func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !p.ready.Load() {
+		p.refuse(w, ErrStopped)
+		return
+	}
+	j := getJob()
+	if err := p.serve(w, r, j); err != nil {
+		p.refuse(w, err)
+	}
+}
+
+// serve answers the request, or returns why there is no answer. It owns j and puts it back.
+func (p *Pool) serve(w http.ResponseWriter, r *http.Request, j *job) error {
+	defer putJob(j)
+	f, err := p.fill(w, r, j)
+	if err != nil {
+		return err
+	}
+	if f.files != nil {
+		defer f.removeFiles()
+	}
+	if err := p.submit(r.Context(), j); err != nil {
+		return err
+	}
+	if j.err != nil {
+		return j.err
+	}
+	if j.stream != nil {
+		return p.passStream(w, r, j)
+	}
+	return writeAnswer(w, r, j)
+}
+
+// refuse answers a request that PHP did not. What went wrong is in the log, not in the answer.
+func (p *Pool) refuse(w http.ResponseWriter, err error) {
+	status := statusFor(err)
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	http.Error(w, http.StatusText(status), status)
+}
+
+// fill puts context and body into the job.
+func (p *Pool) fill(w http.ResponseWriter, r *http.Request, j *job) (form, error) {
+	if p.opts.MaxBody > 0 && r.Body != http.NoBody {
+		if r.ContentLength > p.opts.MaxBody {
+			return form{}, ErrTooLarge
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, p.opts.MaxBody)
+	}
+	contentType := r.Header.Get("Content-Type")
+	switch {
+	case r.Method == http.MethodHead, r.Method == http.MethodOptions:
+		j.setContext(r, false, nil)
+		return form{}, nil
+	case strings.Contains(contentType, "application/x-www-form-urlencoded"):
+		f, err := readURLEncoded(r)
+		return f, p.fillForm(r, j, f, err)
+	case strings.Contains(contentType, "multipart/form-data"):
+		f, err := p.readMultipart(r)
+		return f, p.fillForm(r, j, f, err)
+	}
+	j.setContext(r, false, nil)
+	if r.Body == nil || r.Body == http.NoBody {
+		return form{}, nil
+	}
+	return form{}, p.fillBody(r, j)
+}
+
+func (p *Pool) fillForm(r *http.Request, j *job, f form, err error) error {
+	if err != nil {
+		return err
+	}
+	j.setContext(r, true, f.uploads)
+	j.buf = append(j.buf, f.body...)
+	return nil
+}
+
+func (j *job) setContext(r *http.Request, parsed bool, uploads []byte) {
+	j.buf = appendContext(j.buf[:jobHeader], r, parsed, uploads)
+	j.contextLen = len(j.buf) - jobHeader
+}
+
+// fillBody reads the body behind the context. The buffer grows with what arrives, not with what the client announces; past
+// body.memory all of it moves to disk.
+func (p *Pool) fillBody(r *http.Request, j *job) error {
+	start, limit := len(j.buf), int(p.cfg.Body.Memory)
+	for len(j.buf)-start <= limit {
+		if cap(j.buf)-len(j.buf) < 512 {
+			grown := make([]byte, len(j.buf), 2*cap(j.buf))
+			copy(grown, j.buf)
+			j.buf = grown
+		}
+		n, err := r.Body.Read(j.buf[len(j.buf):cap(j.buf)])
+		j.buf = j.buf[:len(j.buf)+n]
+		if err == io.EOF && len(j.buf)-start <= limit {
+			return nil
+		}
+		if err != nil && err != io.EOF {
+			return bodyError(err)
+		}
+	}
+	return p.spoolBody(r, j, start)
+}
+
+// spoolBody moves a body that is too large for memory to a file.
+func (p *Pool) spoolBody(r *http.Request, j *job, start int) error {
+	file, err := p.temp.create("", "body")
+	if err != nil {
+		return fmt.Errorf("store the request body: %w", err)
+	}
+	j.file = file
+	n, err := file.Write(j.buf[start:])
+	if err != nil {
+		return fmt.Errorf("store the request body: %w", err)
+	}
+	j.buf = append(make([]byte, 0, start+256), j.buf[:start]...) // the large one is of no use while the rest comes
+	size, readErr, writeErr := spool(file, r.Body)
+	if readErr != nil {
+		return bodyError(readErr)
+	}
+	if writeErr != nil {
+		return fmt.Errorf("store the request body: %w", writeErr)
+	}
+	j.fileSize = int64(n) + size
+	return nil
+}
+
+// isClientGone reports whether nobody is left to be told about the error.
+func isClientGone(err error) bool { return errors.Is(err, errClientGone) }

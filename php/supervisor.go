@@ -1,0 +1,157 @@
+package php
+
+import "time"
+
+const (
+	// freeFailures is how many failures in a row are retried at once: workers get killed, and machines are slow at times.
+	freeFailures = 3
+	firstBackoff = 100 * time.Millisecond
+	maxBackoff   = 30 * time.Second
+)
+
+// supervise keeps the pool in shape: it kills workers beyond exec_timeout, expires the queue, boots and retires workers. It
+// ends with the pool's life.
+func (p *Pool) supervise() {
+	timer := time.NewTimer(p.pace.tick)
+	defer timer.Stop()
+	shrunk := p.now()
+	for {
+		select {
+		case <-p.life.Done():
+			return
+		case <-p.wake:
+		case <-timer.C:
+		}
+		now := p.now()
+		p.killOverdue(now)
+		p.expireQueue(now)
+		if now-shrunk >= int64(p.pace.shrinkStep) && p.shrink(now) {
+			shrunk = now
+		}
+		timer.Reset(p.scale(now))
+	}
+}
+
+// killOverdue kills the workers whose PHP has had the word for longer than exec_timeout. Changing busy decides against an
+// answer that comes at the same moment: either the worker sees the change before it takes another job, or nothing is killed.
+func (p *Pool) killOverdue(now int64) {
+	if p.cfg.ExecTimeout == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.workers {
+		since := w.busy.Load()
+		if since <= 0 || now-since < int64(p.cfg.ExecTimeout) || !w.busy.CompareAndSwap(since, overdue) {
+			continue
+		}
+		w.doomed.Store(true)
+		p.stats.timeouts.Add(1)
+		w.proc.kill()
+	}
+}
+
+// expireQueue fails what waited for longer than queue.timeout.
+func (p *Pool) expireQueue(now int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.queue.first != nil && now-p.queue.first.queuedAt >= int64(p.cfg.Queue.Timeout) {
+		p.dropFirst(ErrQueueTimeout)
+	}
+	p.checkSettled()
+}
+
+// shrink retires the worker that was idle longest when that was long, and reports whether it did.
+func (p *Pool) shrink(now int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) <= p.cfg.Workers.Spare || p.live() <= p.cfg.Workers.Min {
+		return false
+	}
+	longest := p.idle[0] // workers are taken from the other end
+	if now-longest.since < int64(p.pace.shrinkIdle) {
+		return false
+	}
+	p.retire(longest)
+	return true
+}
+
+// scale boots the workers that are wanted, and returns when to look again.
+func (p *Pool) scale(now int64) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := p.pace.tick
+	if p.isSettled() {
+		return next
+	}
+	if p.failures > 0 {
+		// One attempt at a time, and after a few failures not at once.
+		if p.booting > 0 {
+			return next
+		}
+		if p.failures > freeFailures && now < p.retryAt {
+			return min(next, time.Duration(p.retryAt-now))
+		}
+	}
+	for _, w := range p.workers {
+		if w.worn && !w.replacing && !w.retire {
+			w.replacing = true
+			p.bootOne(w)
+		}
+	}
+
+	want, live := 0, p.live()+p.booting
+	if p.queue.len == 0 {
+		p.growing = false
+	}
+	switch {
+	case live < p.cfg.Workers.Min:
+		want = p.cfg.Workers.Min - live
+	case p.queue.len > p.booting && live < p.cfg.Workers.Max:
+		next = min(next, p.pace.growAfter)
+		if now-p.queue.first.queuedAt >= int64(p.pace.growAfter) {
+			want = min(p.queue.len-p.booting, p.cfg.Workers.Max-live)
+		}
+	}
+	if p.failures > 0 {
+		want = min(want, 1)
+	}
+	for range want {
+		p.bootOne(nil)
+	}
+	return next
+}
+
+// bootOne boots a worker of the current generation, in the place of old when that is not nil. p.mu is held.
+func (p *Pool) bootOne(old *worker) {
+	s := p.spec
+	p.booting++
+	p.stats.booted.Add(1)
+	p.running.Go(func() { // ends within boot_timeout
+		if err := p.launch(p.life, s, old); err != nil && p.life.Err() == nil {
+			p.log.Error("php worker did not start", "pool", p.name, "error", err)
+		}
+	})
+}
+
+// live counts the workers that take jobs. p.mu is held.
+func (p *Pool) live() int {
+	n := 0
+	for _, w := range p.workers {
+		if !w.retire {
+			n++
+		}
+	}
+	return n
+}
+
+// failed notes a worker that did not come up, or died before it did anything: the next attempt waits ever longer. p.mu is held.
+func (p *Pool) failed(err error) {
+	p.failures++
+	p.lastErr = err
+	backoff := maxBackoff
+	if n := p.failures - freeFailures; n < 10 {
+		backoff = min(maxBackoff, firstBackoff<<max(n, 0))
+	}
+	p.retryAt = p.now() + int64(backoff)
+}

@@ -1,0 +1,134 @@
+package edge
+
+import (
+	"strconv"
+
+	"github.com/edge-server/edge/sdk/abi"
+)
+
+// Result is what a handler returns: [Next], [Done], or [NextWith].
+type Result uint64
+
+const (
+	// Next passes the request on to the rest of the chain.
+	Next Result = 1
+
+	// Done ends the chain: the plugin has answered.
+	Done Result = 0
+)
+
+// NextWith passes the request on, and [Response.Ctx] of the same request returns ctx.
+func NextWith(ctx uint32) Result { return Result(abi.Next(ctx)) }
+
+// plugin is what the plugin's init has registered. A wasm instance has one plugin, so this is a variable of the package.
+var plugin struct {
+	request  func(*Request) Result
+	response func(*Response)
+}
+
+// Handle registers the plugin's handler. Call it in init.
+func Handle(handler func(r *Request) Result) { plugin.request = handler }
+
+// HandleResponse registers a function that runs after the rest of the chain has answered. Call it in init.
+func HandleResponse(handler func(r *Response)) { plugin.response = handler }
+
+// Features are bits for [Enable].
+type Features uint32
+
+const (
+	// BufferRequest keeps what the plugin reads of the request's body for the rest of the chain.
+	BufferRequest = Features(abi.FeatureBufferRequest)
+
+	// BufferResponse holds the answer of the rest of the chain back for HandleResponse.
+	BufferResponse = Features(abi.FeatureBufferResponse)
+
+	// Trailers allows changes of trailers.
+	Trailers = Features(abi.FeatureTrailers)
+)
+
+// Enable turns features on, in init for all requests and in a handler for that one. It returns what is on.
+func Enable(features Features) Features { return Features(enableFeatures(uint32(features))) }
+
+// Config returns the plugin's configuration: a text of edge.yaml as it stands there, anything else as JSON.
+func Config() []byte {
+	return append([]byte(nil), fetch(getConfig)...)
+}
+
+// Debug, Info, Warn and Error write a line to the server's log.
+func Debug(message string) { writeLog(abi.LogDebug, message) }
+
+// Info is for what an operator wants to know. See [Debug].
+func Info(message string) { writeLog(abi.LogInfo, message) }
+
+// Warn is for what an operator should look at. See [Debug].
+func Warn(message string) { writeLog(abi.LogWarn, message) }
+
+// Error is for what failed. See [Debug].
+func Error(message string) { writeLog(abi.LogError, message) }
+
+// DebugEnabled reports whether [Debug] writes anything: a reason not to put a message together.
+func DebugEnabled() bool { return logEnabled(abi.LogDebug) != 0 }
+
+// handleRequest is the export of that name.
+func handleRequest() uint64 {
+	defer explainPanic(abi.HandleRequest)
+	if plugin.request == nil {
+		panic("edge.Handle was not called; call it in init, because main does not run")
+	}
+	return uint64(plugin.request(&Request{}))
+}
+
+// handleResponse is the export of that name.
+func handleResponse(reqCtx, isError uint32) {
+	defer explainPanic(abi.HandleResponse)
+	if plugin.response != nil {
+		plugin.response(&Response{ctx: reqCtx, failed: isError != 0})
+	}
+}
+
+// explainPanic logs a panic and lets it go on: it ends as a trap, which by itself says nothing.
+func explainPanic(function string) {
+	if cause := recover(); cause != nil {
+		Error("panic in " + function + ": " + describe(cause))
+		panic(cause)
+	}
+}
+
+// describe does without fmt, which is a third of a small plugin's size.
+func describe(cause any) string {
+	switch c := cause.(type) {
+	case error:
+		return c.Error()
+	case string:
+		return c
+	case int:
+		return strconv.Itoa(c)
+	case interface{ String() string }:
+		return c.String()
+	}
+	return "a value that is neither an error nor a text"
+}
+
+// scratch receives strings from the server. An instance runs on one goroutine, so one is enough.
+var scratch = make([]byte, 2048)
+
+// fetch calls a getter that writes into scratch, once more with a larger one if need be. The result is valid until the next
+// call.
+func fetch(get func(buf []byte) uint32) []byte {
+	n := get(scratch)
+	for n > uint32(len(scratch)) {
+		scratch = make([]byte, n)
+		n = get(scratch)
+	}
+	return scratch[:n]
+}
+
+// fetchList is fetch for lists of strings.
+func fetchList(get func(buf []byte) uint64) []byte {
+	n := abi.CountLen(get(scratch))
+	for n.Len() > uint32(len(scratch)) {
+		scratch = make([]byte, n.Len())
+		n = abi.CountLen(get(scratch))
+	}
+	return scratch[:n.Len()]
+}

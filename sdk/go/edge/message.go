@@ -1,0 +1,164 @@
+package edge
+
+import (
+	"io"
+	"strconv"
+
+	"github.com/edge-server/edge/sdk/abi"
+)
+
+// Request is the request on its way in. It is valid until the handler returns.
+type Request struct{}
+
+// Method is "GET".
+func (*Request) Method() string { return string(fetch(getMethod)) }
+
+// SetMethod changes the method for the rest of the chain.
+func (*Request) SetMethod(method string) { setMethod(method) }
+
+// URI is path and query, percent-encoded: "/hi?name=panda".
+func (*Request) URI() string { return string(fetch(getURI)) }
+
+// SetURI changes path and query for the rest of the chain.
+func (*Request) SetURI(uri string) { setURI(uri) }
+
+// Proto is "HTTP/1.1", "HTTP/2.0" or "HTTP/3.0".
+func (*Request) Proto() string { return string(fetch(getProtocolVersion)) }
+
+// SourceAddr is the peer's address and port.
+func (*Request) SourceAddr() string { return string(fetch(getSourceAddr)) }
+
+// Header is the header of the request, Host included.
+func (*Request) Header() Header { return Header{abi.HeaderRequest} }
+
+// Trailer is the trailer of the request; the server has it once the body was read to its end.
+func (*Request) Trailer() Header { return Header{abi.HeaderRequestTrailers} }
+
+// Body is the body of the request.
+func (*Request) Body() *Body { return &Body{kind: abi.BodyRequest} }
+
+// Response is the answer of the plugin, for a handler that returns [Done], and its header also for one that returns [Next].
+func (*Request) Response() *Response { return &Response{} }
+
+// Respond answers and returns [Done].
+func (r *Request) Respond(status int, contentType, body string) Result {
+	res := r.Response()
+	res.SetStatus(status)
+	res.Header().Set("Content-Type", contentType)
+	res.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	res.Body().WriteString(body)
+	return Done
+}
+
+// Response is the answer on its way out.
+type Response struct {
+	ctx    uint32
+	failed bool
+}
+
+// Ctx is the number that the request's handler gave to [NextWith].
+func (r *Response) Ctx() uint32 { return r.ctx }
+
+// Failed reports that there is no answer: a handler behind the plugin broke off. It is the last chance to clean up.
+func (r *Response) Failed() bool { return r.failed }
+
+// Status is the status code; in [HandleResponse] it needs [BufferResponse].
+func (*Response) Status() int { return int(getStatusCode()) }
+
+// SetStatus sets the status code; in [HandleResponse] it needs [BufferResponse].
+func (*Response) SetStatus(code int) { setStatusCode(uint32(code)) }
+
+// Header is the header of the response; changing it in [HandleResponse] needs [BufferResponse].
+func (*Response) Header() Header { return Header{abi.HeaderResponse} }
+
+// Trailer is the trailer of the response; changing it needs [Trailers].
+func (*Response) Trailer() Header { return Header{abi.HeaderResponseTrailers} }
+
+// Body is the body of the response; in [HandleResponse] it needs [BufferResponse].
+func (*Response) Body() *Body { return &Body{kind: abi.BodyResponse} }
+
+// Header is a set of header fields or trailers, kept by the server. The case of names does not matter.
+type Header struct{ kind uint32 }
+
+// Get returns the first value of name, "" without one.
+func (h Header) Get(name string) string {
+	first := ""
+	abi.SplitList(h.list(name), func(value []byte) bool {
+		first = string(value)
+		return false
+	})
+	return first
+}
+
+// Values returns all values of name.
+func (h Header) Values(name string) []string { return split(h.list(name)) }
+
+// Names returns all names, in lower case, sorted.
+func (h Header) Names() []string {
+	return split(fetchList(func(buf []byte) uint64 { return getHeaderNames(h.kind, buf) }))
+}
+
+// Set replaces all values of name.
+func (h Header) Set(name, value string) { setHeaderValue(h.kind, name, value) }
+
+// Add appends a value.
+func (h Header) Add(name, value string) { addHeaderValue(h.kind, name, value) }
+
+// Del removes all values of name.
+func (h Header) Del(name string) { removeHeader(h.kind, name) }
+
+func (h Header) list(name string) []byte {
+	return fetchList(func(buf []byte) uint64 { return getHeaderValues(h.kind, name, buf) })
+}
+
+func split(list []byte) []string {
+	var items []string
+	abi.SplitList(list, func(item []byte) bool {
+		items = append(items, string(item))
+		return true
+	})
+	return items
+}
+
+// Body is a body as a stream: an io.Reader and an io.Writer.
+type Body struct {
+	kind  uint32
+	ended bool
+}
+
+var (
+	_ io.Reader       = (*Body)(nil)
+	_ io.StringWriter = (*Body)(nil)
+	_ io.Writer       = (*Body)(nil)
+)
+
+// Read reads on in the body.
+func (b *Body) Read(p []byte) (int, error) {
+	if b.ended {
+		return 0, io.EOF
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n := abi.EOFLen(readBody(b.kind, p))
+	b.ended = n.EOF()
+	if b.ended && n.Len() == 0 {
+		return 0, io.EOF
+	}
+	return int(n.Len()), nil
+}
+
+// ReadAll reads what is left. The server bounds it by limits.body where it buffers; memory is bounded by limits.memory.
+func (b *Body) ReadAll() []byte {
+	all, _ := io.ReadAll(b) // Read has no errors besides the end
+	return all
+}
+
+// Write replaces the body with the first call in a handler and appends with the next ones.
+func (b *Body) Write(p []byte) (int, error) {
+	writeBody(b.kind, p)
+	return len(p), nil
+}
+
+// WriteString is Write for a string.
+func (b *Body) WriteString(s string) (int, error) { return b.Write([]byte(s)) }

@@ -1,0 +1,252 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Edge\Http;
+
+use Edge\Exception\ProtocolException;
+
+/**
+ * A request. Everything in it is read-only, and worked out from the server's message when it is first looked at: an
+ * application pays for what it uses.
+ */
+final class Request
+{
+    /** GET, POST, … as the client sent it. */
+    public readonly string $method;
+
+    /** The absolute URI: scheme, host, path and query. */
+    public readonly string $uri;
+
+    /** The path of the URI as it was sent, beginning with a slash; percent signs are not decoded. */
+    public readonly string $path;
+
+    /** The query without its question mark. */
+    public readonly string $queryString;
+
+    /** The host of the URI, with the port if it has one. */
+    public readonly string $host;
+
+    /** HTTP/1.0, HTTP/1.1, HTTP/2.0 or HTTP/3.0. */
+    public readonly string $protocol;
+
+    /** The IP address of the client, without port. */
+    public readonly string $remoteAddr;
+
+    /** @var array<mixed> The query as PHP parses it. */
+    public readonly array $query;
+
+    /** @var array<string, list<string>> Headers by name, written Like-This. The host is in $host. See header(). */
+    public readonly array $headers;
+
+    /** @var array<string, string> Cookies by name, decoded. */
+    public readonly array $cookies;
+
+    /** @var array<mixed> The fields of a form, multipart or urlencoded, as a tree: a[b][]=1 is ['a' => ['b' => ['1']]]. */
+    public readonly array $form;
+
+    /** @var array<mixed> The files of a form: a tree with UploadedFile as leaves. */
+    public readonly array $files;
+
+    /** @var array<string, list<string>> What middleware of the server attached to the request. See attribute(). */
+    public readonly array $attributes;
+
+    /** The body, whole. One that the server spooled to a file is read into memory here: see bodyStream(). Empty for forms. */
+    public readonly string $body;
+
+    /** The file of a large body that the server spooled, or null. It is removed after the response. */
+    public readonly ?string $bodyFile;
+
+    /** A request of which nothing was looked at yet; every other is a copy of it. */
+    private static ?self $blank = null;
+
+    private string $context = '';
+    private string $payload = '';
+
+    /** @var array{remoteAddr: string, protocol: string, method: string, uri: string, query: string, uploads: string, parsed: bool}|null */
+    private ?array $fields = null;
+
+    private function __construct()
+    {
+        // Properties that were unset ask __get() when they are read; it sets them for good.
+        unset(
+            $this->method,
+            $this->uri,
+            $this->path,
+            $this->queryString,
+            $this->host,
+            $this->protocol,
+            $this->remoteAddr,
+            $this->query,
+            $this->headers,
+            $this->cookies,
+            $this->form,
+            $this->files,
+            $this->attributes,
+            $this->body,
+            $this->bodyFile,
+        );
+    }
+
+    /** @internal Makes a request of the server's message and the body that came with it. */
+    public static function fromMessage(string $context, string $body): self
+    {
+        $request = clone self::$blank ??= new self();
+        $request->context = $context;
+        $request->payload = $body;
+
+        return $request;
+    }
+
+    /** The value of a header, whatever the case of its name; several are joined by commas. */
+    public function header(string $name, string $default = ''): string
+    {
+        $values = $this->headers[$name] ?? $this->headers[\ucwords(\strtolower($name), '-')] ?? null;
+
+        return $values === null ? $default : \implode(', ', $values);
+    }
+
+    /** The first value of an attribute. */
+    public function attribute(string $name, string $default = ''): string
+    {
+        return $this->attributes[$name][0] ?? $default;
+    }
+
+    /**
+     * The body for reading in pieces, which costs no memory when the server spooled it.
+     *
+     * @return resource
+     */
+    public function bodyStream()
+    {
+        if ($this->bodyFile !== null) {
+            $stream = @\fopen($this->bodyFile, 'rb');
+            if ($stream === false) {
+                throw new \RuntimeException("cannot open the body in $this->bodyFile");
+            }
+
+            return $stream;
+        }
+        $stream = \fopen('php://memory', 'r+b');
+        \fwrite($stream, $this->body);
+        \rewind($stream);
+
+        return $stream;
+    }
+
+    public function __get(string $name): mixed
+    {
+        switch ($name) {
+            case 'method':
+            case 'uri':
+            case 'protocol':
+            case 'remoteAddr':
+                return $this->$name = $this->fields()[$name];
+            case 'queryString':
+                return $this->queryString = $this->fields()['query'];
+            case 'path':
+            case 'host':
+                $this->splitUri();
+
+                return $this->$name;
+            case 'query':
+                \parse_str($this->queryString, $query);
+
+                return $this->query = $query;
+            case 'headers':
+                return $this->headers = Message::map($this->context, Message::HEADERS);
+            case 'attributes':
+                return $this->attributes = Message::map($this->context, Message::ATTRIBUTES);
+            case 'cookies':
+                return $this->cookies = \array_map(
+                    static fn (array $values): string => \implode(',', $values),
+                    Message::map($this->context, Message::COOKIES),
+                );
+            case 'form':
+                return $this->form = $this->parseForm();
+            case 'files':
+                return $this->files = UploadedFile::tree($this->json($this->fields()['uploads'], 'list of files'));
+            case 'bodyFile':
+                return $this->bodyFile = \str_contains($this->context, 'edge.body_file') ? $this->attribute('edge.body_file') ?: null : null;
+            case 'body':
+                return $this->body = $this->loadBody();
+        }
+        throw new \LogicException("a request has no property \"$name\"");
+    }
+
+    public function __isset(string $name): bool
+    {
+        return \property_exists($this, $name) && $this->$name !== null;
+    }
+
+    /** @return array<string, mixed> */
+    public function __debugInfo(): array
+    {
+        return ['method' => $this->method, 'uri' => $this->uri, 'headers' => $this->headers];
+    }
+
+    /** @return array{remoteAddr: string, protocol: string, method: string, uri: string, query: string, uploads: string, parsed: bool} */
+    private function fields(): array
+    {
+        return $this->fields ??= Message::request($this->context);
+    }
+
+    private function splitUri(): void
+    {
+        $rest = $this->uri;
+        $host = '';
+        $at = \strpos($rest, '://');
+        if ($at !== false && $rest[0] !== '/') {
+            $rest = \substr($rest, $at + 3);
+            $host = \substr($rest, 0, \strcspn($rest, '/?#'));
+            $rest = \substr($rest, \strlen($host));
+        }
+        $path = \substr($rest, 0, \strcspn($rest, '?#'));
+        $this->host = $host;
+        $this->path = $path === '' ? '/' : $path;
+    }
+
+    /** @return array<mixed> */
+    private function parseForm(): array
+    {
+        if ($this->fields()['parsed']) {
+            return $this->json($this->payload, 'form');
+        }
+        // The server can be told to leave forms alone.
+        if (\str_starts_with(\strtolower($this->header('Content-Type')), 'application/x-www-form-urlencoded')) {
+            \parse_str($this->body, $form);
+
+            return $form;
+        }
+
+        return [];
+    }
+
+    private function loadBody(): string
+    {
+        if ($this->bodyFile !== null) {
+            $body = @\file_get_contents($this->bodyFile);
+            if ($body === false) {
+                throw new \RuntimeException("cannot read the body in $this->bodyFile");
+            }
+
+            return $body;
+        }
+
+        return $this->fields()['parsed'] ? '' : $this->payload;
+    }
+
+    /** @return array<mixed> */
+    private function json(string $text, string $what): array
+    {
+        if ($text === '') {
+            return [];
+        }
+        $tree = \json_decode($text, true, 512, \JSON_BIGINT_AS_STRING);
+        if (!\is_array($tree) && $text !== 'null') {
+            throw new ProtocolException("the $what of the request is not a JSON tree: " . \json_last_error_msg());
+        }
+
+        return $tree ?? [];
+    }
+}

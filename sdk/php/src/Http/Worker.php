@@ -1,0 +1,130 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Edge\Http;
+
+use Edge\Frame;
+use Edge\Worker as Process;
+
+/**
+ * Serves HTTP requests:
+ *
+ *     (new Worker())->serve(function (Request $request): Response {
+ *         return Response::text('Hello ' . $request->path);
+ *     });
+ */
+final class Worker
+{
+    /** How many pieces of a stream are sent before the server is asked whether it has kept up. */
+    private const PIECES = 8;
+
+    private readonly Process $process;
+
+    public function __construct(?Process $process = null)
+    {
+        $this->process = $process ?? Process::create();
+    }
+
+    /**
+     * Calls the handler for one request after the other until the server tells the worker to stop. An exception answers 500,
+     * with its text in the server's log, and the worker goes on.
+     *
+     * @param callable(Request, self): Response $handler
+     */
+    public function serve(callable $handler): void
+    {
+        $process = $this->process;
+        $level = \ob_get_level();
+        while ($process->wait()) {
+            try {
+                $response = $handler(Request::fromMessage($process->context, $process->body), $this);
+                // The process must not keep the memory of a body until the next one comes.
+                $process->body = '';
+                $this->send($response->status, $response->headers, $response->body);
+                // What the response holds, such as an open generator, is let go before the wait for the next request.
+                $response = null;
+            } catch (\Throwable $e) {
+                $this->fail($e);
+            }
+            while (\ob_get_level() > $level) {
+                \ob_end_flush();
+            }
+        }
+    }
+
+    /** Waits for a request; null means that the worker is to end. For loops of one's own, with send() or error(). */
+    public function wait(): ?Request
+    {
+        return $this->process->wait() ? Request::fromMessage($this->process->context, $this->process->body) : null;
+    }
+
+    /**
+     * Answers the request.
+     *
+     * @param array<string, string|int|float|list<string>> $headers
+     * @param string|iterable<string>                      $body
+     */
+    public function send(int $status, array $headers, string|iterable $body): void
+    {
+        if ($status < 200 || $status > 599) {
+            throw new \InvalidArgumentException("$status is not the status of a response: it must be between 200 and 599");
+        }
+        $context = Message::response($status, $headers);
+        if (\is_string($body)) {
+            $this->process->respond($context, $body);
+
+            return;
+        }
+        $this->stream($context, $body);
+    }
+
+    /**
+     * Sends the headers of a 103 Early Hints, or of another informational response, at once. The response follows as ever.
+     *
+     * @param array<string, string|list<string>> $headers
+     */
+    public function earlyHints(array $headers, int $status = 103): void
+    {
+        $this->process->relay->send(Frame::payload(Frame::PROTO, Frame::STREAM, Message::response($status, $headers), ''));
+    }
+
+    /** Reports that the request failed. */
+    public function error(string $text): void
+    {
+        $this->process->error($text);
+    }
+
+    /**
+     * Sends the pieces as they come. The first one carries the status and the headers; an empty last frame ends the response.
+     *
+     * @param iterable<string> $pieces
+     */
+    private function stream(string $context, iterable $pieces): void
+    {
+        $relay = $this->process->relay;
+        $sent = 0;
+        foreach ($pieces as $piece) {
+            $ping = ++$sent % self::PIECES === 0;
+            $relay->send(Frame::payload(Frame::PROTO, $ping ? Frame::STREAM | Frame::PING : Frame::STREAM, $context, (string) $piece));
+            $context = '';
+            // PING keeps a fast generator from running far ahead of a slow client, and every piece looks for a client that left.
+            if ($ping ? !$relay->awaitPong() : $relay->stopped()) {
+                $this->process->respond('', '', 0);
+
+                return;
+            }
+        }
+        $this->process->respond($context, '');
+    }
+
+    private function fail(\Throwable $e): void
+    {
+        if ($this->process->busy()) {
+            $this->process->error((string) $e);
+        } else {
+            // The response is complete, for instance because a finally block of its generator failed.
+            \fwrite(\STDERR, "edge: after the response: $e\n");
+        }
+    }
+}

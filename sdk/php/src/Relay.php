@@ -1,0 +1,205 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Edge;
+
+use Edge\Exception\ConnectionException;
+use Edge\Exception\ProtocolException;
+
+/**
+ * The way frames travel: the standard streams of a worker that the server started, or a socket.
+ *
+ * receive() leaves the parts of a frame in public properties instead of an object: it runs for every request.
+ *
+ * @internal
+ */
+final class Relay
+{
+    /** The flags of the frame that was received last. */
+    public int $flags = 0;
+
+    /** Its stream bits. */
+    public int $stream = 0;
+
+    /** @var list<int> Its options. */
+    public array $options = [];
+
+    /** Its payload. */
+    public string $payload = '';
+
+    private const READ = 8192;
+    private const READ_LARGE = 1 << 20;
+
+    /** Bytes that were read and belong to later frames. */
+    private string $buffer = '';
+
+    /** @var list<array{int, int, list<int>, string}> Frames that were set aside while a PONG was awaited. */
+    private array $waiting = [];
+
+    /**
+     * @param resource $in
+     * @param resource $out
+     */
+    public function __construct(private $in, private $out)
+    {
+        // Frames are buffered here. A second buffer inside PHP would hide from stream_select() what has come.
+        \stream_set_read_buffer($in, 0);
+        \stream_set_blocking($in, true);
+        \stream_set_blocking($out, true);
+    }
+
+    /** The relay that the server chose for this worker. */
+    public static function ofWorker(): self
+    {
+        $address = \getenv('RR_RELAY') ?: 'pipes';
+
+        return $address === 'pipes' ? new self(\STDIN, \STDOUT) : self::connect($address);
+    }
+
+    /** Connects to unix:///path or tcp://host:port. $timeout bounds connecting and every read; 0 means none. */
+    public static function connect(string $address, float $timeout = 0): self
+    {
+        if (!\preg_match('#^(unix|tcp)://.#', $address)) {
+            throw new ConnectionException("\"$address\" is not an address: write unix:///path or tcp://host:port");
+        }
+        $socket = @\stream_socket_client($address, $number, $text, $timeout > 0 ? $timeout : 10.0);
+        if ($socket === false) {
+            throw new ConnectionException("cannot connect to $address: $text", $number);
+        }
+        // A negative time means for ever; the default would be default_socket_timeout, a minute.
+        $timeout > 0 ? \stream_set_timeout($socket, (int) $timeout, (int) (\fmod($timeout, 1) * 1e6)) : \stream_set_timeout($socket, -1);
+
+        return new self($socket, $socket);
+    }
+
+    /** Reads the next frame into the properties; false means that the other side is gone. */
+    public function receive(): bool
+    {
+        if ($this->waiting !== []) {
+            [$this->flags, $this->stream, $this->options, $this->payload] = \array_shift($this->waiting);
+
+            return true;
+        }
+
+        return $this->read();
+    }
+
+    /** Sends a frame in a single write, which the reader of a pipe relies on. */
+    public function send(string $frame): void
+    {
+        $size = \strlen($frame);
+        $sent = @\fwrite($this->out, $frame);
+        // Only a signal or a full buffer splits a write; what is left follows.
+        while ($sent !== $size) {
+            $more = $sent === false ? false : @\fwrite($this->out, \substr($frame, $sent));
+            if ($more === false || $more === 0) {
+                throw new ConnectionException('the server does not read any more', $sent === false ? self::NOTHING_SENT : 0);
+            }
+            $sent += $more;
+        }
+    }
+
+    /** The code of the exception for a frame of which not a byte left. */
+    public const NOTHING_SENT = 1;
+
+    /** Whether the server has asked, by now, to end the stream that is being sent. Does not wait. */
+    public function stopped(): bool
+    {
+        while ($this->buffer !== '' || $this->readable()) {
+            if (!$this->read()) {
+                return true;
+            }
+            if ($this->stream & Frame::STOP) {
+                return true;
+            }
+            $this->setAside();
+        }
+
+        return false;
+    }
+
+    /** Waits for the answer to a PING; false means that the stream is to end. */
+    public function awaitPong(): bool
+    {
+        while ($this->read()) {
+            if ($this->stream & (Frame::PONG | Frame::STOP)) {
+                return !($this->stream & Frame::STOP);
+            }
+            $this->setAside();
+        }
+
+        return false;
+    }
+
+    /** Whether something, be it the end, can be read without waiting. */
+    public function readable(): bool
+    {
+        $read = [$this->in];
+        $none = [];
+
+        return @\stream_select($read, $none, $none, 0) > 0;
+    }
+
+    /** Keeps a frame for receive(), unless it was a PONG that nobody waits for. */
+    private function setAside(): void
+    {
+        if (!($this->stream & Frame::PONG)) {
+            $this->waiting[] = [$this->flags, $this->stream, $this->options, $this->payload];
+        }
+    }
+
+    private function read(): bool
+    {
+        $bytes = $this->buffer;
+        $this->buffer = '';
+        if ($bytes === '') {
+            $bytes = (string) \fread($this->in, self::READ);
+        }
+        if (\strlen($bytes) < 12 && ($bytes = $this->fill($bytes, 12)) === '') {
+            return false;
+        }
+
+        ['first' => $first, 'flags' => $flags, 'size' => $size, 'crc' => $crc, 'stream' => $stream]
+            = \unpack('Cfirst/Cflags/Vsize/Vcrc/Cstream', $bytes);
+        $words = $first & 0x0f;
+        if ($crc !== \crc32(\substr($bytes, 0, 6)) || $first >> 4 !== 1 || $words < 3 || $words > 13) {
+            throw new ProtocolException('no frame begins with these bytes: ' . \bin2hex(\substr($bytes, 0, 12)));
+        }
+        $end = $words * 4 + $size;
+        if (\strlen($bytes) < $end) {
+            $bytes = $this->fill($bytes, $end);
+        }
+        if (\strlen($bytes) > $end) {
+            $this->buffer = \substr($bytes, $end);
+            $bytes = \substr($bytes, 0, $end);
+        }
+
+        $this->flags = $flags;
+        $this->stream = $stream;
+        $this->options = $words === 3 ? [] : \array_values(\unpack('V' . $words - 3, $bytes, 12));
+        $this->payload = \substr($bytes, $words * 4);
+
+        return true;
+    }
+
+    /** Reads until there are at least $size bytes. An end before the first of them gives ''. */
+    private function fill(string $bytes, int $size): string
+    {
+        while (($missing = $size - \strlen($bytes)) > 0) {
+            $more = @\fread($this->in, \min(\max($missing, self::READ), self::READ_LARGE));
+            if ($more !== false && $more !== '') {
+                $bytes .= $more;
+            } elseif (\stream_get_meta_data($this->in)['timed_out']) {
+                throw new ConnectionException('the server did not answer in time');
+            } elseif ($more === false || \feof($this->in)) {
+                if ($bytes === '') {
+                    return '';
+                }
+                throw new ConnectionException('the server went away in the middle of a frame');
+            }
+        }
+
+        return $bytes;
+    }
+}

@@ -1,0 +1,149 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Edge;
+
+use Edge\Exception\ProtocolException;
+
+/**
+ * A worker process as the server sees it: it says who it is, takes one task after the other, and stops when it is told to.
+ * Edge\Http\Worker and Edge\Http\Psr7Worker are built on it; use it directly for tasks of another kind.
+ *
+ * While a worker lives, its standard output belongs to the server. What the application prints goes to standard error, and so
+ * into the server's log.
+ */
+final class Worker
+{
+    /** The context of the task that wait() returned for. */
+    public string $context = '';
+
+    /** The body of it. */
+    public string $body = '';
+
+    /** What this package can do beyond RoadRunner's protocol; the server reads it from the answer to its greeting. */
+    private const EDGE = ['v' => 1, 'features' => ['body-file']];
+
+    private const FATAL = \E_ERROR | \E_PARSE | \E_CORE_ERROR | \E_COMPILE_ERROR | \E_RECOVERABLE_ERROR | \E_USER_ERROR;
+
+    private bool $busy = false;
+
+    public function __construct(public readonly Relay $relay)
+    {
+    }
+
+    /** The worker that this process is. */
+    public static function create(): self
+    {
+        $worker = new self(Relay::ofWorker());
+        self::divertOutput();
+        \register_shutdown_function($worker->onShutdown(...));
+
+        return $worker;
+    }
+
+    /** Waits for a task and puts it into $context and $body; false means that the worker is to end. */
+    public function wait(): bool
+    {
+        $relay = $this->relay;
+        $this->busy = false;
+        while ($relay->receive()) {
+            if ($relay->flags & Frame::CONTROL) {
+                if (!$this->control($relay->payload)) {
+                    return false;
+                }
+                continue;
+            }
+            // What belongs to a stream that is over.
+            if ($relay->stream & (Frame::STOP | Frame::PONG)) {
+                continue;
+            }
+            $size = $relay->options[0] ?? -1;
+            if ($size < 0 || $size > \strlen($relay->payload)) {
+                throw new ProtocolException('the task has no context, or one that is longer than the task');
+            }
+            $this->context = \substr($relay->payload, 0, $size);
+            $this->body = \substr($relay->payload, $size);
+            $relay->payload = '';
+
+            return $this->busy = true;
+        }
+
+        return false;
+    }
+
+    /** Answers the task. */
+    public function respond(string $context, string $body, int $codec = Frame::PROTO): void
+    {
+        $this->busy = false;
+        $this->relay->send(Frame::payload($codec, 0, $context, $body));
+    }
+
+    /** Reports that the task failed. The worker stays in service. */
+    public function error(string $text): void
+    {
+        $this->busy = false;
+        $this->relay->send(Frame::plain(Frame::ERROR, $text));
+    }
+
+    /** Asks the server to retire this worker, and to give the task, untouched, to another. */
+    public function stop(): void
+    {
+        $this->busy = false;
+        $this->relay->send(Frame::payload(0, 0, '{"stop":true}', ''));
+    }
+
+    /** Whether the task that wait() returned for is still to be answered. */
+    public function busy(): bool
+    {
+        return $this->busy;
+    }
+
+    private function control(string $payload): bool
+    {
+        $command = \json_decode($payload, true);
+        if (isset($command['pid'])) {
+            $this->relay->send(Frame::plain(Frame::CONTROL, \json_encode(['pid' => \getmypid(), 'edge' => self::EDGE])));
+
+            return true;
+        }
+        if (($command['stop'] ?? false) === true) {
+            return false;
+        }
+        throw new ProtocolException("the server sent a command that is not known: $payload");
+    }
+
+    /** Sends everything that PHP would write to standard output to standard error instead. */
+    private static function divertOutput(): void
+    {
+        // The outermost buffer may be neither removed nor kept waiting: every piece leaves at once.
+        \ob_start(
+            static function (string $output): string {
+                if ($output !== '') {
+                    \fwrite(\STDERR, $output);
+                }
+
+                return '';
+            },
+            1,
+            \PHP_OUTPUT_HANDLER_CLEANABLE | \PHP_OUTPUT_HANDLER_FLUSHABLE,
+        );
+        if (\filter_var(\ini_get('display_errors'), \FILTER_VALIDATE_BOOL) || \ini_get('display_errors') === 'stdout') {
+            \ini_set('display_errors', 'stderr');
+        }
+        \ini_set('html_errors', '0');
+    }
+
+    /** Says why the process ends when it ends during a task: nobody else will. */
+    private function onShutdown(): void
+    {
+        if (!$this->busy) {
+            return;
+        }
+        $error = \error_get_last();
+        $why = $error !== null && ($error['type'] & self::FATAL)
+            ? "{$error['message']} in {$error['file']} on line {$error['line']}"
+            : 'the application called exit or die';
+        \fwrite(\STDERR, "edge: the worker ended in the middle of a request: $why\n");
+    }
+}
