@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -132,7 +134,7 @@ func (e *Edge) Start(ctx context.Context) error {
 		return errors.Join(err, e.discard())
 	}
 	e.ready.Store(true)
-	e.log.Info("edge serves", "version", Version, "pid", os.Getpid(), "addresses", e.Addresses(), "took", time.Since(e.started).Round(time.Millisecond))
+	e.log.Info("edge serves", "version", Version, "pid", os.Getpid(), "addresses", e.addressTexts(), "took", time.Since(e.started).Round(time.Millisecond))
 	return nil
 }
 
@@ -169,15 +171,37 @@ func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t.handler.ServeHTTP(w, r)
 }
 
-// Addresses are the URLs at which the server answers.
-func (e *Edge) Addresses() []string {
-	var urls []string
-	if e.http != nil {
-		for _, a := range e.http.Addresses() {
-			urls = append(urls, a.URL)
-		}
+// Address is a URL at which the server answers, and what is spoken there: h1, h2, h2c, h3.
+type Address struct {
+	URL       string
+	Protocols []string
+}
+
+func (a Address) String() string { return a.URL + " (" + strings.Join(a.Protocols, ", ") + ")" }
+
+// Addresses lists where the server answers. HTTP/3, which has a UDP socket of its own, is listed with the TCP one of the same port.
+func (e *Edge) Addresses() []Address {
+	var list []Address
+	if e.http == nil {
+		return nil
 	}
-	return urls
+	for _, socket := range e.http.Addresses() {
+		i := slices.IndexFunc(list, func(a Address) bool { return a.URL == socket.URL })
+		if i < 0 {
+			list = append(list, Address{socket.URL, slices.Clone(socket.Protocols)})
+			continue
+		}
+		list[i].Protocols = append(list[i].Protocols, socket.Protocols...)
+	}
+	return list
+}
+
+func (e *Edge) addressTexts() []string {
+	texts := []string{}
+	for _, a := range e.Addresses() {
+		texts = append(texts, a.String())
+	}
+	return texts
 }
 
 // Config is the configuration that is in force.

@@ -22,12 +22,12 @@ func currentUser(t testing.TB) string {
 	return u.Username
 }
 
-// working counts the workers that run a request.
-func working(s *edgetest.Server) int {
+// busy counts the workers that run a request.
+func busy(s *edgetest.Server) int {
 	n := 0
 	for _, pool := range s.Workers() {
 		for _, w := range pool.Workers {
-			if w.State == "working" {
+			if w.State == "busy" {
 				n++
 			}
 		}

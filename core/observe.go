@@ -44,7 +44,7 @@ func (e *Edge) adminBackend() admin.Backend {
 func (e *Edge) status() admin.Status {
 	return admin.Status{
 		Version: Version, PID: os.Getpid(), Started: e.started, Config: e.opts.ConfigPath,
-		Addresses: e.Addresses(), Ready: e.ready.Load(), Degraded: e.degraded(),
+		Addresses: e.addressTexts(), Ready: e.ready.Load(), Degraded: e.degraded(),
 	}
 }
 

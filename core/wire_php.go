@@ -17,7 +17,7 @@ func (e *Edge) newPool(name string, c php.Config, cfg *Config) (*php.Pool, error
 		env = append(env, "RR_RPC="+e.rpc.Addr(), "EDGE_RPC="+e.rpc.Addr())
 	}
 	pool, err := php.New(name, c, php.Options{
-		Logger:   e.log.With("pool", name),
+		Logger:   e.log,
 		StateDir: cfg.StateDir,
 		Env:      env,
 		MaxBody:  cfg.maxBody(),

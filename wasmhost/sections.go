@@ -16,8 +16,7 @@ const (
 
 var errMalformed = errors.New("malformed module")
 
-// emptyHandleResponse reports whether the exported handle_response does nothing: no locals, and a body of `end` or
-// `return end`. Then an instance need not wait for the rest of the chain. Anything unexpected counts as "does something".
+// emptyHandleResponse reports whether the exported handle_response does nothing: its body is `end` or `return end`. Then an instance need not wait for the rest of the chain. Anything unexpected counts as "does something".
 //
 // It reads the few parts of the binary format that this needs:
 //
@@ -145,9 +144,25 @@ func emptyBody(r reader, index uint32) bool {
 			return false
 		}
 	}
-	body, err := r.bytes()
-	const noLocals, end, ret = "\x00", "\x0b", "\x0f"
-	return err == nil && (string(body) == noLocals+end || string(body) == noLocals+ret+end)
+	code, err := r.bytes()
+	if err != nil {
+		return false
+	}
+	body := reader(code)
+	groups, err := body.u32()
+	for range groups { // locals: a count and a type
+		if err == nil {
+			_, err = body.u32()
+		}
+		if err == nil {
+			_, err = body.byte()
+		}
+		if err != nil {
+			return false
+		}
+	}
+	const end, ret = "\x0b", "\x0f"
+	return err == nil && (string(body) == end || string(body) == ret+end)
 }
 
 // reader takes values off the front.

@@ -90,8 +90,8 @@ func startServer(t *testing.T, config string, env ...string) *process {
 	})
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
-		if url := strings.TrimSpace(lines.Text()); strings.HasPrefix(url, "http://") {
-			p.url = url
+		if fields := strings.Fields(lines.Text()); len(fields) > 0 && strings.HasPrefix(fields[0], "http://") {
+			p.url = fields[0]
 			break
 		}
 	}

@@ -8,9 +8,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -87,29 +89,49 @@ func handleSignals(signals <-chan os.Signal, server *core.Edge, stop func()) {
 }
 
 // welcome says where the server is and what to try next.
-func welcome(w io.Writer, cfg *core.Config, addresses []string) {
+func welcome(w io.Writer, cfg *core.Config, addresses []core.Address) {
 	if len(addresses) == 0 {
 		return
 	}
 	fmt.Fprintf(w, "\nEdge %s serves\n", core.Version)
 	for _, a := range addresses {
-		fmt.Fprintf(w, "  %s\n", a)
+		fmt.Fprintf(w, "  %s  %s\n", a.URL, strings.Join(a.Protocols, " "))
 	}
-	fmt.Fprintf(w, "\nTry\n  curl %s\n", addresses[0])
+
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintf(t, "\nTry\n  curl %s\t\n", addresses[0].URL)
 	for _, a := range addresses {
-		if strings.HasPrefix(a, "https://") {
-			fmt.Fprintf(w, "  curl -k --http2 %s          (-k: until `edge trust` has installed the local CA)\n", a)
+		if slices.Contains(a.Protocols, "h2") {
+			fmt.Fprintf(t, "  curl -k --http2 %s\t-k until `edge trust` has installed the local CA\n", a.URL)
+			break
+		}
+	}
+	for _, a := range addresses {
+		if slices.Contains(a.Protocols, "h3") {
+			fmt.Fprintf(t, "  go run ./examples/demo/h3 %s\tHTTP/3, which many a curl does not speak\n", a.URL)
 			break
 		}
 	}
 	if cfg.Plugins != nil {
-		fmt.Fprintf(w, "  cp some-plugin.wasm %s/          (loads while the server runs; rm unloads)\n", cfg.Plugins.Dir)
+		fmt.Fprintf(t, "  cp any.wasm %s/\tit runs at once; rm unloads it\n", shortPath(cfg.Plugins.Dir))
 	}
 	for name, pool := range cfg.PHP {
 		if len(pool.Watch) > 0 {
-			fmt.Fprintf(w, "  edit %s          (pool %s reloads by itself)\n", strings.Join(pool.Watch, " "), name)
+			fmt.Fprintf(t, "  edit %s\tpool %s reloads by itself\n", shortPath(pool.Watch[0]), name)
 			break
 		}
 	}
-	fmt.Fprint(w, "  edge status | edge workers | edge plugin ls | edge reload\n\nStop with Ctrl-C.\n\n")
+	fmt.Fprint(t, "  edge status | workers | plugin ls | reload\tfrom another terminal\n")
+	t.Flush()
+	fmt.Fprint(w, "\nCtrl-C stops, after the requests in flight.\n\n")
+}
+
+// shortPath is path as seen from the working folder, where that is shorter.
+func shortPath(path string) string {
+	if here, err := os.Getwd(); err == nil {
+		if relative, err := filepath.Rel(here, path); err == nil && len(relative) < len(path) {
+			return relative
+		}
+	}
+	return path
 }

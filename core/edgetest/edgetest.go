@@ -130,11 +130,11 @@ func (s *Server) start(t testing.TB, cfg *core.Config) (err error) {
 			t.Logf("log of the server:\n%s", s.Log)
 		}
 	})
-	for _, url := range s.Addresses() {
-		if strings.HasPrefix(url, "https:") {
-			s.HTTPS = url
+	for _, a := range s.Addresses() {
+		if strings.HasPrefix(a.URL, "https:") {
+			s.HTTPS = a.URL
 		} else {
-			s.HTTP = url
+			s.HTTP = a.URL
 		}
 	}
 	return nil

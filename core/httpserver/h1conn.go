@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"time"
 )
@@ -99,8 +98,8 @@ func (c *h1Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.endRead(err)
 	if n == 0 {
-		if err != nil && c.scanner.amidBody() && os.IsTimeout(err) {
-			// net/http could take what comes after all for the next request.
+		if err != nil && c.scanner.amidBody() {
+			// net/http may go on after that, and would take what comes after all for the next request.
 			c.broken = err
 		}
 		return 0, err

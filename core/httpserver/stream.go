@@ -52,24 +52,32 @@ func (e *endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Write hands p on; the client must take something of it within the write timeout.
-func (s *stream) Write(p []byte) (int, error) {
+// watched is how much of a large write the client must take within the write timeout.
+const watched = 64 << 10
+
+// Write hands p on, under watch from where it may have to wait for the client.
+func (s *stream) Write(p []byte) (n int, err error) {
 	if s.written += int64(len(p)); s.written <= unflushed {
 		return s.ResponseWriter.Write(p)
 	}
-	s.writes.begin(s.limits.WriteTimeout)
-	defer s.writes.end()
-	return s.ResponseWriter.Write(p)
+	for {
+		piece := p[n:min(n+watched, len(p))]
+		s.writes.begin(s.limits.WriteTimeout)
+		k, err := s.ResponseWriter.Write(piece)
+		s.writes.end()
+		if n += k; err != nil || n == len(p) {
+			return n, err
+		}
+	}
 }
 
 // WriteString is Write.
 func (s *stream) WriteString(text string) (int, error) {
-	if s.written += int64(len(text)); s.written <= unflushed {
+	if size := s.written + int64(len(text)); size <= unflushed {
+		s.written = size
 		return io.WriteString(s.ResponseWriter, text)
 	}
-	s.writes.begin(s.limits.WriteTimeout)
-	defer s.writes.end()
-	return io.WriteString(s.ResponseWriter, text)
+	return s.Write([]byte(text))
 }
 
 // FlushError sends what there is.

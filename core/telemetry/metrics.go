@@ -87,7 +87,7 @@ func (m metrics) http(s *httpserver.Stats) {
 }
 
 func (m metrics) php(pool string, s php.Stats) {
-	for state, n := range map[string]int{"booting": s.Booting, "idle": s.Idle, "working": s.Busy, "stopping": s.Stopping} {
+	for state, n := range map[string]int{"booting": s.Booting, "idle": s.Idle, "busy": s.Busy, "stopping": s.Stopping} {
 		m.gauge("edge_php_workers", "Workers by state.", float64(n), "pool", pool, "state", state)
 	}
 	m.gauge("edge_php_queue", "Requests that wait for a worker.", float64(s.Queued), "pool", pool)

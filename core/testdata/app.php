@@ -38,7 +38,7 @@ $served = 0;
             usleep(700_000);
             return new Response(200, ['Content-Type' => 'text/plain'], 'slow but whole');
         case '/length':
-            return $json(['length' => strlen($request->body())]);
+            return $json(['length' => strlen($request->body)]);
         case '/env':
             return $json(array_filter($_SERVER, fn ($key) => str_starts_with((string) $key, 'RR_') || str_starts_with((string) $key, 'EDGE_'), ARRAY_FILTER_USE_KEY));
         case '/crash':

@@ -13,6 +13,7 @@ fi
 # The C plugin is part of the demo where clang could build it.
 if [ -f plugins-wasm/hardening/hardening.wasm ]; then
 	export EDGE_HTTP__MIDDLEWARE='[stamp, hardening]'
+	export EDGE_PLUGINS__MODULES__HARDENING__FILE=plugins-wasm/hardening/hardening.wasm
 fi
 
 exec ./edge serve

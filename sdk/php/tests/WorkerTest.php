@@ -1,0 +1,246 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Edge\Tests;
+
+use Edge\Frame;
+use Edge\Http\Psr7Worker;
+use Edge\Http\Request;
+use Edge\Http\Response;
+use Edge\Http\Worker;
+use Edge\Relay;
+use Edge\Worker as Process;
+use Nyholm\Psr7\Response as PsrResponse;
+use PHPUnit\Framework\TestCase;
+use Psr\Http\Message\ServerRequestInterface;
+
+/** Plays the server over a pair of sockets: what it will say is written before the worker runs. */
+final class WorkerTest extends TestCase
+{
+    private const STOP = '{"stop":true}';
+
+    private Relay $server;
+    private Worker $worker;
+
+    protected function setUp(): void
+    {
+        [$a, $b] = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
+        $this->server = new Relay($a, $a);
+        $this->worker = new Worker(new Process(new Relay($b, $b)));
+    }
+
+    public function testHandshakeHelloStop(): void
+    {
+        $this->server->send(Frame::plain(Frame::CONTROL | Frame::JSON, '{"pid":1}'));
+        $this->request('GET', 'http://localhost/world', 'body');
+        $this->stopWorker();
+        $this->worker->serve(fn (Request $r): Response => Response::text("hello $r->path $r->body"));
+
+        $this->server->receive();
+        self::assertSame(Frame::CONTROL, $this->server->flags);
+        self::assertSame(['pid' => getmypid(), 'edge' => ['v' => 1, 'features' => ['body-file']]], json_decode($this->server->payload, true));
+        $this->assertFrame(Frame::PROTO, 0, "\x08\xc8\x01" . Pack::entry(2, 'Content-Type', 'text/plain; charset=utf-8'), 'hello /world body');
+    }
+
+    public function testExceptionsKeepTheWorker(): void
+    {
+        $this->request('GET', 'http://localhost/1');
+        $this->request('GET', 'http://localhost/2');
+        $this->stopWorker();
+        $this->worker->serve(fn (Request $r): Response => $r->path === '/1' ? throw new \DomainException('boom') : new Response(204));
+
+        $this->server->receive();
+        self::assertSame(Frame::ERROR, $this->server->flags);
+        self::assertStringContainsString('DomainException: boom', $this->server->payload);
+        $this->assertFrame(Frame::PROTO, 0, "\x08\xcc\x01", '');
+    }
+
+    /** @return iterable<string, array{callable(): mixed}> */
+    public function mistakes(): iterable
+    {
+        yield 'no response' => [fn () => null];
+        yield 'status' => [fn () => new Response(99)];
+        yield 'informational status' => [fn () => new Response(103)];
+        yield 'status beyond' => [fn () => new Response(600)];
+        yield 'type error' => [fn () => strlen([])];
+        yield 'generator' => [fn () => new Response(200, [], (function () {
+            throw new \DomainException('before the first piece');
+            yield '';
+        })())];
+    }
+
+    /** @dataProvider mistakes */
+    public function testMistakesAreErrors(callable $handler): void
+    {
+        $this->request();
+        $this->request();
+        $this->stopWorker();
+        $this->worker->serve($handler);
+        for ($i = 0; $i < 2; $i++) {
+            self::assertTrue($this->server->receive());
+            self::assertSame(Frame::ERROR, $this->server->flags);
+        }
+    }
+
+    public function testStream(): void
+    {
+        $this->request();
+        $this->stopWorker();
+        $this->worker->serve(fn (): Response => new Response(200, [], ['a', '', 'b']));
+
+        $this->assertFrame(Frame::PROTO, Frame::STREAM, "\x08\xc8\x01", 'a');
+        $this->assertFrame(Frame::PROTO, Frame::STREAM, '', '');
+        $this->assertFrame(Frame::PROTO, Frame::STREAM, '', 'b');
+        $this->assertFrame(Frame::PROTO, 0, '', '');
+    }
+
+    public function testEmptyStream(): void
+    {
+        $this->request();
+        $this->stopWorker();
+        $this->worker->serve(fn (): Response => new Response(200, [], []));
+        $this->assertFrame(Frame::PROTO, 0, "\x08\xc8\x01", '');
+    }
+
+    /** Every eighth piece asks the server; a request that came early waits for its turn. */
+    public function testPing(): void
+    {
+        $this->request('GET', 'http://localhost/stream');
+        $this->request('GET', 'http://localhost/next');
+        $this->pong();
+        $this->pong();
+        $this->stopWorker();
+        $this->worker->serve(fn (Request $r): Response => new Response(200, [], $r->path === '/next' ? 'next' : array_fill(0, 17, 'x')));
+
+        for ($i = 1; $i <= 17; $i++) {
+            $this->assertFrame(Frame::PROTO, $i % 8 === 0 ? Frame::STREAM | Frame::PING : Frame::STREAM, $i === 1 ? "\x08\xc8\x01" : '', 'x');
+        }
+        $this->assertFrame(Frame::PROTO, 0, '', '');
+        $this->assertFrame(Frame::PROTO, 0, "\x08\xc8\x01", 'next');
+    }
+
+    /** A client that left ends the generator, whose finally block runs, and the worker goes on. */
+    public function testStreamStop(): void
+    {
+        $this->request('GET', 'http://localhost/stream');
+        $closed = false;
+        $sent = 0;
+        $endless = function () use (&$closed, &$sent) {
+            try {
+                while (true) {
+                    if (++$sent === 3) {
+                        $this->server->send("\x13\0\0\0\0\0\x96\xd1\x80\x34\x02\0");
+                    }
+                    yield 'x';
+                }
+            } finally {
+                $closed = true;
+                $this->request('GET', 'http://localhost/next');
+                $this->stopWorker();
+            }
+        };
+        $this->worker->serve(fn (Request $r): Response => new Response(200, [], $r->path === '/next' ? 'next' : $endless()));
+
+        self::assertTrue($closed);
+        self::assertSame(3, $sent);
+        for ($i = 0; $i < 3; $i++) {
+            $this->server->receive();
+            self::assertSame(Frame::STREAM, $this->server->stream);
+        }
+        $this->assertFrame(0, 0, '', '');
+        $this->assertFrame(Frame::PROTO, 0, "\x08\xc8\x01", 'next');
+    }
+
+    /** What belongs to a stream that is over is no request. */
+    public function testLateStopAndPongAreSkipped(): void
+    {
+        $this->pong();
+        $this->server->send("\x13\0\0\0\0\0\x96\xd1\x80\x34\x02\0");
+        $this->request();
+        $this->stopWorker();
+        $this->worker->serve(fn (): Response => new Response());
+        $this->assertFrame(Frame::PROTO, 0, "\x08\xc8\x01", '');
+    }
+
+    public function testEarlyHints(): void
+    {
+        $this->request();
+        $this->stopWorker();
+        $this->worker->serve(function (Request $r, Worker $worker): Response {
+            $worker->earlyHints(['Link' => '</app.css>; rel=preload']);
+
+            return new Response();
+        });
+        $this->assertFrame(Frame::PROTO, Frame::STREAM, "\x08\x67" . Pack::entry(2, 'Link', '</app.css>; rel=preload'), '');
+        $this->assertFrame(Frame::PROTO, 0, "\x08\xc8\x01", '');
+    }
+
+    /** A loop of one's own. */
+    public function testWaitAndSend(): void
+    {
+        $this->request('GET', 'http://localhost/a');
+        $this->request('GET', 'http://localhost/b');
+        $this->stopWorker();
+        while (($request = $this->worker->wait()) !== null) {
+            $request->path === '/a' ? $this->worker->send(200, [], 'ok') : $this->worker->error('no');
+        }
+        $this->assertFrame(Frame::PROTO, 0, "\x08\xc8\x01", 'ok');
+        $this->server->receive();
+        self::assertSame([Frame::ERROR, 'no'], [$this->server->flags, $this->server->payload]);
+    }
+
+    public function testPsr7(): void
+    {
+        $this->server->send(Frame::payload(Frame::PROTO, 0, Pack::request(
+            'POST',
+            'https://example.com/a?b=c',
+            ['X-Many' => ['1', '2']],
+            ['id' => '7'],
+            'b=c',
+            true,
+            attributes: ['user' => 'ada'],
+        ), '{"field":"value"}'));
+        $this->stopWorker();
+        (new Psr7Worker(worker: $this->worker))->serve(function (ServerRequestInterface $r): PsrResponse {
+            self::assertSame('POST', $r->getMethod());
+            self::assertSame('https://example.com/a?b=c', (string) $r->getUri());
+            self::assertSame('example.com', $r->getHeaderLine('Host'));
+            self::assertSame(['1', '2'], $r->getHeader('x-many'));
+            self::assertSame(['id' => '7'], $r->getCookieParams());
+            self::assertSame(['b' => 'c'], $r->getQueryParams());
+            self::assertSame(['field' => 'value'], $r->getParsedBody());
+            self::assertSame('ada', $r->getAttribute('user'));
+            self::assertSame('1.1', $r->getProtocolVersion());
+            self::assertSame('127.0.0.1', $r->getServerParams()['REMOTE_ADDR']);
+            self::assertSame('on', $r->getServerParams()['HTTPS']);
+
+            return new PsrResponse(201, ['X-A' => ['b', 'c']], 'made');
+        });
+        $this->assertFrame(Frame::PROTO, 0, "\x08\xc9\x01" . Pack::entry(2, 'X-A', 'b', 'c'), 'made');
+    }
+
+    private function request(string $method = 'GET', string $uri = 'http://localhost/', string $body = ''): void
+    {
+        $this->server->send(Frame::payload(Frame::PROTO, 0, Pack::request($method, $uri), $body));
+    }
+
+    private function pong(): void
+    {
+        $this->server->send("\x13\0\0\0\0\0\x96\xd1\x80\x34\x08\0");
+    }
+
+    private function stopWorker(): void
+    {
+        $this->server->send(Frame::plain(Frame::CONTROL | Frame::JSON, self::STOP));
+    }
+
+    private function assertFrame(int $flags, int $stream, string $context, string $body): void
+    {
+        self::assertTrue($this->server->receive());
+        self::assertSame(
+            [$flags, $stream, [strlen($context)], $context . $body],
+            [$this->server->flags, $this->server->stream, $this->server->options, $this->server->payload],
+        );
+    }
+}

@@ -1,0 +1,17 @@
+<?php
+
+declare(strict_types=1);
+
+require __DIR__ . '/../autoload.php';
+
+// PSR packages: Composer's, or those of the distribution in PHP's include path.
+if (is_file(__DIR__ . '/../vendor/autoload.php')) {
+    require __DIR__ . '/../vendor/autoload.php';
+} else {
+    foreach (['Psr/SimpleCache/autoload.php', 'Nyholm/Psr7/autoload.php'] as $file) {
+        if (stream_resolve_include_path($file) !== false) {
+            require_once $file;
+        }
+    }
+}
+require __DIR__ . '/Pack.php';
