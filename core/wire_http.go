@@ -108,7 +108,9 @@ func limitBody(limit int64, next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength > limit {
-			w.Header().Set("Connection", "close") // do not read it only to throw it away
+			if r.ProtoMajor == 1 {
+				w.Header().Set("Connection", "close") // do not read it only to throw it away
+			}
 			http.Error(w, fmt.Sprintf("413 request entity too large: the limit is %d bytes", limit), http.StatusRequestEntityTooLarge)
 			return
 		}

@@ -257,7 +257,7 @@ func (p *Pool) nextJob(w *worker) (*job, fate) {
 	}
 	if j := p.queue.first; j != nil {
 		p.queue.remove(j)
-		w.since = p.now()
+		p.beginWork(w)
 		p.stats.waited(w.since - j.queuedAt)
 		p.mu.Unlock()
 		return j, keep
@@ -295,10 +295,12 @@ func (p *Pool) diedIdle(w *worker) (*job, fate) {
 	return <-w.jobs, keep
 }
 
-// beginWork notes that an idle worker is given a job. p.mu is held.
+// beginWork notes that a worker is given a job, its first or the next. p.mu is held.
 func (p *Pool) beginWork(w *worker) {
+	if w.state != StateBusy {
+		p.busy++
+	}
 	w.state, w.since = StateBusy, p.now()
-	p.busy++
 }
 
 // endWork notes that a worker has no job any more. p.mu is held.
@@ -343,9 +345,8 @@ func (p *Pool) join(w, old *worker) {
 		p.poke()
 		return
 	}
-	w.state, w.since = StateBusy, p.now() // until it looks for its first job
-	p.busy++
-	p.running.Go(w.run) // ends when the worker is retired or dies
+	w.state, w.since = StateBooting, p.now() // until it looks for its first job
+	p.running.Go(w.run)                      // ends when the worker is retired or dies
 	if old != nil {
 		p.retire(old)
 	}

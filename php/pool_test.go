@@ -315,7 +315,7 @@ func TestReloadReadsTheDeployLink(t *testing.T) {
 	for range 4 {
 		w.expect("/", 200, "two")
 	}
-	if s := w.pool.Stats(); s.ReloadsFailed != 1 || s.Idle != 2 {
+	if s := w.pool.Stats(); s.ReloadsFailed != 1 || s.Idle+s.Busy != 2 {
 		t.Errorf("stats %+v", s)
 	}
 }

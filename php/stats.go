@@ -77,6 +77,8 @@ func (p *Pool) Stats() Stats {
 	s.Booting = p.booting
 	for _, w := range p.workers {
 		switch w.state {
+		case StateBooting:
+			s.Booting++
 		case StateIdle:
 			s.Idle++
 		case StateBusy:

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -32,7 +31,6 @@ type generation struct {
 	responds bool // handle_response does something
 	log      *guestLog
 	pool     *pool
-	epoch    time.Time // what time in the guest is measured against
 
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
@@ -72,7 +70,6 @@ func (l *loader) load(p *Plugin, module []byte) (*generation, error) {
 		limits:  p.config.Limits,
 		log:     p.guestLog,
 		name:    p.name,
-		epoch:   time.Now(),
 		drained: make(chan struct{}),
 	}
 	g.refs.Store(1)
@@ -241,6 +238,3 @@ func (g *generation) close() error {
 	}
 	return errors.Join(errs...)
 }
-
-// now is a monotonic clock that costs half of time.Now, which also reads the wall clock.
-func (g *generation) now() time.Duration { return time.Since(g.epoch) }

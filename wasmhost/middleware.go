@@ -44,10 +44,9 @@ func (p *Plugin) serve(gen *generation, w http.ResponseWriter, r *http.Request, 
 	}
 	p.counters.requests.Add(1)
 	inst.begin(w, r)
-
-	before := gen.now()
+	watch := p.counters.watch(inst)
 	ctxNext, err := inst.request()
-	p.counters.inGuest.Add(int64(gen.now() - before))
+	watch.stop(1)
 	if err != nil {
 		p.requestFailed(gen, inst, err)
 		return
@@ -85,9 +84,9 @@ func (p *Plugin) respond(gen *generation, inst *instance, reqCtx uint32, panicke
 	held := inst.exchange.held
 	tooLarge := held != nil && held.tooLarge
 
-	before := gen.now()
+	watch := p.counters.watch(inst)
 	err := inst.response(reqCtx, panicked || tooLarge)
-	p.counters.inGuest.Add(int64(gen.now() - before))
+	watch.stop(0)
 	if err != nil {
 		p.responseFailed(gen, inst, err, panicked)
 		return

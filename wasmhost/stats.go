@@ -22,19 +22,53 @@ type PluginStats struct {
 
 	Idle, Busy int // instances
 
-	Requests        uint64        // handed to the guest
-	Errors          uint64        // ended by the plugin with 4xx or 5xx, traps included
-	Traps           uint64        // guest code that was stopped
-	Waits           uint64        // requests of the current generation that found all instances busy
-	Refused         uint64        // requests that waited in vain, 503
-	LogLinesDropped uint64        // because there were too many
-	InGuest         time.Duration // total time in handle_request and handle_response, host functions included
+	Requests        uint64 // handed to the guest
+	Errors          uint64 // ended by the plugin with 4xx or 5xx, traps included
+	Traps           uint64 // guest code that was stopped
+	Waits           uint64 // requests of the current generation that found all instances busy
+	Refused         uint64 // requests that waited in vain, 503
+	LogLinesDropped uint64 // because there were too many
+
+	// InGuest is the total time in handle_request and handle_response, host functions included. Some requests are timed and
+	// stand for all.
+	InGuest time.Duration
 }
 
 // counters are added to by requests.
 type counters struct {
 	requests, errors, traps, refused atomic.Uint64
+	timed                            atomic.Uint64 // requests of which inGuest is the time
 	inGuest                          atomic.Int64
+}
+
+// stopwatch times a call into the guest, or nothing.
+type stopwatch struct {
+	counters *counters // nil: this request is not timed
+	began    time.Time
+}
+
+func (c *counters) watch(inst *instance) stopwatch {
+	if !inst.timed() {
+		return stopwatch{}
+	}
+	return stopwatch{c, time.Now()}
+}
+
+// stop adds the time since watch, and requests to those that were timed.
+func (s stopwatch) stop(requests uint64) {
+	if s.counters != nil {
+		s.counters.inGuest.Add(int64(time.Since(s.began)))
+		s.counters.timed.Add(requests)
+	}
+}
+
+// total is what all requests took, by those that were timed.
+func (c *counters) total() time.Duration {
+	timed := c.timed.Load()
+	if timed == 0 {
+		return 0
+	}
+	return time.Duration(float64(c.inGuest.Load()) / float64(timed) * float64(c.requests.Load()))
 }
 
 // Stats returns a snapshot.
@@ -54,7 +88,7 @@ func (p *Plugin) Stats() PluginStats {
 	s.Errors = p.counters.errors.Load()
 	s.Traps = p.counters.traps.Load()
 	s.Refused = p.counters.refused.Load()
-	s.InGuest = time.Duration(p.counters.inGuest.Load())
+	s.InGuest = p.counters.total()
 	s.LogLinesDropped = p.guestLog.droppedLines()
 	return s
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"flag"
 	"io"
 	"log/slog"
 	"net"
@@ -22,7 +23,12 @@ import (
 	"github.com/edge-server/edge/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Most tests wait for timeouts to run out, which they can do at the same time.
+	flag.Parse()
+	flag.Set("test.parallel", "16")
+	goleak.VerifyTestMain(m)
+}
 
 // Config is short for the tests that change it.
 type Config = httpserver.Config

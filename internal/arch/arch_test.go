@@ -48,7 +48,6 @@ var rules = map[string][]string{
 	"internal/arch":     {},
 	"internal/bench":    {},
 	"internal/bytesize": {},
-	"internal/deps":     {},
 	"internal/frame":    {},
 	"internal/testenv":  {},
 }

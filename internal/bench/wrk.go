@@ -51,8 +51,8 @@ var (
 	wrkFailures = regexp.MustCompile(`(?m)^ *(Socket errors:.*|Non-2xx or 3xx responses:.*)$`)
 	wrkRequests = regexp.MustCompile(`(?m)^ *(\d+) requests in `)
 	wrkPerSec   = regexp.MustCompile(`(?m)^Requests/sec: *([\d.]+)$`)
-	wrkP50      = regexp.MustCompile(`(?m)^ *50% +(\S+)$`)
-	wrkP99      = regexp.MustCompile(`(?m)^ *99% +(\S+)$`)
+	wrkP50      = regexp.MustCompile(`(?m)^ *50% +(\S+) *$`)
+	wrkP99      = regexp.MustCompile(`(?m)^ *99% +(\S+) *$`)
 )
 
 // parseWrk reads the output of wrk --latency.

@@ -15,7 +15,7 @@ const wrkOutput = `Running 5s test @ http://127.0.0.1:8080/hello
      50%  629.00us
      75%  740.00us
      90%    0.91ms
-     99%    1.77ms
+     99%    1.77ms 
   123040 requests in 5.00s, 21.12MB read
 Requests/sec:  24601.52
 Transfer/sec:      4.22MB
@@ -36,7 +36,7 @@ func TestParseWrkRefusesFailures(t *testing.T) {
 		"status":   {"Requests/sec:", "  Non-2xx or 3xx responses: 7\nRequests/sec:", "requests failed: Non-2xx or 3xx responses: 7"},
 		"sockets":  {"Requests/sec:", "  Socket errors: connect 0, read 3, write 0, timeout 0\nRequests/sec:", "read 3"},
 		"idle":     {"123040 requests", "0 requests", "not one request"},
-		"no p99":   {"     99%    1.77ms\n", "", "no line matches"},
+		"no p99":   {"     99%    1.77ms \n", "", "no line matches"},
 		"bad time": {"629.00us", "-nan", "is not a time"},
 	} {
 		_, err := parseWrk(strings.Replace(wrkOutput, test.replace, test.by, 1))

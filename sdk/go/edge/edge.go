@@ -109,26 +109,25 @@ func describe(cause any) string {
 	return "a value that is neither an error nor a text"
 }
 
-// scratch receives strings from the server. An instance runs on one goroutine, so one is enough.
+// scratch receives strings from the server. An instance runs on one goroutine, so one is enough. It does not grow past
+// what the server ever answers, which is bounded by the size of a header.
 var scratch = make([]byte, 2048)
+
+// grow makes room for n bytes and reports whether there was none.
+func grow(n uint32) bool {
+	if n <= uint32(len(scratch)) {
+		return false
+	}
+	scratch = make([]byte, n)
+	return true
+}
 
 // fetch calls a getter that writes into scratch, once more with a larger one if need be. The result is valid until the next
 // call.
 func fetch(get func(buf []byte) uint32) []byte {
 	n := get(scratch)
-	for n > uint32(len(scratch)) {
-		scratch = make([]byte, n)
+	if grow(n) {
 		n = get(scratch)
 	}
 	return scratch[:n]
-}
-
-// fetchList is fetch for lists of strings.
-func fetchList(get func(buf []byte) uint64) []byte {
-	n := abi.CountLen(get(scratch))
-	for n.Len() > uint32(len(scratch)) {
-		scratch = make([]byte, n.Len())
-		n = abi.CountLen(get(scratch))
-	}
-	return scratch[:n.Len()]
 }

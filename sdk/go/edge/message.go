@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"io"
 	"strconv"
 
@@ -82,12 +83,11 @@ type Header struct{ kind uint32 }
 
 // Get returns the first value of name, "" without one.
 func (h Header) Get(name string) string {
-	first := ""
-	abi.SplitList(h.list(name), func(value []byte) bool {
-		first = string(value)
-		return false
-	})
-	return first
+	list := h.list(name)
+	if end := bytes.IndexByte(list, 0); end >= 0 {
+		return string(list[:end])
+	}
+	return ""
 }
 
 // Values returns all values of name.
@@ -95,7 +95,11 @@ func (h Header) Values(name string) []string { return split(h.list(name)) }
 
 // Names returns all names, in lower case, sorted.
 func (h Header) Names() []string {
-	return split(fetchList(func(buf []byte) uint64 { return getHeaderNames(h.kind, buf) }))
+	n := abi.CountLen(getHeaderNames(h.kind, scratch))
+	if grow(n.Len()) {
+		n = abi.CountLen(getHeaderNames(h.kind, scratch))
+	}
+	return split(scratch[:n.Len()])
 }
 
 // Set replaces all values of name.
@@ -107,8 +111,13 @@ func (h Header) Add(name, value string) { addHeaderValue(h.kind, name, value) }
 // Del removes all values of name.
 func (h Header) Del(name string) { removeHeader(h.kind, name) }
 
+// list is the packed list of values, valid until the next call.
 func (h Header) list(name string) []byte {
-	return fetchList(func(buf []byte) uint64 { return getHeaderValues(h.kind, name, buf) })
+	n := abi.CountLen(getHeaderValues(h.kind, name, scratch))
+	if grow(n.Len()) {
+		n = abi.CountLen(getHeaderValues(h.kind, name, scratch))
+	}
+	return scratch[:n.Len()]
 }
 
 func split(list []byte) []string {

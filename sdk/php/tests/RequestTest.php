@@ -48,6 +48,16 @@ final class RequestTest extends TestCase
         self::assertFalse(isset($request->nonsense));
     }
 
+    public function testMissingHeaderWithDefault(): void
+    {
+        $request = Request::fromMessage(Pack::request(headers: ['A' => 'b']), '');
+        self::assertSame('b', $request->headers['A'][0] ?? 'none');
+        self::assertSame('none', $request->headers['B'][0] ?? 'none');
+        self::assertSame('none', $request->cookies['B'] ?? 'none');
+        self::assertSame('none', $request->bodyFile ?? 'none');
+        self::assertNull($request->bodyFile);
+    }
+
     public function testRequestsDoNotShareAnything(): void
     {
         $first = Request::fromMessage(Pack::request('GET', 'http://a/1'), 'one');

@@ -47,7 +47,8 @@ final class Message
         while ($i < $end) {
             $tag = $message[$i];
             if ($tag === "\x40") {
-                $out['parsed'] = self::varint($message, ++$i) !== 0;
+                ++$i;
+                $out['parsed'] = self::varint($message, $i) !== 0;
                 continue;
             }
             if (!isset(self::LENGTHS[$tag])) {
@@ -101,6 +102,7 @@ final class Message
             }
             $stop = $i + $size;
             if ($stop > $end) {
+                $i = $stop;
                 break;
             }
 

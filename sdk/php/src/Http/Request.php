@@ -57,6 +57,14 @@ final class Request
     /** The file of a large body that the server spooled, or null. It is removed after the response. */
     public readonly ?string $bodyFile;
 
+    private const BODY_FILE = 'edge.body_file';
+
+    /** The properties above. */
+    private const LAZY = [
+        'method' => 1, 'uri' => 1, 'path' => 1, 'queryString' => 1, 'host' => 1, 'protocol' => 1, 'remoteAddr' => 1, 'query' => 1,
+        'headers' => 1, 'cookies' => 1, 'form' => 1, 'files' => 1, 'attributes' => 1, 'body' => 1, 'bodyFile' => 1,
+    ];
+
     /** A request of which nothing was looked at yet; every other is a copy of it. */
     private static ?self $blank = null;
 
@@ -167,7 +175,7 @@ final class Request
             case 'files':
                 return $this->files = UploadedFile::tree($this->json($this->fields()['uploads'], 'list of files'));
             case 'bodyFile':
-                return $this->bodyFile = \str_contains($this->context, 'edge.body_file') ? $this->attribute('edge.body_file') ?: null : null;
+                return $this->bodyFile = $this->findBodyFile();
             case 'body':
                 return $this->body = $this->loadBody();
         }
@@ -176,7 +184,8 @@ final class Request
 
     public function __isset(string $name): bool
     {
-        return \property_exists($this, $name) && $this->$name !== null;
+        // PHP asks this, and then __get(), for $request->headers['X'] ?? '': so nothing may be set here.
+        return isset(self::LAZY[$name]) && ($name !== 'bodyFile' || $this->findBodyFile() !== null);
     }
 
     /** @return array<string, mixed> */
@@ -189,6 +198,13 @@ final class Request
     private function fields(): array
     {
         return $this->fields ??= Message::request($this->context);
+    }
+
+    /** The server names the file in an attribute, which no client can send. */
+    private function findBodyFile(): ?string
+    {
+        // Looking for the name in the raw message first saves unpacking the attributes of nearly every request.
+        return \str_contains($this->context, self::BODY_FILE) ? $this->attribute(self::BODY_FILE) ?: null : null;
     }
 
     private function splitUri(): void

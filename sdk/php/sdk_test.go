@@ -1,0 +1,499 @@
+// Package phpsdk_test runs the tests of the PHP package against the real server parts: phpunit with an RPC server behind it,
+// and worker scripts as processes that are spoken to in frames.
+package phpsdk_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/edge-server/edge/internal/bytesize"
+	"github.com/edge-server/edge/internal/frame"
+	"github.com/edge-server/edge/internal/testenv"
+	"github.com/edge-server/edge/kv"
+	"github.com/edge-server/edge/kv/memory"
+	"github.com/edge-server/edge/rpc"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// deadline bounds what a test waits for a PHP process.
+const deadline = 60 * time.Second
+
+func TestPHPUnit(t *testing.T) {
+	t.Parallel()
+	testenv.PHP(t)
+	phpunit := testenv.Tool(t, "phpunit", "apt-get install phpunit php-nyholm-psr7 php-psr-simple-cache")
+	for _, listen := range []string{"unix", "tcp://127.0.0.1:0"} {
+		t.Run(listen[:4], func(t *testing.T) {
+			t.Parallel()
+			server := startRPC(t, testenv.Dir(t), listen)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*deadline)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, phpunit, "--fail-on-skipped", "--fail-on-incomplete")
+			cmd.Env = append(os.Environ(), "EDGE_RPC="+server.Addr())
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("phpunit: %v\n%s", err, out)
+			}
+			if !bytes.Contains(out, []byte("OK (")) {
+				t.Errorf("phpunit says:\n%s", out)
+			}
+		})
+	}
+}
+
+// TestClientSurvivesRestart: the server goes and comes back at the same address; the client goes on without an error.
+func TestClientSurvivesRestart(t *testing.T) {
+	t.Parallel()
+	dir := testenv.Dir(t)
+	server := startRPC(t, dir, "unix")
+	cmd := exec.CommandContext(t.Context(), testenv.PHP(t), "tests/workers/rpc_restart.php")
+	cmd.Env = append(os.Environ(), "EDGE_RPC=", "RR_RPC="+server.Addr())
+	stdin, err := cmd.StdinPipe()
+	check(t, err)
+	stdout, err := cmd.StdoutPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	call := func() string {
+		t.Helper()
+		_, err := io.WriteString(stdin, "go\n")
+		check(t, err)
+		var line []byte
+		for b := make([]byte, 1); ; line = append(line, b[0]) {
+			if _, err := io.ReadFull(stdout, b); err != nil || b[0] == '\n' {
+				check(t, err)
+				return string(line)
+			}
+		}
+	}
+
+	for range 2 {
+		if got := call(); got != "value" {
+			t.Errorf("with the server up: %q", got)
+		}
+	}
+	stop(t, server)
+	if got := call(); got != `Edge\Exception\ConnectionException` {
+		t.Errorf("with the server down: %q", got)
+	}
+	server = startRPC(t, dir, "unix")
+	if got := call(); got != "value" {
+		t.Errorf("with the server back: %q", got)
+	}
+	stop(t, server)
+	startRPC(t, dir, "unix")
+	if got := call(); got != "value" {
+		t.Errorf("after a restart between two calls: %q", got)
+	}
+	check(t, stdin.Close())
+	check(t, cmd.Wait())
+}
+
+// TestWorker is a worker's life over pipes.
+func TestWorker(t *testing.T) {
+	t.Parallel()
+	w := startWorker(t, "tests/workers/app.php")
+
+	w.request("GET", "/hello", "")
+	w.want(200, "Hello, world")
+	w.request("POST", "/echo?q=1", "a body")
+	if head := w.want(200, "a body"); head["X-Method"] != "POST" || head["X-Query"] != "1" {
+		t.Errorf("headers %v", head)
+	}
+	large := strings.Repeat("0123456789abcdef", 1<<18)
+	w.request("POST", "/echo", large)
+	w.want(200, large)
+
+	// Two requests in the pipe at once.
+	w.request("GET", "/hello", "")
+	w.request("POST", "/echo", "second")
+	w.want(200, "Hello, world")
+	w.want(200, "second")
+
+	w.request("GET", "/error", "")
+	w.wantError("DomainException: the application broke")
+	w.request("GET", "/noise", "")
+	w.want(200, "quiet")
+	w.request("GET", "/hello", "")
+	w.want(200, "Hello, world")
+
+	w.stop()
+	if err := w.wait(); err != nil {
+		t.Errorf("the worker ended with %v", err)
+	}
+	for _, want := range []string{
+		"printed before the loop", "printed by the application", "[and] => dumped", "a warning of the application", "left in a buffer", "the loop ended",
+	} {
+		if !strings.Contains(w.stderr.String(), want) {
+			t.Errorf("standard error lacks %q:\n%s", want, &w.stderr)
+		}
+	}
+}
+
+func TestWorkerStreams(t *testing.T) {
+	t.Parallel()
+	w := startWorker(t, "tests/workers/app.php")
+	w.request("GET", "/stream", "")
+	body, frames := "", 0
+	for more := true; more; frames++ {
+		h, head, piece := w.next()
+		if h.Has(frame.StreamPing) {
+			w.send(frame.AppendFrame(nil, 0, frame.StreamPong, nil))
+		}
+		if (frames == 0) != (len(head) > 0) {
+			t.Errorf("frame %d has a head of %d bytes", frames, len(head))
+		}
+		body += piece
+		more = h.Has(frame.StreamMore)
+	}
+	if frames != 21 || !strings.HasPrefix(body, "piece 0\npiece 1\n") || !strings.HasSuffix(body, "piece 19\n") {
+		t.Errorf("%d frames with %q", frames, body)
+	}
+
+	// The client leaves: the worker ends the stream by an empty frame.
+	w.request("GET", "/endless", "")
+	w.next()
+	w.send(frame.AppendFrame(nil, 0, frame.StreamStop, nil))
+	for {
+		h, head, piece := w.next()
+		if !h.Has(frame.StreamMore) {
+			if h.Flags != 0 || len(head)+len(piece) != 0 {
+				t.Errorf("the last frame has flags %#x and %q", h.Flags, piece)
+			}
+			break
+		}
+	}
+
+	// A stream that breaks after its head ends with an error.
+	w.request("GET", "/half", "")
+	if h, _, piece := w.next(); !h.Has(frame.StreamMore) || piece != "half" {
+		t.Errorf("first piece %q, stream bits %#x", piece, h.Stream)
+	}
+	w.wantError("DomainException: the stream broke")
+
+	w.request("GET", "/hints", "")
+	if h, head, _ := w.next(); !h.Has(frame.StreamMore) || head != "\x08\x67"+entry("Link", "</a.css>; rel=preload") {
+		t.Errorf("early hints %q, stream bits %#x", head, h.Stream)
+	}
+	w.want(200, "")
+
+	w.stop()
+	if err := w.wait(); err != nil {
+		t.Errorf("the worker ended with %v", err)
+	}
+	if !strings.Contains(w.stderr.String(), "the generator was closed") {
+		t.Errorf("standard error:\n%s", &w.stderr)
+	}
+}
+
+// TestWorkerReadsBodyFile in pieces: its memory does not grow with the body.
+func TestWorkerReadsBodyFile(t *testing.T) {
+	t.Parallel()
+	w := startWorker(t, "tests/workers/app.php")
+	if !slices.Contains(w.features, "body-file") {
+		t.Fatalf("the worker announces %v", w.features)
+	}
+	content := bytes.Repeat([]byte("0123456789abcdef"), 2<<20)
+	path := filepath.Join(testenv.Dir(t), "body")
+	check(t, os.WriteFile(path, content, 0o600))
+
+	w.send(requestFrame("POST", "/file", "", "edge.body_file", path))
+	_, _, body := w.next()
+	var got struct {
+		SHA256 string
+		Peak   int
+	}
+	if err := json.Unmarshal([]byte(body), &got); err != nil {
+		t.Fatalf("%v: %q", err, body)
+	}
+	sum := sha256.Sum256(content)
+	if got.SHA256 != hex.EncodeToString(sum[:]) {
+		t.Errorf("hash %s, want %x", got.SHA256, sum)
+	}
+	if got.Peak > 8<<20 {
+		t.Errorf("PHP used %d bytes for a body of %d", got.Peak, len(content))
+	}
+	w.stop()
+	check(t, w.wait())
+}
+
+// TestWorkerSaysWhyItEnded when it ends in the middle of a request.
+func TestWorkerSaysWhyItEnded(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"/exit":  "the application called exit or die",
+		"/fatal": "Allowed memory size",
+	} {
+		t.Run(path[1:], func(t *testing.T) {
+			t.Parallel()
+			w := startWorker(t, "tests/workers/app.php")
+			w.request("GET", path, "")
+			if _, _, err := w.frames.Next(); err != io.EOF {
+				t.Errorf("the worker wrote something: %v", err)
+			}
+			if w.wait() == nil {
+				t.Error("exit code 0")
+			}
+			if got := w.stderr.String(); !strings.Contains(got, "edge: the worker ended in the middle of a request: "+want) {
+				t.Errorf("standard error:\n%s", got)
+			}
+		})
+	}
+}
+
+func TestPSR7Worker(t *testing.T) {
+	t.Parallel()
+	w := startWorker(t, "tests/workers/psr7.php")
+	w.send(requestFrame("PUT", "/a?b=c", "body", "user", "ada"))
+	if head := w.want(200, "PUT http://localhost/a?b=c body"); head["X-User"] != "ada" {
+		t.Errorf("headers %v", head)
+	}
+
+	// A body of two megabytes comes in pieces.
+	w.request("GET", "/large", "")
+	var body strings.Builder
+	for pieces := 0; ; pieces++ {
+		h, _, piece := w.next()
+		body.WriteString(piece)
+		if h.Has(frame.StreamPing) {
+			w.send(frame.AppendFrame(nil, 0, frame.StreamPong, nil))
+		}
+		if !h.Has(frame.StreamMore) {
+			if pieces < 2 {
+				t.Errorf("%d pieces", pieces)
+			}
+			break
+		}
+	}
+	if got := body.String(); got != strings.Repeat("0123456789abcdef", 128<<10) {
+		t.Errorf("%d bytes came", len(got))
+	}
+	w.stop()
+	check(t, w.wait())
+}
+
+// BenchmarkHello is the round trip of a request through the pipes of a worker.
+func BenchmarkHello(b *testing.B) {
+	w := startWorker(b, "tests/workers/app.php")
+	request := requestFrame("GET", "/hello", "")
+	for b.Loop() {
+		w.send(request)
+		if _, _, err := w.frames.Next(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	w.stop()
+	check(b, w.wait())
+}
+
+// worker is a PHP process that was greeted.
+type worker struct {
+	t        testing.TB
+	cmd      *exec.Cmd
+	stdin    io.WriteCloser
+	frames   *frame.Reader
+	stderr   bytes.Buffer
+	features []string
+}
+
+func startWorker(t testing.TB, script string) *worker {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	t.Cleanup(cancel)
+	w := &worker{t: t, cmd: exec.CommandContext(ctx, testenv.PHP(t), "-d", "display_errors=1", script)}
+	w.cmd.Env = append(os.Environ(), "RR_RELAY=pipes", "RR_MODE=http")
+	w.cmd.Stderr = &w.stderr
+	var err error
+	w.stdin, err = w.cmd.StdinPipe()
+	check(t, err)
+	stdout, err := w.cmd.StdoutPipe()
+	check(t, err)
+	check(t, w.cmd.Start())
+	// What was printed before the worker was made is on standard output and cannot be taken back.
+	if strings.HasSuffix(script, "app.php") {
+		before := make([]byte, len("printed before the worker\n"))
+		_, err = io.ReadFull(stdout, before)
+		check(t, err)
+	}
+	w.frames = frame.NewReader(stdout, 64<<20)
+	w.send(frame.AppendFrame(nil, frame.FlagControl|frame.FlagJSON, 0, fmt.Appendf(nil, `{"pid":%d}`, os.Getpid())))
+	h, payload, err := w.frames.Next()
+	check(t, err)
+	var reply struct {
+		PID  int
+		Edge struct {
+			V        int
+			Features []string
+		}
+	}
+	if err := json.Unmarshal(payload, &reply); err != nil || h.Flags != frame.FlagControl || reply.PID != w.cmd.Process.Pid || reply.Edge.V != 1 {
+		t.Fatalf("the worker %d answers the greeting with flags %#x and %s", w.cmd.Process.Pid, h.Flags, payload)
+	}
+	w.features = reply.Edge.Features
+	return w
+}
+
+func (w *worker) send(b []byte) {
+	w.t.Helper()
+	_, err := w.stdin.Write(b)
+	check(w.t, err)
+}
+
+func (w *worker) request(method, uri, body string) {
+	w.t.Helper()
+	w.send(requestFrame(method, uri, body))
+}
+
+func (w *worker) stop() {
+	w.t.Helper()
+	w.send(frame.AppendFrame(nil, frame.FlagControl|frame.FlagJSON, 0, []byte(`{"stop":true}`)))
+}
+
+// next reads a frame with a context.
+func (w *worker) next() (h frame.Header, head, body string) {
+	w.t.Helper()
+	h, payload, err := w.frames.Next()
+	if err != nil || h.NumOpts != 1 || int(h.Option(0)) > len(payload) {
+		w.t.Fatalf("frame %+v %q, %v\n%s", h, payload, err, &w.stderr)
+	}
+	return h, string(payload[:h.Option(0)]), string(payload[h.Option(0):])
+}
+
+// want reads a whole response and returns its headers.
+func (w *worker) want(status int, body string) map[string]string {
+	w.t.Helper()
+	h, head, got := w.next()
+	if h.Flags != frame.FlagProto || h.Stream != 0 {
+		w.t.Errorf("flags %#x, stream bits %#x", h.Flags, h.Stream)
+	}
+	gotStatus, headers := parseHead(w.t, head)
+	if gotStatus != status || got != body {
+		w.t.Errorf("response %d %.200q, want %d %.200q", gotStatus, got, status, body)
+	}
+	return headers
+}
+
+func (w *worker) wantError(text string) {
+	w.t.Helper()
+	h, payload, err := w.frames.Next()
+	check(w.t, err)
+	if h.Flags != frame.FlagError || !strings.Contains(string(payload), text) {
+		w.t.Errorf("flags %#x, %q, want an error with %q", h.Flags, payload, text)
+	}
+}
+
+// wait returns when the process has ended.
+func (w *worker) wait() error {
+	w.t.Helper()
+	if _, _, err := w.frames.Next(); err != io.EOF {
+		w.t.Errorf("after the end: %v", err)
+	}
+	return w.cmd.Wait()
+}
+
+// requestFrame packs a request; attributes are names and values in turn.
+func requestFrame(method, uri, body string, attributes ...string) []byte {
+	context := field(nil, 1, "127.0.0.1")
+	context = field(context, 2, "HTTP/1.1")
+	context = field(context, 3, method)
+	context = field(context, 4, "http://localhost"+uri)
+	if _, query, ok := strings.Cut(uri, "?"); ok {
+		context = field(context, 7, query)
+	}
+	for i := 0; i < len(attributes); i += 2 {
+		context = field(context, 10, entryOf(attributes[i], attributes[i+1]))
+	}
+	return frame.AppendFrame(nil, frame.FlagProto, 0, append(context, body...), uint32(len(context)))
+}
+
+// entry is a header of a response.
+func entry(name, value string) string { return string(field(nil, 2, entryOf(name, value))) }
+
+func entryOf(name, value string) string {
+	return string(field(field(nil, 1, name), 2, string(field(nil, 1, value))))
+}
+
+func field(dst []byte, number protowire.Number, value string) []byte {
+	return protowire.AppendString(protowire.AppendTag(dst, number, protowire.BytesType), value)
+}
+
+// parseHead reads http.v1.Response with protobuf's own functions.
+func parseHead(t testing.TB, head string) (status int, headers map[string]string) {
+	t.Helper()
+	headers = map[string]string{}
+	for b := []byte(head); len(b) > 0; {
+		number, kind, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			t.Fatalf("head %q", head)
+		}
+		b = b[n:]
+		if kind == protowire.VarintType {
+			v, n := protowire.ConsumeVarint(b)
+			status, b = int(v), b[n:]
+			continue
+		}
+		v, n := protowire.ConsumeBytes(b)
+		if n < 0 || number != 2 {
+			t.Fatalf("head %q", head)
+		}
+		b = b[n:]
+		_, _, n = protowire.ConsumeTag(v)
+		name, n2 := protowire.ConsumeString(v[n:])
+		v = v[n+n2:]
+		_, _, n = protowire.ConsumeTag(v)
+		list, _ := protowire.ConsumeBytes(v[n:])
+		_, _, n = protowire.ConsumeTag(list)
+		headers[name], _ = protowire.ConsumeString(list[n:])
+	}
+	return status, headers
+}
+
+// startRPC runs a server with the storages main, cache and small.
+func startRPC(t testing.TB, dir, listen string) *rpc.Server {
+	t.Helper()
+	stores := map[string]kv.Store{}
+	for name, size := range map[string]bytesize.Size{"main": 64 * bytesize.MiB, "cache": bytesize.MiB, "small": 10 * bytesize.KiB} {
+		store, err := memory.New(kv.MemoryConfig{MaxSize: size})
+		check(t, err)
+		t.Cleanup(func() { check(t, store.Close(context.Background())) })
+		stores[name] = store
+	}
+	cfg := rpc.DefaultConfig()
+	cfg.Listen = listen
+	server, err := rpc.New(cfg, rpc.Options{Logger: slog.New(slog.DiscardHandler), StateDir: dir, Version: "test"})
+	check(t, err)
+	server.Register("kv", kv.NewService(stores))
+	check(t, server.Start(context.Background()))
+	t.Cleanup(func() { stop(t, server) })
+	return server
+}
+
+func stop(t testing.TB, server *rpc.Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	check(t, server.Stop(ctx))
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
