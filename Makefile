@@ -4,11 +4,10 @@
 SHELL := /bin/bash
 
 sudo     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-packages := $(shell go list ./... 2>/dev/null)
 
-# Debian and Ubuntu packages that tests use: real PHP with its libraries, toolchains for wasm guests, real clients.
+# Debian and Ubuntu packages that tests use: real PHP with its libraries, toolchains for wasm guests.
 test_packages  := php-cli php-xml php-mbstring phpunit php-nyholm-psr7 php-psr-simple-cache clang lld wabt
-bench_packages := nginx-light php-fpm wrk
+bench_packages := nginx-light php-fpm wrk # the peers of make bench, whose program is tested too
 
 # Tools that come as Go modules, pinned; built into .tools/.
 h2spec        := github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
@@ -41,12 +40,8 @@ php: # a PHP CLI of at least 8.1 for the demo
 
 .PHONY: deps
 deps: ## install what the tests need (apt-get; tools into .tools/)
-	@$(call install,$(test_packages))
+	@$(call install,$(test_packages) $(bench_packages))
 	@$(call tool,h2spec,$(h2spec))
-
-.PHONY: bench-deps
-bench-deps: # the peers that make bench runs beside Edge
-	@$(call install,$(bench_packages) $(test_packages))
 
 .PHONY: test
 test: deps ## run every test, with the race detector and real PHP (EDGE_TEST_REQUIRE=all forbids skips)
@@ -74,12 +69,12 @@ soak: deps ## the load and chaos scenarios at their full counts; the result goes
 	EDGE_TEST_SOAK=1 EDGE_TEST_REQUIRE=all go test -timeout 60m -count 1 -v -run 'Soak|Under_?Load|Chaos' ./core/... ./php/... ./wasmhost/...
 
 .PHONY: bench
-bench: bench-deps plugins ## Edge beside nginx + php-fpm and bare Go; rewrites the tables of docs/benchmarks.md
+bench: deps plugins ## Edge beside nginx + php-fpm and bare Go; rewrites the tables of docs/benchmarks.md
 	go run ./internal/bench -out docs/benchmarks.md
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for 20 seconds
-	@for p in $(packages); do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
+	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
 		echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s $$p || exit 1; done; done
 
 # install PACKAGES: apt-get, when one is missing.

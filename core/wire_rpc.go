@@ -9,7 +9,9 @@ import (
 
 // newRPC opens nothing yet; it registers the services that workers may call.
 func (e *Edge) newRPC(cfg *Config) (*rpc.Server, error) {
-	server, err := rpc.New(*cfg.RPC, rpc.Options{Logger: e.log, StateDir: cfg.StateDir, AllowUIDs: workerUIDs(cfg)})
+	server, err := rpc.New(*cfg.RPC, rpc.Options{
+		Logger: e.log, StateDir: cfg.StateDir, AllowUIDs: workerUIDs(cfg), Version: RoadRunnerVersion,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("rpc: %w", err)
 	}

@@ -2,6 +2,7 @@ package php
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"strconv"
@@ -37,7 +38,7 @@ func sendHead(w http.ResponseWriter, r *http.Request, h *head, length int64) tra
 	if len(late.names) > 0 {
 		dst["Trailer"] = late.names
 		delete(dst, "Content-Length") // trailers need a chunked body
-	} else if (length > 0 || length == 0 && !bodyless) && dst["Content-Length"] == nil && h.status != http.StatusNoContent && h.status != http.StatusNotModified {
+	} else if length >= 0 && !bodyless || length > 0 && r.Method == http.MethodHead && !h.has("Content-Length") {
 		dst["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}
 	if h.status == 0 {
@@ -113,13 +114,14 @@ func (t trailers) send(w http.ResponseWriter) {
 // breaking off: http.ErrAbortHandler closes the connection or resets the stream, so that no client takes a part for the whole.
 func (p *Pool) passStream(w http.ResponseWriter, r *http.Request, j *job) error {
 	s := streamWriter{pool: p, w: w, r: r, control: http.NewResponseController(w), stream: j.stream, head: &j.decoded}
+	defer s.close()
 	err := s.run(r.Context())
 	switch {
 	case err == nil:
 		return nil
 	case !s.headSent:
 		return err
-	case isClientGone(err):
+	case errors.Is(err, errClientGone):
 		return nil
 	}
 	p.log.Warn("php broke off a streamed answer", "pool", p.name, "pid", j.stream.pid, "error", err)
@@ -135,6 +137,14 @@ type streamWriter struct {
 	head     *head
 	late     trailers
 	headSent bool
+	over     bool // the worker sent its last part
+}
+
+// close releases the worker from a stream that was not taken to its end, for whatever reason.
+func (s *streamWriter) close() {
+	if !s.over {
+		s.stream.cancel()
+	}
 }
 
 // run passes parts on until PHP ends the stream, or the client does.
@@ -143,16 +153,15 @@ func (s *streamWriter) run(ctx context.Context) error {
 		select {
 		case c, more := <-s.stream.chunks:
 			if !more {
+				s.over = true
 				return s.end()
 			}
 			err := s.write(c)
 			putBuffer(c.buf)
 			if err != nil {
-				s.stream.cancel()
 				return err
 			}
 		case <-ctx.Done():
-			s.stream.cancel()
 			return errClientGone
 		}
 	}
@@ -198,7 +207,7 @@ func (s *streamWriter) write(c chunk) error {
 	if s.stream.length >= 0 || len(s.stream.chunks) > 0 {
 		return nil // more is at hand, or the whole has a length and nobody waits for a part
 	}
-	if err := s.control.Flush(); err != nil {
+	if err := s.control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return errClientGone
 	}
 	return nil

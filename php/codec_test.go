@@ -2,6 +2,7 @@ package php
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -165,7 +166,7 @@ func TestTreeIsBounded(t *testing.T) {
 	tr := newTree()
 	var err error
 	for i := 0; err == nil && i < 10*maxNodes; i++ {
-		err = tr.addValue("k"+strings.Repeat("[x]", i%100)+"[]", "")
+		err = tr.addValue(fmt.Sprint("k", i, strings.Repeat("[x]", i%100)), "")
 	}
 	if statusFor(err) != http.StatusRequestEntityTooLarge {
 		t.Errorf("endless form: %v", err)

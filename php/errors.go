@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 )
 
 // What can go wrong with a request. statusFor says what the client sees of each.
@@ -46,6 +47,8 @@ func statusFor(err error) int {
 		return http.StatusBadGateway
 	case errors.Is(err, ErrTooLarge), errors.As(err, &tooLarge):
 		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, ErrBadRequest) && errors.Is(err, os.ErrDeadlineExceeded):
+		return http.StatusRequestTimeout
 	case errors.Is(err, ErrBadRequest):
 		return http.StatusBadRequest
 	case errors.Is(err, errClientGone), errors.Is(err, context.Canceled):

@@ -189,7 +189,7 @@ func (u Uploads) accepts(name string) bool {
 	return len(u.Allow) == 0 || slices.Contains(u.Allow, ext)
 }
 
-// bodyError says whether reading a body failed because of its size, its form, or because the client left.
+// bodyError says whether reading a body failed because of its size or because of the client.
 func bodyError(err error) error {
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -197,8 +197,6 @@ func bodyError(err error) error {
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	case errors.Is(err, multipart.ErrMessageTooLarge):
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("%w: %w", errClientGone, err)
 	}
 	return fmt.Errorf("%w: %w", ErrBadRequest, err)
 }

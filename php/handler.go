@@ -38,9 +38,14 @@ func (p *Pool) serve(w http.ResponseWriter, r *http.Request, j *job) error {
 		return j.err
 	}
 	if j.stream != nil {
-		return p.passStream(w, r, j)
+		err = p.passStream(w, r, j)
+	} else {
+		err = writeAnswer(w, r, j)
 	}
-	return writeAnswer(w, r, j)
+	if errors.Is(err, ErrBadAnswer) {
+		p.log.Error("php answer refused", "pool", p.name, "pid", j.pid, "error", err)
+	}
+	return err
 }
 
 // refuse answers a request that PHP did not. What went wrong is in the log, not in the answer.
@@ -137,6 +142,3 @@ func (p *Pool) spoolBody(r *http.Request, j *job, start int) error {
 	j.fileSize = int64(n) + size
 	return nil
 }
-
-// isClientGone reports whether nobody is left to be told about the error.
-func isClientGone(err error) bool { return errors.Is(err, errClientGone) }

@@ -38,6 +38,7 @@ type job struct {
 	head   []byte  // the context and
 	body   []byte  // body of a whole one, both in
 	answer *buffer
+	pid    int // of the worker that answered
 
 	decoded head // scratch
 }

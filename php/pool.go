@@ -33,13 +33,13 @@ type Pool struct {
 	epoch   time.Time
 	boots   chan struct{} // bounds the boots at a time
 	serial  atomic.Uint64 // of relay sockets
-	ready   atomic.Bool   // temp is there
+	ready   atomic.Bool   // Start is done
 	spawner *spawner
 	stats   counters
 	pace    pace
 
-	reloading sync.Mutex      // one reload at a time
-	life      context.Context // boots and reloads end with it
+	changing  sync.Mutex      // one start, reload or end at a time
+	life      context.Context // boots, reloads and the supervisor end with it
 	endLife   context.CancelFunc
 	forced    chan struct{}  // closed when a stop ran out of time
 	settled   chan struct{}  // closed when a stopping pool has no job left
@@ -115,30 +115,10 @@ func New(name string, cfg Config, opts Options) (*Pool, error) {
 
 // Start boots workers.min workers and returns when all are ready. When one does not come up, none stays.
 func (p *Pool) Start(ctx context.Context) error {
-	p.mu.Lock()
-	again := p.started || p.closing
-	p.started = true
-	p.mu.Unlock()
-	if again {
-		return fmt.Errorf("php pool %q: started twice", p.name)
-	}
-
-	temp, err := newTempDir(p.opts.TempDir, p.name, p.user)
-	if err != nil {
-		p.mu.Lock()
-		p.started = false
-		p.mu.Unlock()
+	if err := p.prepare(); err != nil {
 		return err
 	}
-	p.temp = temp
-	p.ready.Store(true)
-	p.spawner = newSpawner()
-	p.life, p.endLife = context.WithCancel(context.Background())
-	err = p.startWorkers(ctx)
-	if err == nil {
-		p.control.Go(p.supervise) // ends with life
-		err = p.startWatch()
-	}
+	err := p.bringUp(ctx)
 	if err != nil {
 		now, cancel := context.WithCancel(ctx)
 		cancel() // there is nothing to wait for
@@ -147,10 +127,47 @@ func (p *Pool) Start(ctx context.Context) error {
 	return err
 }
 
+// prepare makes what the workers need around them.
+func (p *Pool) prepare() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.started || p.closing {
+		return fmt.Errorf("php pool %q: started twice, or after its end", p.name)
+	}
+	temp, err := newTempDir(p.opts.TempDir, p.name, p.user)
+	if err != nil {
+		return err
+	}
+	p.temp = temp
+	p.spawner = newSpawner()
+	p.life, p.endLife = context.WithCancel(context.Background())
+	p.started = true
+	return nil
+}
+
+// bringUp starts everything that runs.
+func (p *Pool) bringUp(ctx context.Context) error {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	if p.isSettled() {
+		return fmt.Errorf("start php pool %q: %w", p.name, ErrStopped)
+	}
+	if err := p.startWorkers(ctx); err != nil {
+		return err
+	}
+	p.control.Go(p.supervise) // ends with life
+	if err := p.startWatch(); err != nil {
+		return err
+	}
+	p.ready.Store(true)
+	return nil
+}
+
 // startWorkers boots the first workers.
 func (p *Pool) startWorkers(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer context.AfterFunc(p.life, func() { cancel(ErrStopped) })()
 	n := p.cfg.Workers.Min
 	p.mu.Lock()
 	s := p.spec
@@ -171,13 +188,11 @@ func (p *Pool) startWorkers(ctx context.Context) error {
 	return first
 }
 
-// ServeHTTP is in handler.go; from here on, a job's way in the order of events.
-
 // submit gives the job to a worker and waits until it is done. An error means that no worker had it.
 func (p *Pool) submit(ctx context.Context, j *job) error {
 	p.stats.requests.Add(1)
 	p.mu.Lock()
-	if !p.started || p.closing {
+	if p.closing {
 		p.mu.Unlock()
 		p.stats.rejected.Add(1)
 		return ErrStopped
@@ -229,7 +244,12 @@ func (p *Pool) requeue(j *job) {
 	j.attempts++
 	p.stats.retries.Add(1)
 	p.mu.Lock()
-	if j.attempts >= maxAttempts || p.isForced() {
+	if p.isForced() {
+		p.mu.Unlock()
+		j.finish(ErrStopped)
+		return
+	}
+	if j.attempts >= maxAttempts {
 		p.mu.Unlock()
 		j.finish(fmt.Errorf("%w: %d workers ended before they took the request", ErrCrashed, j.attempts))
 		return
@@ -276,23 +296,25 @@ func (p *Pool) nextJob(w *worker) (*job, fate) {
 	}
 }
 
-// diedIdle takes a dead worker out of the idle ones. When it was given a job at the same moment, serve hands that on.
+// diedIdle takes a dead worker out of the idle ones. When somebody else just took it out, a job or the end is on its way: serve
+// hands such a job on.
 func (p *Pool) diedIdle(w *worker) (*job, fate) {
 	p.mu.Lock()
 	i := slices.Index(p.idle, w)
 	if i >= 0 {
 		p.idle = slices.Delete(p.idle, i, i+1)
 	}
-	retired := w.retire
 	p.mu.Unlock()
-	switch {
-	case i >= 0:
+	if i >= 0 {
 		p.logFor(w).Warn("idle php worker died", "status", w.proc.status)
 		return nil, dead
-	case retired:
+	}
+	select {
+	case j := <-w.jobs:
+		return j, keep
+	case <-w.quit:
 		return nil, stop
 	}
-	return <-w.jobs, keep
 }
 
 // beginWork notes that a worker is given a job, its first or the next. p.mu is held.

@@ -108,11 +108,17 @@ func startOnSocket(s *spawner, cmd *exec.Cmd, log *stderrLog, path string, user 
 	return proc, socketRelay{conn}, nil
 }
 
+// maxSocketPath is what the address of a unix socket can hold.
+const maxSocketPath = 103
+
 // socketPath is a fresh path in dir.
 func socketPath(dir, pool string, serial uint64) (string, error) {
 	path, err := filepath.Abs(filepath.Join(dir, fmt.Sprintf("php-%s-%d.sock", safeName(pool), serial)))
 	if err != nil {
 		return "", err
+	}
+	if len(path) > maxSocketPath {
+		return "", fmt.Errorf("the socket path %s is longer than %d bytes: choose a shorter state_dir", path, maxSocketPath)
 	}
 	// A socket that a killed Edge left behind.
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {

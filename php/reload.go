@@ -2,7 +2,6 @@ package php
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -13,9 +12,9 @@ import (
 // worker does not come up, the old ones stay and the error says why, in PHP's words. Reload does not wait for requests
 // that old workers still have.
 func (p *Pool) Reload(ctx context.Context) error {
-	p.reloading.Lock()
-	defer p.reloading.Unlock()
-	if !p.isRunning() {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	if !p.ready.Load() || p.isSettled() {
 		return fmt.Errorf("reload php pool %q: %w", p.name, ErrStopped)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -30,12 +29,6 @@ func (p *Pool) Reload(ctx context.Context) error {
 	p.stats.reloads.Add(1)
 	p.log.Info("php pool reloaded", "pool", p.name)
 	return nil
-}
-
-func (p *Pool) isRunning() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.started && !p.closing
 }
 
 func (p *Pool) replaceGeneration(ctx context.Context) error {
@@ -60,6 +53,7 @@ func (p *Pool) replaceGeneration(ctx context.Context) error {
 	}
 	p.booting++
 	p.mu.Unlock()
+	defer p.poke()
 	if len(old) == 0 {
 		p.join(first, nil)
 		return nil
@@ -93,7 +87,7 @@ func (p *Pool) replaceAll(ctx context.Context, s *spec, old []*worker) error {
 	}
 	wg.Wait()
 	if len(errs) > 0 {
-		return fmt.Errorf("%d of %d workers run the old code still: %w", len(errs), len(old)+1, errors.Join(errs[0]))
+		return fmt.Errorf("%d of %d workers run the old code still: %w", len(errs), len(old)+1, errs[0])
 	}
 	return nil
 }

@@ -38,9 +38,9 @@ func (p *Pool) end(ctx context.Context) error {
 		p.force()
 	}
 	p.endLife()
-	p.reloading.Lock() // until a reload noticed
-	p.reloading.Unlock()
+	p.changing.Lock() // a start or reload notices the end of life
 	p.control.Wait()
+	p.changing.Unlock()
 
 	p.mu.Lock()
 	for _, w := range p.workers {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/edge-server/edge/internal/frame"
@@ -25,6 +24,9 @@ const (
 	exitGrace = 500 * time.Millisecond
 	// drainGrace is how long the rest of what a script echoed is waited for.
 	drainGrace = 100 * time.Millisecond
+
+	// answered in place of a number of bytes sent means that PHP certainly saw the request.
+	answered = -2
 
 	// overdue in worker.busy means that the supervisor decided to kill the worker for its current answer.
 	overdue = -1
@@ -127,40 +129,39 @@ func (w *worker) serve(j *job) fate {
 		return dead
 	}
 	w.busy.Store(w.pool.now())
-	size, err := w.send(j)
+	sent, err := w.send(j)
 	if errors.Is(err, ErrTooLarge) {
-		w.listen()
+		result := w.listen()
 		j.finish(err)
-		return keep
-	}
-	var h frame.Header
-	if err == nil {
-		h, err = w.head()
+		return result
 	}
 	if err != nil {
-		return w.failed(j, size, err)
+		return w.failed(j, sent, err)
 	}
+	h, err := w.head()
+	if err != nil {
+		return w.failed(j, sent, err)
+	}
+	j.pid = w.proc.pid
 	return w.receive(j, h)
 }
 
-// send writes the job's frame and returns its size. The header must arrive in one piece, so it goes with all that is in memory.
-func (w *worker) send(j *job) (size int64, err error) {
+// send writes the job's frame and returns how much of it. The header must arrive in one piece, so it goes with all that is in
+// memory.
+func (w *worker) send(j *job) (sent int64, err error) {
 	head, streamed, err := j.frameFor(w.takesFiles, int64(w.pool.cfg.Body.Frame))
 	if err != nil {
 		return 0, err
 	}
-	size = int64(len(head)) + streamed
-	if _, err := w.relay.Write(head); err != nil {
-		return size, err
+	n, err := w.relay.Write(head)
+	if err != nil || streamed == 0 {
+		return int64(n), err
 	}
-	if streamed == 0 {
-		return size, nil
-	}
-	n, readErr, writeErr := spool(w.relay, io.NewSectionReader(j.file, 0, streamed))
-	if readErr == nil && writeErr == nil && n < streamed {
+	more, readErr, writeErr := spool(w.relay, io.NewSectionReader(j.file, 0, streamed))
+	if readErr == nil && writeErr == nil && more < streamed {
 		readErr = io.ErrUnexpectedEOF
 	}
-	return size, errors.Join(readErr, writeErr)
+	return int64(n) + more, errors.Join(readErr, writeErr)
 }
 
 // receive takes the answer whose first header is h.
@@ -178,7 +179,7 @@ func (w *worker) receive(j *job, h frame.Header) fate {
 
 	payload, err := w.take(int(h.Len))
 	if err != nil {
-		return w.failed(j, -1, err)
+		return w.failed(j, answered, err)
 	}
 	split := int(h.Option(0))
 	if split == len(payload) && string(payload) == `{"stop":true}` {
@@ -227,7 +228,7 @@ func (w *worker) exchange() *buffer {
 // applicationError logs what the worker reported instead of an answer. The worker is fine.
 func (w *worker) applicationError(j *job) fate {
 	if err := w.readError(); err != nil {
-		return w.failed(j, -1, err)
+		return w.failed(j, answered, err)
 	}
 	result := w.listen()
 	j.finish(ErrApplication)
@@ -252,21 +253,18 @@ func (w *worker) refuse(j *job, err error) fate {
 	return dead
 }
 
-// failed answers for a worker whose relay failed. sent is the size of the frame if nothing of an answer came, else -1.
+// failed answers for a worker whose relay failed. sent is what was written of the frame, or answered.
 func (w *worker) failed(j *job, sent int64, cause error) fate {
 	err := w.explain(cause)
-	// PHP never saw a request that lies in the pipe as it was written, so it may go to another worker.
-	if sent >= 0 && errors.Is(err, ErrCrashed) && (int64(w.relay.unread()) == sent || w.neverSent(cause)) {
+	// PHP never saw a request of which all that was written still lies in the pipe, so it may go to another worker. A request
+	// that was read in part may be what killed PHP.
+	if errors.Is(err, ErrCrashed) && (sent == 0 || int64(w.relay.unread()) == sent) {
 		w.pool.requeue(j)
 		return dead
 	}
 	j.finish(err)
 	return dead
 }
-
-// neverSent reports whether a write failed because the reader was gone before it. Request frames in memory are written in
-// one call, and PHP cannot act on a part of one.
-func (w *worker) neverSent(cause error) bool { return errors.Is(cause, syscall.EPIPE) }
 
 // explain turns an error of the relay into what happened, and makes sure that the worker is dead.
 func (w *worker) explain(cause error) error {

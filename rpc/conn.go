@@ -45,7 +45,7 @@ func (c *conn) serve() {
 		}
 		if broken(err) && !c.ending.Load() {
 			c.server.broken.Add(1)
-			c.server.log.Warn("rpc connection closed: it sent something that is not a call", "peer", c.peer, "error", err)
+			c.server.log.Warn("rpc connection closed: it sent something that is not a call", "peer", c.peer.String(), "error", err)
 		}
 		return
 	}

@@ -249,7 +249,7 @@ func (s *Server) enter(c *conn) bool {
 	if len(s.conns) >= s.cfg.Connections {
 		s.refused.Add(1)
 		if !s.full {
-			s.log.Warn("rpc connections are refused until others close", "connections", s.cfg.Connections, "peer", c.peer)
+			s.log.Warn("rpc connections are refused until others close", "connections", s.cfg.Connections, "peer", c.peer.String())
 		}
 		s.full = true
 		return false

@@ -260,4 +260,3 @@ func (o *fuzzOwner) bodyTimeout() time.Duration { return 0 }
 func (o *fuzzOwner) began(*h1Conn)              {}
 func (o *fuzzOwner) refuse(why refusal)         { o.why = why }
 func (o *fuzzOwner) stopsHard() bool            { return true }
-

@@ -141,7 +141,9 @@ func TestTrailersThatCollide(t *testing.T) {
 
 func TestMethodsForTheServerItself(t *testing.T) {
 	t.Parallel()
-	w := start(t, func(w http.ResponseWriter, r *http.Request) { t.Errorf("the handler sees %s %s", r.Method, r.RequestURI) })
+	w := start(t, func(w http.ResponseWriter, r *http.Request) {
+		t.Errorf("the handler sees %s %s", r.Method, r.RequestURI)
+	})
 
 	c := w.dial(t)
 	c.send("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -20,6 +20,7 @@ type stallConn struct {
 	timeout time.Duration // 0: wait for ever
 	armed   time.Time     // when the write deadline was last set by this type
 	foreign bool          // somebody else has set a write deadline, which counts instead
+	stalled bool          // the timeout has run out: what follows (the end of TLS, for one) would only wait once more
 }
 
 func newStallConn(conn *net.TCPConn, timeout time.Duration, onClose func()) *stallConn {
@@ -29,13 +30,15 @@ func newStallConn(conn *net.TCPConn, timeout time.Duration, onClose func()) *sta
 // Write writes all of p as long as the peer takes some of it within the timeout.
 func (c *stallConn) Write(p []byte) (n int, err error) {
 	for {
-		guarded := c.arm()
-		k, err := c.TCPConn.Write(p[n:])
-		n += k
-		if !guarded || k == 0 || !os.IsTimeout(err) {
+		guarded, err := c.arm()
+		if err != nil {
 			return n, err
 		}
-		c.disarm() // the peer has taken something: it gets the whole time again
+		k, err := c.TCPConn.Write(p[n:])
+		n += k
+		if !guarded || !os.IsTimeout(err) || !c.disarm(k > 0) {
+			return n, err
+		}
 	}
 }
 
@@ -49,13 +52,15 @@ func (c *stallConn) ReadFrom(src io.Reader) (n int64, err error) {
 		return io.CopyBuffer(struct{ io.Writer }{c}, struct{ io.Reader }{src}, *buf)
 	}
 	for {
-		guarded := c.arm()
-		k, err := c.TCPConn.ReadFrom(src)
-		n += k
-		if !guarded || k == 0 || !os.IsTimeout(err) || !isRegular(file) {
+		guarded, err := c.arm()
+		if err != nil {
 			return n, err
 		}
-		c.disarm()
+		k, err := c.TCPConn.ReadFrom(src)
+		n += k
+		if !guarded || !os.IsTimeout(err) || !c.disarm(k > 0 && isRegular(file)) {
+			return n, err
+		}
 	}
 }
 
@@ -78,23 +83,29 @@ func isRegular(file *os.File) bool {
 }
 
 // arm sets the write deadline, unless that was done a moment ago, and reports whether it counts.
-func (c *stallConn) arm() bool {
+func (c *stallConn) arm() (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.stalled {
+		return false, os.ErrDeadlineExceeded
+	}
 	if c.timeout == 0 || c.foreign {
-		return false
+		return false, nil
 	}
 	if now := time.Now(); now.Sub(c.armed) > coarse(c.timeout) {
 		c.armed = now
 		c.TCPConn.SetWriteDeadline(now.Add(c.timeout))
 	}
-	return true
+	return true, nil
 }
 
-func (c *stallConn) disarm() {
+// disarm is called when the timeout has run out. A peer that has taken something meanwhile gets the whole time again.
+func (c *stallConn) disarm(progress bool) bool {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.armed = time.Time{}
-	c.mu.Unlock()
+	c.stalled = !progress
+	return progress
 }
 
 // coarse is how exactly a timeout is kept: setting a deadline costs as much as a small write.

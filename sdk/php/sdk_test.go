@@ -8,9 +8,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"io"
-	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,14 +19,9 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/edge-server/edge/internal/bytesize"
 	"github.com/edge-server/edge/internal/frame"
 	"github.com/edge-server/edge/internal/testenv"
-	"github.com/edge-server/edge/kv"
-	"github.com/edge-server/edge/kv/memory"
-	"github.com/edge-server/edge/rpc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -40,7 +34,8 @@ func TestPHPUnit(t *testing.T) {
 	testenv.PHP(t)
 	phpunit := testenv.Tool(t, "phpunit", "apt-get install phpunit php-nyholm-psr7 php-psr-simple-cache")
 	for _, listen := range []string{"unix", "tcp://127.0.0.1:0"} {
-		t.Run(listen[:4], func(t *testing.T) {
+		network, _, _ := strings.Cut(listen, ":")
+		t.Run(network, func(t *testing.T) {
 			t.Parallel()
 			server := startRPC(t, testenv.Dir(t), listen)
 			ctx, cancel := context.WithTimeout(t.Context(), 2*deadline)
@@ -202,6 +197,32 @@ func TestWorkerStreams(t *testing.T) {
 	}
 }
 
+// TestWorkerOverSocket: the same worker on a relay that the server listens on.
+func TestWorkerOverSocket(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(testenv.Dir(t), "relay.sock")
+	for _, address := range []string{"unix://" + path, "tcp://127.0.0.1:0"} {
+		network, target, _ := strings.Cut(address, "://")
+		listener, err := net.Listen(network, target)
+		check(t, err)
+		t.Cleanup(func() { listener.Close() })
+		ctx, cancel := context.WithTimeout(context.Background(), deadline)
+		t.Cleanup(cancel)
+		w := &worker{t: t, cmd: exec.CommandContext(ctx, testenv.PHP(t), "tests/workers/app.php")}
+		w.cmd.Env = append(os.Environ(), "RR_RELAY="+network+"://"+listener.Addr().String())
+		check(t, w.cmd.Start())
+		conn, err := listener.Accept()
+		check(t, err)
+		t.Cleanup(func() { conn.Close() })
+		w.stdin, w.frames = conn, frame.NewReader(conn, 1<<20)
+		w.greet()
+		w.request("GET", "/hello", "")
+		w.want(200, "Hello, world")
+		w.stop()
+		check(t, w.wait())
+	}
+}
+
 // TestWorkerReadsBodyFile in pieces: its memory does not grow with the body.
 func TestWorkerReadsBodyFile(t *testing.T) {
 	t.Parallel()
@@ -300,200 +321,4 @@ func BenchmarkHello(b *testing.B) {
 	}
 	w.stop()
 	check(b, w.wait())
-}
-
-// worker is a PHP process that was greeted.
-type worker struct {
-	t        testing.TB
-	cmd      *exec.Cmd
-	stdin    io.WriteCloser
-	frames   *frame.Reader
-	stderr   bytes.Buffer
-	features []string
-}
-
-func startWorker(t testing.TB, script string) *worker {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), deadline)
-	t.Cleanup(cancel)
-	w := &worker{t: t, cmd: exec.CommandContext(ctx, testenv.PHP(t), "-d", "display_errors=1", script)}
-	w.cmd.Env = append(os.Environ(), "RR_RELAY=pipes", "RR_MODE=http")
-	w.cmd.Stderr = &w.stderr
-	var err error
-	w.stdin, err = w.cmd.StdinPipe()
-	check(t, err)
-	stdout, err := w.cmd.StdoutPipe()
-	check(t, err)
-	check(t, w.cmd.Start())
-	// What was printed before the worker was made is on standard output and cannot be taken back.
-	if strings.HasSuffix(script, "app.php") {
-		before := make([]byte, len("printed before the worker\n"))
-		_, err = io.ReadFull(stdout, before)
-		check(t, err)
-	}
-	w.frames = frame.NewReader(stdout, 64<<20)
-	w.send(frame.AppendFrame(nil, frame.FlagControl|frame.FlagJSON, 0, fmt.Appendf(nil, `{"pid":%d}`, os.Getpid())))
-	h, payload, err := w.frames.Next()
-	check(t, err)
-	var reply struct {
-		PID  int
-		Edge struct {
-			V        int
-			Features []string
-		}
-	}
-	if err := json.Unmarshal(payload, &reply); err != nil || h.Flags != frame.FlagControl || reply.PID != w.cmd.Process.Pid || reply.Edge.V != 1 {
-		t.Fatalf("the worker %d answers the greeting with flags %#x and %s", w.cmd.Process.Pid, h.Flags, payload)
-	}
-	w.features = reply.Edge.Features
-	return w
-}
-
-func (w *worker) send(b []byte) {
-	w.t.Helper()
-	_, err := w.stdin.Write(b)
-	check(w.t, err)
-}
-
-func (w *worker) request(method, uri, body string) {
-	w.t.Helper()
-	w.send(requestFrame(method, uri, body))
-}
-
-func (w *worker) stop() {
-	w.t.Helper()
-	w.send(frame.AppendFrame(nil, frame.FlagControl|frame.FlagJSON, 0, []byte(`{"stop":true}`)))
-}
-
-// next reads a frame with a context.
-func (w *worker) next() (h frame.Header, head, body string) {
-	w.t.Helper()
-	h, payload, err := w.frames.Next()
-	if err != nil || h.NumOpts != 1 || int(h.Option(0)) > len(payload) {
-		w.t.Fatalf("frame %+v %q, %v\n%s", h, payload, err, &w.stderr)
-	}
-	return h, string(payload[:h.Option(0)]), string(payload[h.Option(0):])
-}
-
-// want reads a whole response and returns its headers.
-func (w *worker) want(status int, body string) map[string]string {
-	w.t.Helper()
-	h, head, got := w.next()
-	if h.Flags != frame.FlagProto || h.Stream != 0 {
-		w.t.Errorf("flags %#x, stream bits %#x", h.Flags, h.Stream)
-	}
-	gotStatus, headers := parseHead(w.t, head)
-	if gotStatus != status || got != body {
-		w.t.Errorf("response %d %.200q, want %d %.200q", gotStatus, got, status, body)
-	}
-	return headers
-}
-
-func (w *worker) wantError(text string) {
-	w.t.Helper()
-	h, payload, err := w.frames.Next()
-	check(w.t, err)
-	if h.Flags != frame.FlagError || !strings.Contains(string(payload), text) {
-		w.t.Errorf("flags %#x, %q, want an error with %q", h.Flags, payload, text)
-	}
-}
-
-// wait returns when the process has ended.
-func (w *worker) wait() error {
-	w.t.Helper()
-	if _, _, err := w.frames.Next(); err != io.EOF {
-		w.t.Errorf("after the end: %v", err)
-	}
-	return w.cmd.Wait()
-}
-
-// requestFrame packs a request; attributes are names and values in turn.
-func requestFrame(method, uri, body string, attributes ...string) []byte {
-	context := field(nil, 1, "127.0.0.1")
-	context = field(context, 2, "HTTP/1.1")
-	context = field(context, 3, method)
-	context = field(context, 4, "http://localhost"+uri)
-	if _, query, ok := strings.Cut(uri, "?"); ok {
-		context = field(context, 7, query)
-	}
-	for i := 0; i < len(attributes); i += 2 {
-		context = field(context, 10, entryOf(attributes[i], attributes[i+1]))
-	}
-	return frame.AppendFrame(nil, frame.FlagProto, 0, append(context, body...), uint32(len(context)))
-}
-
-// entry is a header of a response.
-func entry(name, value string) string { return string(field(nil, 2, entryOf(name, value))) }
-
-func entryOf(name, value string) string {
-	return string(field(field(nil, 1, name), 2, string(field(nil, 1, value))))
-}
-
-func field(dst []byte, number protowire.Number, value string) []byte {
-	return protowire.AppendString(protowire.AppendTag(dst, number, protowire.BytesType), value)
-}
-
-// parseHead reads http.v1.Response with protobuf's own functions.
-func parseHead(t testing.TB, head string) (status int, headers map[string]string) {
-	t.Helper()
-	headers = map[string]string{}
-	for b := []byte(head); len(b) > 0; {
-		number, kind, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			t.Fatalf("head %q", head)
-		}
-		b = b[n:]
-		if kind == protowire.VarintType {
-			v, n := protowire.ConsumeVarint(b)
-			status, b = int(v), b[n:]
-			continue
-		}
-		v, n := protowire.ConsumeBytes(b)
-		if n < 0 || number != 2 {
-			t.Fatalf("head %q", head)
-		}
-		b = b[n:]
-		_, _, n = protowire.ConsumeTag(v)
-		name, n2 := protowire.ConsumeString(v[n:])
-		v = v[n+n2:]
-		_, _, n = protowire.ConsumeTag(v)
-		list, _ := protowire.ConsumeBytes(v[n:])
-		_, _, n = protowire.ConsumeTag(list)
-		headers[name], _ = protowire.ConsumeString(list[n:])
-	}
-	return status, headers
-}
-
-// startRPC runs a server with the storages main, cache and small.
-func startRPC(t testing.TB, dir, listen string) *rpc.Server {
-	t.Helper()
-	stores := map[string]kv.Store{}
-	for name, size := range map[string]bytesize.Size{"main": 64 * bytesize.MiB, "cache": bytesize.MiB, "small": 10 * bytesize.KiB} {
-		store, err := memory.New(kv.MemoryConfig{MaxSize: size})
-		check(t, err)
-		t.Cleanup(func() { check(t, store.Close(context.Background())) })
-		stores[name] = store
-	}
-	cfg := rpc.DefaultConfig()
-	cfg.Listen = listen
-	server, err := rpc.New(cfg, rpc.Options{Logger: slog.New(slog.DiscardHandler), StateDir: dir, Version: "test"})
-	check(t, err)
-	server.Register("kv", kv.NewService(stores))
-	check(t, server.Start(context.Background()))
-	t.Cleanup(func() { stop(t, server) })
-	return server
-}
-
-func stop(t testing.TB, server *rpc.Server) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), deadline)
-	defer cancel()
-	check(t, server.Stop(ctx))
-}
-
-func check(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
