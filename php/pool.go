@@ -38,15 +38,15 @@ type Pool struct {
 	stats   counters
 	pace    pace
 
-	changing  sync.Mutex      // one start, reload or end at a time
-	life      context.Context // boots, reloads and the supervisor end with it
-	endLife   context.CancelFunc
-	forced    chan struct{}  // closed when a stop ran out of time
-	settled   chan struct{}  // closed when a stopping pool has no job left
-	stopped   chan struct{}  // closed when everything ended
-	running   sync.WaitGroup // workers and boots
-	control   sync.WaitGroup // supervisor and watcher
-	wake      chan struct{}  // for the supervisor
+	changing sync.Mutex      // one start, reload or end at a time
+	life     context.Context // boots, reloads and the supervisor end with it
+	endLife  context.CancelFunc
+	forced   chan struct{}  // closed when a stop ran out of time
+	settled  chan struct{}  // closed when a stopping pool has no job left
+	stopped  chan struct{}  // closed when everything ended
+	running  sync.WaitGroup // workers and boots
+	control  sync.WaitGroup // supervisor and watcher
+	wake     chan struct{}  // for the supervisor
 
 	mu       sync.Mutex // protects everything below
 	spec     *spec      // of the current generation

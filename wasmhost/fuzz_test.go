@@ -58,7 +58,7 @@ func FuzzModule(f *testing.F) {
 		emptyHandleResponse(module)
 		if bytes.Contains(module, []byte(abi.Start)) || bytes.Contains(module, []byte(abi.Initialize)) ||
 			bytes.Contains(module, []byte(abi.NoResponse)) || hasSection(module, 8) {
-			t.Skip()
+			return
 		}
 		g, err := l.load(p, module)
 		if err != nil {

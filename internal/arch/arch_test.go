@@ -4,7 +4,6 @@ package arch
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os/exec"
 	"slices"
@@ -120,7 +119,7 @@ func listPackages(t *testing.T) []goPackage {
 		packages = append(packages, p)
 	}
 	if len(packages) < 10 {
-		t.Fatal(fmt.Sprintf("go list found %d packages only", len(packages)))
+		t.Fatalf("go list found %d packages only", len(packages))
 	}
 	return packages
 }
