@@ -3,13 +3,12 @@ package core
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 )
 
-// Check builds what New builds, without taking the state folder and without serving: plugins compile, certificates and the
-// users of workers are looked up. Every problem is in the error.
+// Check builds what New builds, without taking the state folder and without serving: plugins compile, certificates, scripts,
+// folders and the users of workers are looked up. Every problem is in the error.
 func Check(ctx context.Context, cfg *Config) (err error) {
 	scratch, err := os.MkdirTemp("", "edge-check")
 	if err != nil {
@@ -19,17 +18,21 @@ func Check(ctx context.Context, cfg *Config) (err error) {
 
 	checked := *cfg
 	checked.StateDir = scratch // a server that runs keeps its own
-	e := &Edge{log: slog.New(slog.NewTextHandler(io.Discard, nil))}
-	w, err := e.newWorld(ctx, &checked)
-	if err != nil {
-		return err
+	e := &Edge{log: slog.New(slog.DiscardHandler)}
+	w, err := e.newWorld(ctx, &checked, nil)
+	if err == nil {
+		_, err = e.compileRoutes(w)
+		err = errors.Join(err, w.stop(ctx))
 	}
-	_, err = e.compileRoutes(w)
 	if cfg.HTTP != nil {
 		_, httpErr := e.newHTTP(&checked)
 		err = errors.Join(err, httpErr)
 	}
-	return errors.Join(err, w.stop(ctx))
+	if cfg.RPC != nil {
+		_, rpcErr := e.newRPC(cfg) // opens nothing: the real state folder may be too long a path
+		err = errors.Join(err, rpcErr)
+	}
+	return err
 }
 
 // Routes counts the routes.

@@ -2,13 +2,16 @@ package core
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,6 +46,8 @@ type Config struct {
 	Plugins   *wasmhost.Config      `koanf:"plugins"`
 	KV        map[string]kv.Config  `koanf:"kv"`
 	RPC       *rpc.Config           `koanf:"rpc"`
+
+	file *configfile.File // where each key stands; nil unless Load made this Config
 }
 
 // TelemetryConfig says where measurements go. The admin socket always answers /metrics.
@@ -72,7 +77,7 @@ type HTTPConfig struct {
 
 // Route sends the requests that match to exactly one target: php, wasm, files, respond or redirect.
 type Route struct {
-	// Name is used in messages and metrics. Default routes[N].
+	// Name tells the reader what the route is for; no two have the same. Default none.
 	Name string `koanf:"name"`
 
 	Match Match `koanf:"match"`
@@ -184,6 +189,18 @@ func (HTTPConfig) Defaults() any {
 	return HTTPConfig{Listen: d.Listen, TLS: d.TLS, Limits: d.Limits}
 }
 
+func (c MetricsConfig) validate() error {
+	if _, port, err := net.SplitHostPort(c.Listen); err != nil || !isPort(port) {
+		return fmt.Errorf("listen: %q is not host:port, such as 127.0.0.1:9180", c.Listen)
+	}
+	return nil
+}
+
+func isPort(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 16)
+	return err == nil
+}
+
 // Defaults is where decoding of a present telemetry.metrics section starts.
 func (MetricsConfig) Defaults() any { return MetricsConfig{Listen: "127.0.0.1:9180"} }
 
@@ -202,7 +219,16 @@ func Load(path string, environ []string) (*Config, error) {
 		return nil, err
 	}
 	cfg.resolve(dir)
+	cfg.file = file
 	return &cfg, nil
+}
+
+// located puts file and line before the errors of err that begin with a key, as Load does.
+func (c *Config) located(err error) error {
+	if c.file == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return c.file.Problems(err)
 }
 
 // resolve makes relative paths start at dir, the folder of edge.yaml.
@@ -258,6 +284,9 @@ func (c *Config) Validate() error {
 		errs = append(errs, fmt.Errorf("shutdown_timeout: must be more than 0, got %s", c.ShutdownTimeout))
 	}
 	errs = append(errs, within("log", c.Log.Validate()), within("admin", c.Admin.Validate()))
+	if c.Telemetry.Metrics != nil {
+		errs = append(errs, within("telemetry.metrics", c.Telemetry.Metrics.validate()))
+	}
 	if c.HTTP != nil {
 		errs = append(errs, within("http", c.HTTP.server().Validate()), c.validateRoutes())
 	}
@@ -269,6 +298,9 @@ func (c *Config) Validate() error {
 	}
 	if c.RPC != nil {
 		errs = append(errs, within("rpc", c.RPC.Validate()))
+		if strings.HasSuffix(c.RPC.Listen, ":0") {
+			errs = append(errs, fmt.Errorf("rpc.listen: %s: workers are told the port before there is one: write the port, or unix", c.RPC.Listen))
+		}
 	}
 	if c.Plugins != nil {
 		errs = append(errs, within("plugins", c.Plugins.Validate()))
@@ -370,6 +402,8 @@ func (m *Match) validate() error {
 	for i, pattern := range m.Path {
 		if !strings.HasPrefix(pattern, "/") {
 			errs = append(errs, fmt.Errorf("path[%d]: %q must begin with /", i, pattern))
+		} else if clean, ok := routePath(pattern); !ok || clean != pattern {
+			errs = append(errs, fmt.Errorf("path[%d]: %q never matches: paths are compared without double slashes and dot segments", i, pattern))
 		}
 		if star := strings.IndexByte(pattern, '*'); star >= 0 && (star != len(pattern)-1 || !strings.HasSuffix(pattern, "/*")) {
 			errs = append(errs, fmt.Errorf("path[%d]: %q: a * may only end the pattern, as in /api/*", i, pattern))
@@ -396,7 +430,7 @@ func (r *Respond) validate() error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
 		if !validHeader(name, r.Headers[name]) {
-			errs = append(errs, fmt.Errorf("headers.%s: the name or its value has characters that HTTP does not allow in a header", name))
+			errs = append(errs, fmt.Errorf("headers: %q: the name or its value has characters that HTTP does not allow in a header", name))
 		}
 	}
 	return errors.Join(errs...)

@@ -61,9 +61,15 @@ type Edge struct {
 	mu      sync.Mutex
 	compose sync.Mutex
 
-	// retiring are the goroutines that stop what a reload has replaced.
+	// retiring are the goroutines that stop what a reload has replaced, one after the other; retire is held by the one whose
+	// turn it is.
 	retiring sync.WaitGroup
 	retire   sync.Mutex
+
+	// life ends when the stop begins, and with it a reload that is under way. patience ends when the stop has no time left,
+	// and with it the wait for requests that an earlier reload has left behind.
+	life, patience   context.Context
+	endLife, outWait context.CancelFunc
 }
 
 // New builds every part that cfg switches on. What can be checked without serving is checked here: certificates, plugins,
@@ -75,8 +81,12 @@ func New(ctx context.Context, cfg *Config, opts Options) (*Edge, error) {
 	e := &Edge{opts: opts, started: time.Now()}
 	e.log, e.level = telemetry.NewLogger(cfg.Log, opts.LogOutput)
 	e.lifecycle.log = e.log
+	e.life, e.endLife = context.WithCancel(context.Background())
+	e.patience, e.outWait = context.WithCancel(context.Background())
 	if err := e.build(ctx, cfg); err != nil {
-		return nil, errors.Join(err, e.discard())
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.ShutdownTimeout)
+		defer cancel()
+		return nil, errors.Join(err, e.end(ctx))
 	}
 	return e, nil
 }
@@ -98,10 +108,10 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 	}
 
 	// The way back: what PHP and plugins may call.
+	e.lifecycle.add("stores", startNothing, e.closeStores)
 	if e.stores, err = openStores(cfg); err != nil {
 		return err
 	}
-	e.lifecycle.add("stores", startNothing, e.closeStores)
 	if cfg.RPC != nil {
 		if e.rpc, err = e.newRPC(cfg); err != nil {
 			return err
@@ -110,7 +120,7 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 	}
 
 	// What answers requests: plugins, PHP pools and the routes over them. A reload replaces these as a whole.
-	w, err := e.newWorld(ctx, cfg)
+	w, err := e.newWorld(ctx, cfg, nil)
 	if err != nil {
 		return err
 	}
@@ -131,7 +141,7 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 func (e *Edge) Start(ctx context.Context) error {
 	cfg := e.world.Load().cfg
 	if err := e.lifecycle.start(ctx, cfg.ShutdownTimeout); err != nil {
-		return errors.Join(err, e.discard())
+		return errors.Join(err, e.end(context.WithoutCancel(ctx)))
 	}
 	e.ready.Store(true)
 	e.log.Info("edge serves", "version", Version, "pid", os.Getpid(), "addresses", e.addressTexts(), "took", time.Since(e.started).Round(time.Millisecond))
@@ -153,15 +163,22 @@ func (e *Edge) Wait(ctx context.Context) error {
 }
 
 // Stop drains: requests in flight finish, then workers stop, then stores close. Past shutdown_timeout, or when ctx ends, it
-// goes the hard way. It returns when the last part has ended.
+// goes the hard way. It returns when the last part has ended. It may be called twice, and without Start.
 func (e *Edge) Stop(ctx context.Context) error {
-	e.ready.Store(false)
-	e.log.Info("edge stops: requests in flight finish first", "shutdown_timeout", e.world.Load().cfg.ShutdownTimeout)
-	ctx, cancel := context.WithTimeout(ctx, e.world.Load().cfg.ShutdownTimeout)
+	timeout := e.world.Load().cfg.ShutdownTimeout
+	if e.ready.Swap(false) {
+		e.log.Info("edge stops: requests in flight finish first", "shutdown_timeout", timeout)
+		defer e.log.Info("edge has stopped")
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err := errors.Join(e.lifecycle.stop(ctx), e.lock.release())
-	e.log.Info("edge has stopped", "error", err)
-	return err
+	return e.end(ctx)
+}
+
+// end stops every part, whether it runs or not, and gives the state folder back.
+func (e *Edge) end(ctx context.Context) error {
+	e.endLife()
+	return errors.Join(e.lifecycle.stop(ctx), e.lock.release())
 }
 
 // ServeHTTP is every request's way in, whatever the protocol.
@@ -206,16 +223,5 @@ func (e *Edge) addressTexts() []string {
 
 // Config is the configuration that is in force.
 func (e *Edge) Config() *Config { return e.world.Load().cfg }
-
-// discard gives back what build took when the start fails.
-func (e *Edge) discard() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	var errs []error
-	if w := e.world.Load(); w != nil {
-		errs = append(errs, w.stop(ctx))
-	}
-	return errors.Join(append(errs, e.closeStores(ctx), e.lock.release())...)
-}
 
 func startNothing(context.Context) error { return nil }

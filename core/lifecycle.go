@@ -6,21 +6,23 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 )
 
-// part is one running piece of the server.
+// part is one piece of the server. Its stop may be called without a start, and then gives back what its constructor took.
 type part struct {
 	name  string
 	start func(context.Context) error
 	stop  func(context.Context) error
 }
 
-// lifecycle starts parts in list order and stops them in reverse. When a part fails to start, those before it are stopped.
+// lifecycle starts parts in list order and stops them in reverse. When a part fails to start, all are stopped.
 type lifecycle struct {
-	log     *slog.Logger
-	parts   []part
-	started []part
+	log *slog.Logger
+
+	mu    sync.Mutex // held through a start and a stop: a second stop waits for the first
+	parts []part     // nil after the stop
 }
 
 func (l *lifecycle) add(name string, start, stop func(context.Context) error) {
@@ -29,31 +31,40 @@ func (l *lifecycle) add(name string, start, stop func(context.Context) error) {
 
 // start returns when every part runs, or none does. stopTimeout bounds the rollback.
 func (l *lifecycle) start(ctx context.Context, stopTimeout time.Duration) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.parts == nil {
+		return errors.New("edge has been stopped: a server is started once")
+	}
 	for _, p := range l.parts {
 		began := time.Now()
 		if err := p.start(ctx); err != nil {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 			defer cancel()
-			// The part that failed may have begun something; Stop without a finished Start is allowed.
-			return errors.Join(fmt.Errorf("start %s: %w", p.name, err), p.stop(ctx), l.stop(ctx))
+			return errors.Join(fmt.Errorf("start %s: %w", p.name, err), l.stopAll(ctx))
 		}
-		l.started = append(l.started, p)
 		l.log.Debug("part started", "part", p.name, "took", time.Since(began))
 	}
 	return nil
 }
 
-// stop stops what has started, last first, and returns when the last part has ended. All parts share the time of ctx, and
-// each is stopped even if ctx has ended: it then stops the hard way.
+// stop stops every part, last first, and returns when the last one has ended. All parts share the time of ctx, and each is
+// stopped even if ctx has ended: it then stops the hard way.
 func (l *lifecycle) stop(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stopAll(ctx)
+}
+
+func (l *lifecycle) stopAll(ctx context.Context) error {
 	var errs []error
-	for _, p := range slices.Backward(l.started) {
+	for _, p := range slices.Backward(l.parts) {
 		began := time.Now()
 		if err := p.stop(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("stop %s: %w", p.name, err))
 		}
 		l.log.Debug("part stopped", "part", p.name, "took", time.Since(began))
 	}
-	l.started = nil
+	l.parts = nil
 	return errors.Join(errs...)
 }

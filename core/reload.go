@@ -38,73 +38,54 @@ func (e *Edge) Reload(ctx context.Context, cfg *Config) error {
 	if !e.ready.Load() {
 		return errors.New("edge is starting or stopping: try again when it serves")
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.life, cancel)()
 	old := e.world.Load()
 	if keys := needsRestart(old.cfg, cfg); len(keys) > 0 {
 		return fmt.Errorf("needs a restart: %s; nothing was changed", strings.Join(keys, ", "))
 	}
 
 	began := time.Now()
-	next := &world{cfg: cfg, pools: map[string]*php.Pool{}}
+	next, err := e.newWorld(ctx, cfg, old)
+	if err != nil {
+		return err
+	}
 	if err := e.prepare(ctx, old, next); err != nil {
-		return errors.Join(err, stopUnshared(context.WithoutCancel(ctx), next, old))
+		return errors.Join(err, next.without(old).stop(context.WithoutCancel(ctx)))
 	}
 	if err := e.commit(old, next); err != nil {
-		return errors.Join(err, stopUnshared(context.WithoutCancel(ctx), next, old))
+		return errors.Join(err, next.without(old).stop(context.WithoutCancel(ctx)))
 	}
 	e.log.Info("configuration reloaded", "took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 
-// prepare fills next: objects of unchanged sections are carried over, the others are made new and started.
+// prepare starts what next does not share with old, then lets the rest look at its files again.
 func (e *Edge) prepare(ctx context.Context, old, next *world) error {
-	var fresh []*php.Pool
-	started := map[string]*php.Pool{}
-	for name, c := range next.cfg.PHP {
-		if pool, there := old.pools[name]; there && reflect.DeepEqual(c, old.cfg.PHP[name]) {
-			next.pools[name] = pool
-			fresh = append(fresh, pool)
-			continue
-		}
-		pool, err := e.newPool(name, c, next.cfg)
-		if err != nil {
-			return err
-		}
-		next.pools[name], started[name] = pool, pool
+	if err := e.lock.openTo(next.cfg); err != nil {
+		return err
 	}
-
-	switch {
-	case next.cfg.Plugins == nil:
-	case old.plugins != nil && reflect.DeepEqual(old.cfg.pluginsConfig(), next.cfg.pluginsConfig()):
-		next.plugins = old.plugins
-	default:
-		host, err := e.newPlugins(ctx, next.cfg)
-		if err != nil {
-			return err
-		}
-		next.plugins = host
-		if err := host.Start(ctx); err != nil {
-			return fmt.Errorf("plugins: %w", err)
-		}
-	}
-	if err := startPools(ctx, started); err != nil {
+	if err := next.without(old).start(ctx); err != nil {
 		return err
 	}
 	if _, err := e.compileRoutes(next); err != nil {
 		return err
 	}
 
-	// Last, what takes effect at once: unchanged sections look at the world again.
+	// Last, what takes effect at once.
 	if next.plugins != nil && next.plugins == old.plugins {
 		if err := next.plugins.Reload(ctx); err != nil {
 			return fmt.Errorf("plugins: %w", err)
 		}
 	}
-	for _, pool := range fresh {
-		if err := pool.Reload(ctx); err != nil {
-			return err
+	var shared []*php.Pool
+	for name, pool := range next.pools {
+		if pool == old.pools[name] {
+			shared = append(shared, pool)
 		}
 	}
-	return nil
+	return eachPool(shared, func(p *php.Pool) error { return p.Reload(ctx) })
 }
 
 // commit swaps worlds, then lets the old one drain before what only it uses is stopped.
@@ -124,28 +105,14 @@ func (e *Edge) commit(old, next *world) error {
 	e.retiring.Go(func() {
 		e.retire.Lock()
 		defer e.retire.Unlock()
-		ctx, cancel := context.WithTimeout(context.Background(), next.cfg.ShutdownTimeout)
+		ctx, cancel := context.WithTimeout(e.patience, next.cfg.ShutdownTimeout)
 		defer cancel()
 		old.drained(ctx)
-		if err := stopUnshared(ctx, old, next); err != nil {
+		if err := old.without(next).stop(ctx); err != nil {
 			e.log.Warn("what the reload replaced did not stop cleanly", "error", err)
 		}
 	})
 	return nil
-}
-
-// stopUnshared stops what w has and other has not.
-func stopUnshared(ctx context.Context, w, other *world) error {
-	own := &world{pools: map[string]*php.Pool{}}
-	if w.plugins != other.plugins {
-		own.plugins = w.plugins
-	}
-	for name, pool := range w.pools {
-		if pool != other.pools[name] {
-			own.pools[name] = pool
-		}
-	}
-	return own.stop(ctx)
 }
 
 // needsRestart names the keys whose change a reload refuses: they hold sockets or data that people would lose.
@@ -161,6 +128,7 @@ func needsRestart(old, next *Config) []string {
 	check("admin", old.Admin, next.Admin)
 	check("telemetry", old.Telemetry, next.Telemetry)
 	check("rpc", old.RPC, next.RPC)
+	keys = append(keys, newWorkerUsers(old, next)...)
 	for _, name := range slices.Sorted(maps.Keys(union(old.KV, next.KV))) {
 		a, inOld := old.KV[name]
 		b, inNext := next.KV[name]

@@ -20,15 +20,14 @@ type routeTable struct {
 }
 
 type compiledRoute struct {
-	name    string
 	hosts   []string // lower case
 	paths   []string
 	methods []string
 	handler http.Handler // the route's middleware around its target
 }
 
-func compileRoute(name string, m Match, h http.Handler) compiledRoute {
-	r := compiledRoute{name: name, paths: m.Path, methods: m.Method, handler: h}
+func compileRoute(m Match, h http.Handler) compiledRoute {
+	r := compiledRoute{paths: m.Path, methods: m.Method, handler: h}
 	for _, host := range m.Host {
 		r.hosts = append(r.hosts, strings.ToLower(host))
 	}

@@ -63,11 +63,11 @@ func TestFirstRouteThatMatchesWins(t *testing.T) {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(name)) })
 	}
 	table := &routeTable{routes: []compiledRoute{
-		compileRoute("admin", Match{Host: Strings{"Admin.example.com"}}, answer("admin")),
-		compileRoute("tenant", Match{Host: Strings{"*.example.com"}, Path: Strings{"/api/*"}}, answer("tenant")),
-		compileRoute("api-read", Match{Path: Strings{"/api/*", "/api"}, Method: Strings{"GET"}}, answer("api-read")),
-		compileRoute("api", Match{Path: Strings{"/api/*"}}, answer("api")),
-		compileRoute("home", Match{Path: Strings{"/"}}, answer("home")),
+		compileRoute(Match{Host: Strings{"Admin.example.com"}}, answer("admin")),
+		compileRoute(Match{Host: Strings{"*.example.com"}, Path: Strings{"/api/*"}}, answer("tenant")),
+		compileRoute(Match{Path: Strings{"/api/*", "/api"}, Method: Strings{"GET"}}, answer("api-read")),
+		compileRoute(Match{Path: Strings{"/api/*"}}, answer("api")),
+		compileRoute(Match{Path: Strings{"/"}}, answer("home")),
 	}}
 	for _, tt := range []struct{ method, host, path, want string }{
 		{"GET", "admin.example.com", "/api/x", "admin"},

@@ -9,6 +9,8 @@ import (
 	"strings"
 )
 
+const lockName = "edge.lock"
+
 // stateLock is the state folder, held by this process alone.
 type stateLock struct{ file *os.File }
 
@@ -17,17 +19,16 @@ type stateLock struct{ file *os.File }
 // Its mode is 0700. When workers run as another user than this process, they must reach rpc.sock in it: then it is 0711,
 // which lets them pass but not look, and what is secret in it is 0600 or in a 0700 folder of its own.
 func openStateDir(cfg *Config) (*stateLock, error) {
-	mode := os.FileMode(0o700)
-	if len(workerUIDs(cfg)) > 0 {
-		mode = 0o711
-	}
-	if err := os.MkdirAll(cfg.StateDir, mode); err != nil {
+	if err := os.MkdirAll(cfg.StateDir, stateDirMode(cfg)); err != nil {
 		return nil, fmt.Errorf("state_dir: %w", err)
 	}
-	if err := os.Chmod(cfg.StateDir, mode); err != nil {
+	if err := checkOwn(cfg.StateDir); err != nil {
+		return nil, fmt.Errorf("state_dir: %w", err)
+	}
+	if err := os.Chmod(cfg.StateDir, stateDirMode(cfg)); err != nil {
 		return nil, fmt.Errorf("state_dir: %w: it must belong to the user that runs edge", err)
 	}
-	path := filepath.Join(cfg.StateDir, "edge.lock")
+	path := filepath.Join(cfg.StateDir, lockName)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("state_dir: %w", err)
@@ -42,6 +43,39 @@ func openStateDir(cfg *Config) (*stateLock, error) {
 		return nil, errors.Join(fmt.Errorf("state_dir: write %s: %w", path, err), file.Close())
 	}
 	return &stateLock{file}, nil
+}
+
+func stateDirMode(cfg *Config) os.FileMode {
+	if len(workerUIDs(cfg)) > 0 {
+		return 0o711
+	}
+	return 0o700
+}
+
+// checkOwn refuses a folder that is there for something else, such as /tmp or the application's: its mode is about to change.
+func checkOwn(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	for _, entry := range entries {
+		switch entry.Name() {
+		case lockName, "ca": // the CA may be older than the first start: `edge trust` makes it
+			return nil
+		}
+	}
+	return fmt.Errorf("%s has other things in it, such as %s: name a folder that Edge has for itself", dir, entries[0].Name())
+}
+
+// openTo lets the workers of cfg, which a reload brings, pass through the state folder. It never closes it: older ones may be left.
+func (l *stateLock) openTo(cfg *Config) error {
+	if stateDirMode(cfg) == 0o700 {
+		return nil
+	}
+	if err := os.Chmod(cfg.StateDir, stateDirMode(cfg)); err != nil {
+		return fmt.Errorf("state_dir: %w", err)
+	}
+	return nil
 }
 
 // release lets the next process have the folder. The lock file stays: removing it would let two processes lock two files.

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/core/middleware"
+	"github.com/edge-server/edge/wasmhost"
 )
 
 // builtinMiddleware are the names that http.middleware and routes' use know beside plugins.
@@ -19,7 +21,7 @@ var builtinMiddleware = []string{"access-log", "request-id"}
 func (e *Edge) newHTTP(cfg *Config) (*httpserver.Server, error) {
 	s, err := httpserver.New(cfg.HTTP.server(), httpserver.Options{Logger: e.log, StateDir: cfg.StateDir, Handler: e})
 	if err != nil {
-		return nil, fmt.Errorf("http: %w", err)
+		return nil, cfg.located(err)
 	}
 	return s, nil
 }
@@ -31,30 +33,33 @@ func (e *Edge) compileRoutes(w *world) (*routeTable, error) {
 	if w.cfg.HTTP == nil {
 		return t, nil
 	}
+	var errs []error
+	unnamed := w.unnamedPlugins()
 	for i := range w.cfg.HTTP.Routes {
 		route := &w.cfg.HTTP.Routes[i]
-		name := route.Name
-		if name == "" {
-			name = fmt.Sprintf("routes[%d]", i)
-		}
-		h, err := e.target(w, route)
-		if err != nil {
-			return nil, fmt.Errorf("http.routes[%d]: %w", i, err)
-		}
-		for _, plugin := range slices.Backward(w.unnamedPlugins()) {
-			h = plugin.Middleware(h)
-		}
-		if h, err = e.chain(w, route.Use, h); err != nil {
-			return nil, fmt.Errorf("http.routes[%d].use: %w", i, err)
-		}
-		t.routes = append(t.routes, compileRoute(name, route.Match, h))
+		h, err := e.routeHandler(w, route, unnamed)
+		errs = append(errs, within(fmt.Sprintf("http.routes[%d]", i), err))
+		t.routes = append(t.routes, compileRoute(route.Match, h))
 	}
 	h, err := e.chain(w, w.cfg.HTTP.Middleware, http.HandlerFunc(t.serveRoute))
-	if err != nil {
-		return nil, fmt.Errorf("http.middleware: %w", err)
+	errs = append(errs, within("http.middleware", err))
+	if err := errors.Join(errs...); err != nil {
+		return nil, w.cfg.located(err)
 	}
 	t.handler = middleware.Recover(e.log)(limitBody(int64(w.cfg.HTTP.Limits.Body), h))
 	return t, nil
+}
+
+// routeHandler is the route's own middleware around the unnamed plugins around its target.
+func (e *Edge) routeHandler(w *world, route *Route, unnamed []*wasmhost.Plugin) (http.Handler, error) {
+	h, err := e.target(w, route)
+	if err != nil {
+		return nil, err
+	}
+	for _, plugin := range slices.Backward(unnamed) {
+		h = plugin.Middleware(h)
+	}
+	return e.chain(w, route.Use, h)
 }
 
 // chain wraps h in the named middleware; the first name is outermost.
@@ -68,7 +73,7 @@ func (e *Edge) chain(w *world, names []string, h http.Handler) (http.Handler, er
 		default:
 			plugin, ok := w.plugins.Plugin(name)
 			if !ok {
-				return nil, fmt.Errorf("there is no plugin %q", name)
+				return nil, fmt.Errorf("use: there is no plugin %q", name)
 			}
 			h = plugin.Middleware(h)
 		}
@@ -165,7 +170,11 @@ func (h *redirector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// A target that begins with the client's path must not become //host, which leads to another server.
 		uri = "/" + strings.TrimLeft(uri, "/\\")
 	}
-	to := strings.NewReplacer("{uri}", uri, "{host}", routeHost(r.Host)).Replace(h.to)
+	host := routeHost(r.Host)
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]" // an IPv6 address
+	}
+	to := strings.NewReplacer("{uri}", uri, "{host}", host).Replace(h.to)
 	w.Header().Set("Location", to)
 	w.WriteHeader(h.status)
 }

@@ -39,6 +39,5 @@ func (e *Edge) closeStores(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("close store %q: %w", name, err))
 		}
 	}
-	e.stores = nil
 	return errors.Join(errs...)
 }

@@ -3,9 +3,12 @@ package core
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/edge-server/edge/php"
 )
@@ -23,7 +26,7 @@ func (e *Edge) newPool(name string, c php.Config, cfg *Config) (*php.Pool, error
 		MaxBody:  cfg.maxBody(),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("php pool %q: %w", name, err)
+		return nil, fmt.Errorf("php.%s.%s", name, strings.TrimPrefix(err.Error(), fmt.Sprintf("php pool %q: ", name)))
 	}
 	return pool, nil
 }
@@ -35,21 +38,42 @@ func (c *Config) maxBody() int64 {
 	return int64(c.HTTP.Limits.Body)
 }
 
-// workerUIDs are the users, other than the one of this process, as which workers of cfg run. Only root can have any.
-// A user that does not exist is reported by php.New.
+// workerUIDs are the users, other than the one of this process, as which workers of cfg run.
 func workerUIDs(cfg *Config) []int {
-	if os.Geteuid() != 0 {
-		return nil
-	}
 	var uids []int
 	for _, c := range cfg.PHP {
-		u, err := user.Lookup(cmp.Or(c.User, "www-data"))
-		if err != nil {
-			continue
-		}
-		if uid, err := strconv.Atoi(u.Uid); err == nil && uid != 0 {
+		if uid, other := workerUID(c); other {
 			uids = append(uids, uid)
 		}
 	}
 	return uids
+}
+
+// workerUID is the user of a pool's workers, when that is another than the one of this process. Only root can have any. A user
+// that does not exist is reported by php.New.
+func workerUID(c php.Config) (uid int, other bool) {
+	if os.Geteuid() != 0 {
+		return 0, false
+	}
+	u, err := user.Lookup(cmp.Or(c.User, "www-data"))
+	if err != nil {
+		return 0, false
+	}
+	uid, err = strconv.Atoi(u.Uid)
+	return uid, err == nil && uid != 0
+}
+
+// newWorkerUsers names the pools of next whose user the RPC server, which is told at the start, does not know.
+func newWorkerUsers(old, next *Config) []string {
+	if next.RPC == nil {
+		return nil
+	}
+	var keys []string
+	known := workerUIDs(old)
+	for _, name := range slices.Sorted(maps.Keys(next.PHP)) {
+		if uid, other := workerUID(next.PHP[name]); other && !slices.Contains(known, uid) {
+			keys = append(keys, "php."+name+".user")
+		}
+	}
+	return keys
 }

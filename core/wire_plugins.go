@@ -55,9 +55,6 @@ func (c *Config) pluginNames() []string {
 
 // pluginsChanged puts plugins that came or went into the routes.
 func (e *Edge) pluginsChanged() {
-	if e.table.Load() == nil {
-		return // still starting: the first table is composed later
-	}
 	if err := e.recompose(); err != nil {
 		e.log.Error("plugins changed, but the routes stay as they were", "error", err)
 	}

@@ -1,8 +1,6 @@
 package core
 
 import (
-	"fmt"
-
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/rpc"
 )
@@ -13,7 +11,7 @@ func (e *Edge) newRPC(cfg *Config) (*rpc.Server, error) {
 		Logger: e.log, StateDir: cfg.StateDir, AllowUIDs: workerUIDs(cfg), Version: RoadRunnerVersion,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("rpc: %w", err)
+		return nil, cfg.located(within("rpc", err))
 	}
 	server.Register("kv", kv.NewService(e.stores))
 	return server, nil

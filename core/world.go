@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,42 +26,77 @@ type world struct {
 	inFlight atomic.Int64
 }
 
-// newWorld loads the plugins and prepares the pools of cfg.
-func (e *Edge) newWorld(ctx context.Context, cfg *Config) (*world, error) {
-	w := &world{cfg: cfg, pools: map[string]*php.Pool{}}
-	var err error
-	if cfg.Plugins != nil {
-		if w.plugins, err = e.newPlugins(ctx, cfg); err != nil {
-			return nil, err
-		}
+// newWorld loads the plugins and prepares the pools of cfg, except for what it carries over from old, which is nil at the start.
+// Nothing of it runs yet. The error has every plugin and pool that is wrong.
+func (e *Edge) newWorld(ctx context.Context, cfg *Config, old *world) (*world, error) {
+	if old == nil {
+		old = &world{}
 	}
-	for name, c := range cfg.PHP {
-		pool, err := e.newPool(name, c, cfg)
+	w := &world{cfg: cfg, pools: map[string]*php.Pool{}}
+	var errs []error
+	switch {
+	case cfg.Plugins == nil:
+	case old.plugins != nil && reflect.DeepEqual(old.cfg.pluginsConfig(), cfg.pluginsConfig()):
+		w.plugins = old.plugins
+	default:
+		host, err := e.newPlugins(ctx, cfg)
+		w.plugins, errs = host, append(errs, err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.PHP)) {
+		if pool, there := old.pools[name]; there && reflect.DeepEqual(old.cfg.PHP[name], cfg.PHP[name]) {
+			w.pools[name] = pool
+			continue
+		}
+		pool, err := e.newPool(name, cfg.PHP[name], cfg)
 		if err != nil {
-			return nil, errors.Join(err, w.stop(ctx))
+			errs = append(errs, err)
+			continue
 		}
 		w.pools[name] = pool
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, errors.Join(cfg.located(err), w.without(old).stop(context.WithoutCancel(ctx)))
 	}
 	return w, nil
 }
 
-// startWorld boots the first world and composes its routes.
-func (e *Edge) startWorld(ctx context.Context) error {
-	w := e.world.Load()
-	if w.plugins != nil {
-		if err := w.plugins.Start(ctx); err != nil {
-			return err
+// without returns what w has and other has not.
+func (w *world) without(other *world) *world {
+	own := &world{cfg: w.cfg, pools: map[string]*php.Pool{}}
+	if w.plugins != other.plugins {
+		own.plugins = w.plugins
+	}
+	for name, pool := range w.pools {
+		if pool != other.pools[name] {
+			own.pools[name] = pool
 		}
 	}
-	if err := startPools(ctx, w.pools); err != nil {
+	return own
+}
+
+// start returns when the plugins' files are watched and all workers are ready. When it fails, what it started is left to stop.
+func (w *world) start(ctx context.Context) error {
+	if w.plugins != nil {
+		if err := w.plugins.Start(ctx); err != nil {
+			return fmt.Errorf("plugins: %w", err)
+		}
+	}
+	pools := slices.Collect(maps.Values(w.pools))
+	return eachPool(pools, func(p *php.Pool) error { return p.Start(ctx) })
+}
+
+// startWorld boots the first world and composes its routes.
+func (e *Edge) startWorld(ctx context.Context) error {
+	if err := e.world.Load().start(ctx); err != nil {
 		return err
 	}
 	return e.recompose()
 }
 
 func (e *Edge) stopWorld(ctx context.Context) error {
-	e.mu.Lock() // a reload that is under way ends first
+	e.mu.Lock() // a reload that is under way ends first: its time was over when the stop began
 	defer e.mu.Unlock()
+	defer context.AfterFunc(ctx, e.outWait)()
 	err := e.world.Load().stop(ctx)
 	e.retiring.Wait()
 	return err
@@ -68,36 +104,20 @@ func (e *Edge) stopWorld(ctx context.Context) error {
 
 // stop ends the pools, then the plugins. Parts that never started are closed too.
 func (w *world) stop(ctx context.Context) error {
-	errs := []error{stopPools(ctx, slices.Collect(maps.Values(w.pools)))}
+	pools := slices.Collect(maps.Values(w.pools))
+	errs := []error{eachPool(pools, func(p *php.Pool) error { return p.Stop(ctx) })}
 	if w.plugins != nil {
 		errs = append(errs, w.plugins.Stop(ctx))
 	}
 	return errors.Join(errs...)
 }
 
-// startPools boots all pools at once; when one fails, those that boot are stopped.
-func startPools(ctx context.Context, pools map[string]*php.Pool) error {
-	var wg sync.WaitGroup
-	errs := make([]error, len(pools))
-	for i, name := range slices.Sorted(maps.Keys(pools)) {
-		wg.Go(func() {
-			if err := pools[name].Start(ctx); err != nil {
-				errs[i] = fmt.Errorf("php pool %q: %w", name, err)
-			}
-		})
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return errors.Join(err, stopPools(context.WithoutCancel(ctx), slices.Collect(maps.Values(pools))))
-	}
-	return nil
-}
-
-func stopPools(ctx context.Context, pools []*php.Pool) error {
+// eachPool does something with all pools at once.
+func eachPool(pools []*php.Pool, do func(*php.Pool) error) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(pools))
 	for i, p := range pools {
-		wg.Go(func() { errs[i] = p.Stop(ctx) })
+		wg.Go(func() { errs[i] = do(p) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)

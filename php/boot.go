@@ -22,6 +22,8 @@ const featureBodyFile = "body-file"
 // bootHint ends every error about a worker that did not start. RoadRunner users look for its name.
 const bootHint = "allocate-timeout: the script has to ask for its first request within boot_timeout, and must not write anything to its relay before"
 
+var errNotInTime = errors.New("it did not ask for work within boot_timeout")
+
 // hello is a worker's answer to the server's pid.
 type hello struct {
 	PID  int `json:"pid"`
@@ -38,9 +40,10 @@ func (p *Pool) boot(ctx context.Context, s *spec) (*worker, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	deadline := time.Now().Add(p.cfg.BootTimeout)
 	log := newStderrLog(p.log, p.name)
-	proc, r, err := p.startProcess(s, log, deadline)
+	inTime, cancel := context.WithTimeoutCause(ctx, p.cfg.BootTimeout, errNotInTime)
+	defer cancel()
+	proc, r, err := p.startProcess(inTime, s, log)
 	if proc == nil {
 		return nil, fmt.Errorf("start a worker of php pool %q (%s in %s): %w", p.name, p.cfg.Command, s.dir, err)
 	}
@@ -56,17 +59,20 @@ func (p *Pool) boot(ctx context.Context, s *spec) (*worker, error) {
 		limit:   jitter(p.cfg.MaxJobs),
 	}
 	if err == nil {
-		defer context.AfterFunc(ctx, proc.kill)()
-		err = w.handshake(deadline)
+		stop := context.AfterFunc(inTime, func() { interrupt(r) })
+		err = w.handshake()
+		if !stop() && err == nil {
+			err = context.Cause(inTime)
+		}
 	}
 	if err == nil {
 		return w, nil
 	}
-	return nil, p.bootError(ctx, w, err)
+	return nil, p.bootError(inTime, w, err)
 }
 
 // startProcess starts the worker's process with its relay. Both results may be there beside an error.
-func (p *Pool) startProcess(s *spec, log *stderrLog, deadline time.Time) (*process, relay, error) {
+func (p *Pool) startProcess(ctx context.Context, s *spec, log *stderrLog) (*process, relay, error) {
 	cmd := exec.Command(s.path)
 	cmd.Args, cmd.Dir, cmd.Env = s.args, s.dir, slices.Clip(s.env)
 	cmd.SysProcAttr = processAttr(s.user)
@@ -81,14 +87,11 @@ func (p *Pool) startProcess(s *spec, log *stderrLog, deadline time.Time) (*proce
 	if err != nil {
 		return nil, nil, err
 	}
-	return startOnSocket(p.spawner, cmd, log, path, s.user, deadline)
+	return startOnSocket(ctx, p.spawner, cmd, log, path, s.user)
 }
 
 // handshake exchanges pids, which shows that the script asks for work.
-func (w *worker) handshake(deadline time.Time) error {
-	if err := errors.Join(w.relay.SetReadDeadline(deadline), w.relay.SetWriteDeadline(deadline)); err != nil {
-		return err
-	}
+func (w *worker) handshake() error {
 	w.reader = frame.NewReader(w.relay, math.MaxUint32)
 	pid := strconv.AppendInt([]byte(`{"pid":`), int64(os.Getpid()), 10)
 	if _, err := w.relay.Write(frame.AppendFrame(nil, frame.FlagControl|frame.FlagJSON, 0, append(pid, '}'))); err != nil {
@@ -107,7 +110,7 @@ func (w *worker) handshake(deadline time.Time) error {
 		return fmt.Errorf("unexpected response in place of the worker's pid: flags %#x, %q", h.Flags, payload)
 	}
 	w.takesFiles = slices.Contains(answer.Edge.Features, featureBodyFile)
-	return errors.Join(w.relay.SetReadDeadline(time.Time{}), w.relay.SetWriteDeadline(time.Time{}))
+	return nil
 }
 
 // bootError ends a worker that did not come up, and says why in PHP's own words.
@@ -116,18 +119,16 @@ func (p *Pool) bootError(ctx context.Context, w *worker, cause error) error {
 	switch {
 	case ctx.Err() != nil:
 		cause = context.Cause(ctx)
+		if errors.Is(cause, errNotInTime) {
+			cause = fmt.Errorf("%w (%s)", cause, p.cfg.BootTimeout)
+		}
+		cause = w.withOutput(cause)
 	case errors.As(cause, &junk):
 		_ = w.relay.SetReadDeadline(time.Now().Add(drainGrace))
 		junk.Junk = w.reader.Drain(bootTail)
-	case errors.Is(cause, os.ErrDeadlineExceeded):
-		cause = fmt.Errorf("it did not ask for work within boot_timeout (%s)", p.cfg.BootTimeout)
-		if w.reader != nil {
-			if rest := w.reader.Drain(bootTail); len(rest) > 0 {
-				cause = fmt.Errorf("%w; it wrote %q instead", cause, rest)
-			}
-		}
 	default:
 		w.proc.waitFor(exitGrace)
+		cause = w.withOutput(cause)
 	}
 	ended := w.proc.gone.Load()
 	w.proc.kill()
@@ -145,6 +146,18 @@ func (p *Pool) bootError(ctx context.Context, w *worker, cause error) error {
 		err = fmt.Errorf("%w; php said: %s", err, said)
 	}
 	return fmt.Errorf("%w; %s", err, bootHint)
+}
+
+// withOutput adds what the script wrote to its relay, such as "Could not open input file".
+func (w *worker) withOutput(cause error) error {
+	if w.reader == nil {
+		return cause
+	}
+	_ = w.relay.SetReadDeadline(time.Now().Add(drainGrace))
+	if output := w.reader.Drain(bootTail); len(output) > 0 {
+		return fmt.Errorf("%w; it wrote %q", cause, output)
+	}
+	return cause
 }
 
 // jitter adds up to 14 % to max_jobs, so that workers started together do not go together.

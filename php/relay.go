@@ -1,12 +1,14 @@
 package php
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -67,9 +69,9 @@ type socketRelay struct{ *net.UnixConn }
 
 func (socketRelay) unread() int { return -1 }
 
-// startOnSocket starts cmd and waits until it dialed its own socket. A socket per worker needs no matching of pids, which
+// startOnSocket starts cmd and waits until it dialed its own socket, or ctx ends. A socket per worker needs no matching of pids, which
 // wrapper scripts and containers change. Standard output goes to the log with stderr.
-func startOnSocket(s *spawner, cmd *exec.Cmd, log *stderrLog, path string, user *account, deadline time.Time) (*process, relay, error) {
+func startOnSocket(ctx context.Context, s *spawner, cmd *exec.Cmd, log *stderrLog, path string, user *account) (*process, relay, error) {
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, nil, err
@@ -89,19 +91,19 @@ func startOnSocket(s *spawner, cmd *exec.Cmd, log *stderrLog, path string, user 
 		return nil, nil, err
 	}
 
-	if err := listener.SetDeadline(deadline); err != nil {
-		return proc, nil, err
-	}
 	accepted := make(chan struct{})
-	defer close(accepted)
-	go func() { // ends when the worker dialed or died
+	var watch sync.WaitGroup
+	watch.Go(func() { // ends when the worker dialed or died, or ctx ends
 		select {
 		case <-accepted:
 		case <-proc.exited:
-			listener.Close()
+		case <-ctx.Done():
 		}
-	}()
+		listener.Close()
+	})
 	conn, err := listener.AcceptUnix()
+	close(accepted)
+	watch.Wait()
 	if err != nil {
 		return proc, nil, fmt.Errorf("wait for the worker to dial %s: %w", path, err)
 	}

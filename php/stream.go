@@ -44,7 +44,7 @@ func (w *worker) passOn(j *job, h frame.Header) fate {
 	if err != nil && !errors.Is(err, ErrApplication) {
 		return dead
 	}
-	return w.listen()
+	return w.endTurn()
 }
 
 // passFrames passes on frames until the final one. h is the frame at hand.
@@ -62,7 +62,7 @@ func (w *worker) passFrames(s *stream, h *frame.Header) error {
 			}
 		}
 
-		w.hearken() // every part has exec_timeout anew
+		w.resume() // every part has exec_timeout anew
 		next, err := w.head()
 		if err != nil {
 			return err
@@ -118,7 +118,7 @@ func (w *worker) deliver(s *stream, c chunk) bool {
 	default:
 	}
 	w.pause()
-	defer w.hearken()
+	defer w.resume()
 	select {
 	case s.chunks <- c:
 		return true
@@ -129,8 +129,8 @@ func (w *worker) deliver(s *stream, c chunk) bool {
 	return false
 }
 
-// hearken starts PHP's turn, or starts its time anew.
-func (w *worker) hearken() {
+// resume starts PHP's turn, or starts its time anew.
+func (w *worker) resume() {
 	if since := w.busy.Load(); since != overdue {
 		w.busy.CompareAndSwap(since, w.pool.now())
 	}
@@ -145,7 +145,7 @@ func (w *worker) pause() {
 
 // drain tells PHP to end a stream nobody takes, and reads the rest of it, within stop_timeout. A worker that behaves is kept.
 func (w *worker) drain(h *frame.Header) fate {
-	if w.listen() == dead {
+	if w.endTurn() == dead {
 		return dead
 	}
 	w.stopUntil = time.Now().Add(w.pool.cfg.StopTimeout)

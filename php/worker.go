@@ -131,7 +131,7 @@ func (w *worker) serve(j *job) fate {
 	w.busy.Store(w.pool.now())
 	sent, err := w.send(j)
 	if errors.Is(err, ErrTooLarge) {
-		result := w.listen()
+		result := w.endTurn()
 		j.finish(err)
 		return result
 	}
@@ -183,7 +183,7 @@ func (w *worker) receive(j *job, h frame.Header) fate {
 	}
 	split := int(h.Option(0))
 	if split == len(payload) && string(payload) == `{"stop":true}` {
-		w.listen()
+		w.endTurn()
 		w.pool.requeue(j)
 		return stop
 	}
@@ -192,7 +192,7 @@ func (w *worker) receive(j *job, h frame.Header) fate {
 	}
 	j.head, j.body = payload[:split], payload[split:]
 	j.answer = w.exchange()
-	result := w.listen()
+	result := w.endTurn()
 	j.finish(nil)
 	return result
 }
@@ -208,9 +208,9 @@ func checkCodec(h frame.Header, context []byte) error {
 	return fmt.Errorf("%w: unknown payload type: %d", ErrBadAnswer, h.Flags&frame.CodecMask)
 }
 
-// listen ends PHP's turn. It tells whether the worker may go on: the supervisor may have decided to kill it just now, which
+// endTurn ends PHP's turn. It tells whether the worker may go on: the supervisor may have decided to kill it just now, which
 // must not hit the next request.
-func (w *worker) listen() fate {
+func (w *worker) endTurn() fate {
 	if w.busy.Swap(0) == overdue {
 		return dead
 	}
@@ -230,7 +230,7 @@ func (w *worker) applicationError(j *job) fate {
 	if err := w.readError(); err != nil {
 		return w.failed(j, answered, err)
 	}
-	result := w.listen()
+	result := w.endTurn()
 	j.finish(ErrApplication)
 	return result
 }

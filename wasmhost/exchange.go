@@ -232,13 +232,29 @@ func (x *exchange) replaceBody() {
 	}
 }
 
-// answer sends what the guest that ended the chain left, and has not gone out yet.
-func (x *exchange) answer() {
+// answer is what of an exchange is still to be sent. It outlives the exchange: the instance is given back before, so that a
+// slow client does not keep it.
+type answer struct {
+	w      http.ResponseWriter
+	held   *heldResponse
+	method string
+	status int // 0: nothing to do
+}
+
+func (x *exchange) answer() answer {
+	a := answer{w: x.w, held: x.held, method: x.r.Method}
+	if !x.answerBegun {
+		a.status = x.status
+	}
+	return a
+}
+
+func (a answer) send() {
 	switch {
-	case x.held != nil:
-		x.held.release(x.r.Method)
-	case !x.answerBegun && x.status != 0:
-		x.w.WriteHeader(x.status)
+	case a.held != nil:
+		a.held.release(a.method)
+	case a.status != 0:
+		a.w.WriteHeader(a.status)
 	}
 }
 

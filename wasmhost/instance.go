@@ -33,7 +33,9 @@ type instance struct {
 	stderr   *lineWriter
 
 	exchange exchange
-	served   uint64 // requests, to time some of them
+	served   uint64 // requests
+	untimed  uint64 // requests since the last one that was timed, that one not included
+	weight   uint64 // how many requests the time of this one stands for; 0: it is not timed
 
 	// hold says who may close the instance while its request is with the rest of the chain.
 	hold atomic.Int32
@@ -112,15 +114,17 @@ func (i *instance) noResponse() (bool, error) {
 }
 
 // timeEvery is how many requests of an instance go by between two that are timed: reading the clock four times takes a
-// quarter of the whole call of a small guest (BenchmarkMiddleware).
+// quarter of the whole call of a small guest (BenchmarkMiddleware). The first is not like the others and is not timed.
 const timeEvery = 8
-
-// timed reports whether the request in progress is one that is timed: not the first, which is not like the others.
-func (i *instance) timed() bool { return i.served%timeEvery == 2 }
 
 // begin makes the request the one that host functions see.
 func (i *instance) begin(w http.ResponseWriter, r *http.Request) {
 	i.served++
+	i.untimed++
+	i.weight = 0
+	if i.served%timeEvery == 2 {
+		i.weight, i.untimed = i.untimed, 0
+	}
 	i.Context = r.Context()
 	i.stderr.tail = i.stderr.tail[:0]
 	i.exchange.begin(w, r, i.features, i.gen)

@@ -195,6 +195,9 @@ func TestSameInstanceServesTheResponse(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	if st := p.Stats(); st.Requests != 200 || st.InGuest <= 0 || st.InGuest > time.Minute {
+		t.Errorf("stats = %+v, want 200 requests and the time they took", st)
+	}
 }
 
 // TestMinInstancesAreMadeAtLoad, and min is at least one: a plugin that cannot start is found out before it serves.

@@ -46,15 +46,16 @@ func (p *Plugin) serve(gen *generation, w http.ResponseWriter, r *http.Request, 
 	inst.begin(w, r)
 	watch := p.counters.watch(inst)
 	ctxNext, err := inst.request()
-	watch.stop(1)
+	watch.stop()
 	if err != nil {
 		p.requestFailed(gen, inst, err)
 		return
 	}
 
 	if !ctxNext.Passes() {
-		inst.exchange.answer()
+		answer := inst.exchange.answer()
 		p.giveBack(gen, inst)
+		answer.send()
 		return
 	}
 
@@ -86,21 +87,23 @@ func (p *Plugin) respond(gen *generation, inst *instance, reqCtx uint32, panicke
 
 	watch := p.counters.watch(inst)
 	err := inst.response(reqCtx, panicked || tooLarge)
-	watch.stop(0)
+	watch.stop()
 	if err != nil {
 		p.responseFailed(gen, inst, err, panicked)
 		return
 	}
 
+	lost := tooLarge && !inst.exchange.answerBegun
+	answer := inst.exchange.answer()
+	p.giveBack(gen, inst)
 	switch {
 	case panicked || held == nil:
-	case tooLarge && !inst.exchange.answerBegun:
+	case lost:
 		p.count(errHeldTooLarge)
-		fail(inst.exchange.w, http.StatusInternalServerError)
+		fail(answer.w, http.StatusInternalServerError)
 	default:
-		held.release(inst.exchange.r.Method)
+		answer.send()
 	}
-	p.giveBack(gen, inst)
 }
 
 func (p *Plugin) giveBack(gen *generation, inst *instance) {
@@ -163,7 +166,7 @@ func (p *Plugin) explain(inst *instance, function string, err error) int {
 	if tail := inst.stderr.tail; len(tail) > 0 {
 		attrs = append(attrs, slog.String("stderr", printable(tail)))
 	}
-	p.guestLog.line(slog.LevelError, []byte("plugin trapped; the request got 500"), attrs...)
+	p.troubles.line(slog.LevelError, []byte("plugin trapped; the request got 500"), attrs...)
 	return http.StatusInternalServerError
 }
 
@@ -183,7 +186,7 @@ func (p *Plugin) noInstance(w http.ResponseWriter, err error) {
 		refuse(w) // nobody reads it
 	default:
 		p.count(err)
-		p.guestLog.line(slog.LevelError, []byte("plugin has no instance for a request"), slog.String("error", err.Error()))
+		p.troubles.line(slog.LevelError, []byte("plugin has no instance for a request"), slog.String("error", err.Error()))
 		fail(w, http.StatusInternalServerError)
 	}
 }

@@ -16,7 +16,8 @@ type Plugin struct {
 	config      ModuleConfig
 	guestConfig string
 	log         *slog.Logger
-	guestLog    *guestLog
+	guestLog    *guestLog // what the guest says
+	troubles    *guestLog // what the host says about requests; bounded apart, so that a guest cannot drown it
 
 	current  atomic.Pointer[generation] // nil before the first load and after the last
 	unloaded atomic.Bool                // an unnamed plugin whose file is gone: requests pass by
@@ -39,7 +40,7 @@ func newPlugin(name, file string, named bool, config ModuleConfig, log *slog.Log
 	log = log.With("plugin", name)
 	return &Plugin{
 		name: name, file: file, named: named, config: config, guestConfig: string(guestConfig),
-		log: log, guestLog: newGuestLog(log),
+		log: log, guestLog: newGuestLog(log), troubles: newGuestLog(log),
 	}, nil
 }
 

@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -23,7 +24,7 @@ type watch struct {
 	h       *Host
 	fs      *fsnotify.Watcher
 	files   map[string]bool // of named plugins
-	missing map[string]bool // folders to be watched that could not be added
+	missing map[string]bool // folders to be watched that could not be added: true if they were there at the last look
 }
 
 func newWatch(h *Host) (*watch, error) {
@@ -33,25 +34,33 @@ func newWatch(h *Host) (*watch, error) {
 	}
 	w := &watch{h: h, fs: watcher, files: map[string]bool{}, missing: map[string]bool{}}
 	if h.cfg.Dir != "" {
-		w.missing[filepath.Clean(h.cfg.Dir)] = true
+		w.missing[filepath.Clean(h.cfg.Dir)] = false
 	}
 	for _, p := range h.named {
 		w.files[p.file] = true
-		w.missing[filepath.Dir(p.file)] = true
+		w.missing[filepath.Dir(p.file)] = false
 	}
 	w.addMissing()
 	return w, nil
 }
 
-// addMissing watches the folders that exist by now and reports whether one was added.
-func (w *watch) addMissing() (added bool) {
-	for dir := range w.missing {
+// addMissing watches the folders that exist by now. It reports whether that, or a folder that came and went without a watch,
+// is a reason to look.
+func (w *watch) addMissing() (look bool) {
+	for dir, wasThere := range w.missing {
 		if err := w.fs.Add(dir); err == nil {
 			delete(w.missing, dir)
-			added = true
+			look = true
+			continue
 		}
+		look = look || wasThere != exists(dir)
 	}
-	return added
+	return look
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // run ends with Stop.
@@ -87,7 +96,7 @@ func (w *watch) run() {
 			w.h.log.Warn("watching plugin files", "error", err)
 			schedule(debounce)
 		case <-retry.C:
-			if len(w.missing) > 0 && w.addMissing() {
+			if w.addMissing() {
 				schedule(debounce)
 			}
 		case <-look.C:
@@ -135,6 +144,9 @@ func (w *watch) look() (again bool) {
 	defer w.h.loading.Unlock()
 	if w.h.isStopping() {
 		return false
+	}
+	for dir := range w.missing {
+		w.missing[dir] = exists(dir)
 	}
 	again, _ = w.h.look(context.Background(), lookWatch) // failures are logged where they are found
 	return again

@@ -100,7 +100,12 @@ func workersCommand(config *string) *cobra.Command {
 }
 
 func pluginCommand(config *string) *cobra.Command {
-	plugin := &cobra.Command{Use: "plugin", Short: "Look at the wasm plugins of the running server"}
+	plugin := &cobra.Command{
+		Use:   "plugin",
+		Short: "Look at the wasm plugins of the running server",
+		Args:  cobra.NoArgs, // with it and RunE, `plugin sl` is an error and not a page of help
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	plugin.AddCommand(&cobra.Command{
 		Use:   "ls",
 		Short: "List the plugins",

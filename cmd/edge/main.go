@@ -3,11 +3,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/edge-server/edge/core"
 )
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
@@ -17,6 +21,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use:           "edge",
 		Short:         "Serve PHP applications and wasm plugins over HTTP/1, 2 and 3",
+		Version:       core.VersionDetail(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -31,10 +36,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		trustCommand(config),
 		versionCommand(),
 	)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
+	})
+	root.SetVersionTemplate("edge {{.Version}}\n")
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	if err := root.ExecuteContext(ctx); err != nil {
+	err := root.ExecuteContext(ctx)
+	if _, missing := os.Stat(*config); errors.Is(err, fs.ErrNotExist) && missing != nil {
+		err = fmt.Errorf("there is no %s: run edge in the folder of your edge.yaml, or name another with -c", *config)
+	}
+	if err != nil {
 		fmt.Fprintf(stderr, "edge: %v\n", err)
 		return 1
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -45,45 +46,60 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 	}
 
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer signal.Stop(signals)
-
-	server, err := core.New(ctx, cfg, core.Options{ConfigPath: path, Environ: os.Environ(), LogOutput: stderr})
-	if err != nil {
-		return err
-	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	defer close(signals)
-	defer signal.Stop(signals)
-	wg.Go(func() { handleSignals(signals, server, cancel) }) // ends when signals is closed
+	defer cancel()
+	hangups, release := handleSignals(&wg, cancel, stderr)
+	defer release()
 
-	if err := server.Start(ctx); err != nil {
+	server, err := core.New(ctx, cfg, core.Options{ConfigPath: path, Environ: os.Environ(), LogOutput: stderr})
+	if err == nil {
+		err = server.Start(ctx)
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped by a signal before it served
 		}
 		return err
 	}
+	wg.Go(func() { reloadOn(ctx, hangups, server) }) // ends with ctx
 	welcome(stdout, cfg, server.Addresses())
 	err = server.Wait(ctx)
 	return errors.Join(err, server.Stop(context.Background()))
 }
 
-// handleSignals stops on the first SIGTERM or SIGINT, exits on the second, reloads on SIGHUP.
-func handleSignals(signals <-chan os.Signal, server *core.Edge, stop func()) {
-	stopping := false
-	for s := range signals {
-		switch {
-		case s == syscall.SIGHUP:
-			server.ReloadFile(context.Background()) // it logs why it refused
-		case stopping:
-			fmt.Fprintln(os.Stderr, "edge: second signal, exit forced")
+// handleSignals calls stop on the first SIGTERM or SIGINT and exits on the second, whatever the server is doing then. A SIGHUP
+// is handed on; several that come during one reload are one. Until release is called, signals do nothing else.
+func handleSignals(wg *sync.WaitGroup, stop func(), stderr io.Writer) (hangups <-chan os.Signal, release func()) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	end := make(chan os.Signal, 2)
+	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT)
+	wg.Go(func() { // ends when end is closed
+		if _, ok := <-end; !ok {
+			return
+		}
+		stop()
+		if _, ok := <-end; ok {
+			fmt.Fprintln(stderr, "edge: second signal, exit forced")
 			os.Exit(1) // workers follow: they are told to die with their parent
-		default:
-			stopping = true
-			stop()
+		}
+	})
+	return hup, func() {
+		signal.Stop(hup)
+		signal.Stop(end)
+		close(end)
+	}
+}
+
+// reloadOn reads edge.yaml again for each signal.
+func reloadOn(ctx context.Context, hangups <-chan os.Signal, server *core.Edge) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			_ = server.ReloadFile(ctx) // it logs why it refused
 		}
 	}
 }
@@ -107,17 +123,17 @@ func welcome(w io.Writer, cfg *core.Config, addresses []core.Address) {
 		}
 	}
 	for _, a := range addresses {
-		if slices.Contains(a.Protocols, "h3") {
+		if _, err := os.Stat("examples/demo/h3"); err == nil && slices.Contains(a.Protocols, "h3") {
 			fmt.Fprintf(t, "  go run ./examples/demo/h3 %s\tHTTP/3, which many a curl does not speak\n", a.URL)
 			break
 		}
 	}
-	if cfg.Plugins != nil {
+	if cfg.Plugins != nil && cfg.Plugins.Auto && cfg.Plugins.Dir != "" {
 		fmt.Fprintf(t, "  cp any.wasm %s/\tit runs at once; rm unloads it\n", shortPath(cfg.Plugins.Dir))
 	}
-	for name, pool := range cfg.PHP {
-		if len(pool.Watch) > 0 {
-			fmt.Fprintf(t, "  edit %s\tpool %s reloads by itself\n", shortPath(pool.Watch[0]), name)
+	for _, name := range slices.Sorted(maps.Keys(cfg.PHP)) {
+		if watch := cfg.PHP[name].Watch; len(watch) > 0 {
+			fmt.Fprintf(t, "  edit %s\tpool %s reloads by itself\n", shortPath(watch[0]), name)
 			break
 		}
 	}

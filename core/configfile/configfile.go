@@ -150,7 +150,7 @@ func (f *File) Problems(err error) error {
 	var list []Problem
 	for _, text := range flatten(err) {
 		key, problem, ok := strings.Cut(text, ": ")
-		if !ok || strings.ContainsAny(key, " \t\n") {
+		if !ok || strings.ContainsAny(key, " \t\n") && f.nearest(key) == (place{}) { // a key may have spaces, a sentence is no key
 			list = append(list, Problem{File: f.name, Text: text})
 			continue
 		}

@@ -29,8 +29,9 @@ type endpoint struct {
 	requests [4]atomic.Uint64 // by major version
 	streams  atomic.Int64     // HTTP/3 requests in flight
 
-	serving sync.WaitGroup // the accept loops of net/http and quic-go
-	conns   sync.WaitGroup // connections of net/http; none is added once serving is done
+	accepting     sync.WaitGroup // net/http's accept loop
+	acceptingQUIC sync.WaitGroup // quic-go's
+	conns         sync.WaitGroup // connections of net/http; none is added once accepting is done
 
 	mu    sync.Mutex // guards fresh
 	fresh map[*h1Conn]struct{}
@@ -111,13 +112,13 @@ func (e *endpoint) serve() {
 		e.secure = newTLSListener(e.tcp, e.server.tls, e.server.cfg.Limits.ReadHeaderTimeout, e.log)
 		ln = e.secure
 	}
-	e.serving.Go(func() {
+	e.accepting.Go(func() {
 		if err := e.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			e.server.fail(fmt.Errorf("http: accept on %s: %w", e.tcp.Addr(), err))
 		}
 	})
 	if e.quic != nil {
-		e.serving.Go(func() {
+		e.acceptingQUIC.Go(func() {
 			if err := e.quic.serve(); !errors.Is(err, http.ErrServerClosed) {
 				e.server.fail(fmt.Errorf("http: accept QUIC on %s: %w", e.tcp.Addr(), err))
 			}
@@ -143,6 +144,7 @@ func (e *endpoint) stopTCP(ctx context.Context) error {
 	drained := make(chan error, 1)
 	go func() { drained <- e.http.Shutdown(ctx) }() // ends within ctx
 	// Clients that have connected ahead of need have nothing to lose; net/http would wait five seconds for each.
+	e.accepting.Wait()
 	e.closeFresh()
 	err := <-drained
 	if ctx.Err() != nil {
@@ -159,7 +161,7 @@ func (e *endpoint) stopTCP(ctx context.Context) error {
 func (e *endpoint) wait(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() { // ends with the last handler
-		e.serving.Wait()
+		e.acceptingQUIC.Wait()
 		e.conns.Wait()
 		close(ended)
 	}()

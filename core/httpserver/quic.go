@@ -34,6 +34,9 @@ const (
 	// goodbyeTime is what clients get to fetch the end of their last answer and to close, once no request is left. QUIC
 	// forgets what has not been acknowledged when a connection closes.
 	goodbyeTime = 500 * time.Millisecond
+
+	// partingTime is for the last packet of every connection, also when a stop has no time left.
+	partingTime = 250 * time.Millisecond
 )
 
 // bindQUIC opens the UDP socket of the endpoint's address with the port that its TCP socket has.
@@ -98,6 +101,7 @@ func (q *quicListener) stop(ctx context.Context) error {
 	q.listener.Close()
 	q.drained(ctx, done)
 	cut()
+	q.closed()
 	select {
 	case <-done:
 	case <-ctx.Done():
@@ -125,6 +129,14 @@ func (q *quicListener) drained(ctx context.Context, done <-chan struct{}) {
 				quiet = 0
 			}
 		}
+	}
+}
+
+// closed gives the connections the moment that it takes to tell their clients of the end, which the socket must outlive:
+// clients that hear nothing wait for half a minute.
+func (q *quicListener) closed() {
+	for deadline := time.Now().Add(partingTime); q.open.Load() > 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.."
 
 # As root, Edge runs workers as www-data. A checkout below /root cannot be read by that user; then, and only for this demo,
 # the workers run as root.
-if [ "$(id -u)" = 0 ] && ! setpriv --reuid=www-data --regid=www-data --clear-groups test -r examples/demo/worker.php 2>/dev/null; then
+if [ "$(id -u)" = 0 ] && ! setpriv --reuid=www-data --regid=www-data --clear-groups test -r "$PWD/examples/demo/worker.php" 2>/dev/null; then
 	echo "edge: www-data cannot read $PWD: the demo's PHP workers run as root here (EDGE_PHP__DEMO__USER=root)"
 	export EDGE_PHP__DEMO__USER=root
 fi

@@ -22,6 +22,9 @@ type System struct {
 	// Root is put before the absolute paths of stores; "" on a real machine.
 	Root string
 
+	// WriteFile puts a file that others may read in place, whole or not at all.
+	WriteFile func(path string, text []byte) error
+
 	// LookPath finds a program, as exec.LookPath does.
 	LookPath func(name string) (string, error)
 
@@ -32,8 +35,9 @@ type System struct {
 // ThisSystem is the machine that the process runs on.
 func ThisSystem() System {
 	return System{
-		OS:       runtime.GOOS,
-		LookPath: exec.LookPath,
+		OS:        runtime.GOOS,
+		WriteFile: ReplaceFile,
+		LookPath:  exec.LookPath,
 		Run: func(ctx context.Context, name string, args ...string) ([]byte, error) {
 			return exec.CommandContext(ctx, name, args...).CombinedOutput()
 		},
@@ -112,7 +116,7 @@ func (ca *CA) Install(ctx context.Context, sys System) (Report, error) {
 		return Report{}, err
 	}
 	path := ca.anchor(sys, anchors)
-	if err := replaceFile(path, ca.PEM()); err != nil {
+	if err := sys.WriteFile(path, ca.PEM()); err != nil {
 		command := fmt.Sprintf("sudo install -m 0644 %s %s && sudo %s", quote(ca.Path()), quote(path), strings.Join(anchors.refresh, " "))
 		return Report{}, needsRoot(fmt.Errorf("write %s: %w", path, err), command)
 	}
@@ -203,8 +207,8 @@ func needsRoot(err error, command string) error {
 	return err
 }
 
-// replaceFile writes a file that others may read.
-func replaceFile(path string, text []byte) error {
+// ReplaceFile writes a file that others may read; it is there whole or not at all.
+func ReplaceFile(path string, text []byte) error {
 	temp, err := writeTemp(filepath.Dir(path), text, 0o644)
 	if err != nil {
 		return err

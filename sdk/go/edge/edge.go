@@ -75,16 +75,21 @@ func handleRequest() uint64 {
 	if plugin.request == nil {
 		panic("edge.Handle was not called; call it in init, because main does not run")
 	}
-	return uint64(plugin.request(&Request{}))
+	request = Request{}
+	return uint64(plugin.request(&request))
 }
 
 // handleResponse is the export of that name.
 func handleResponse(reqCtx, isError uint32) {
 	defer explainPanic(abi.HandleResponse)
 	if plugin.response != nil {
-		plugin.response(&Response{ctx: reqCtx, failed: isError != 0})
+		request.response = newResponse(reqCtx, isError != 0)
+		plugin.response(&request.response)
 	}
 }
+
+// request is the one in progress. An instance has one at a time, and an allocation costs a guest as much as the call itself.
+var request Request
 
 // explainPanic logs a panic and lets it go on: it ends as a trap, which by itself says nothing.
 func explainPanic(function string) {
@@ -120,6 +125,21 @@ func grow(n uint32) bool {
 	}
 	scratch = make([]byte, n)
 	return true
+}
+
+// interned are strings met before, so that the usual method, host or user agent does not cost an allocation each time.
+var interned [64]string
+
+// text makes a string of b.
+func text(b []byte) string {
+	if len(b) == 0 || len(b) > 64 {
+		return string(b)
+	}
+	slot := &interned[(31*uint(len(b))+7*uint(b[0])+uint(b[len(b)-1]))%uint(len(interned))]
+	if *slot != string(b) {
+		*slot = string(b)
+	}
+	return *slot
 }
 
 // fetch calls a getter that writes into scratch, once more with a larger one if need be. The result is valid until the next

@@ -9,25 +9,28 @@ import (
 )
 
 // Request is the request on its way in. It is valid until the handler returns.
-type Request struct{}
+type Request struct {
+	body     Body // its zero value is the body of a request
+	response Response
+}
 
 // Method is "GET".
-func (*Request) Method() string { return string(fetch(getMethod)) }
+func (*Request) Method() string { return text(fetch(getMethod)) }
 
 // SetMethod changes the method for the rest of the chain.
 func (*Request) SetMethod(method string) { setMethod(method) }
 
 // URI is path and query, percent-encoded: "/hi?name=panda".
-func (*Request) URI() string { return string(fetch(getURI)) }
+func (*Request) URI() string { return text(fetch(getURI)) }
 
 // SetURI changes path and query for the rest of the chain.
 func (*Request) SetURI(uri string) { setURI(uri) }
 
 // Proto is "HTTP/1.1", "HTTP/2.0" or "HTTP/3.0".
-func (*Request) Proto() string { return string(fetch(getProtocolVersion)) }
+func (*Request) Proto() string { return text(fetch(getProtocolVersion)) }
 
 // SourceAddr is the peer's address and port.
-func (*Request) SourceAddr() string { return string(fetch(getSourceAddr)) }
+func (*Request) SourceAddr() string { return text(fetch(getSourceAddr)) }
 
 // Header is the header of the request, Host included.
 func (*Request) Header() Header { return Header{abi.HeaderRequest} }
@@ -36,10 +39,13 @@ func (*Request) Header() Header { return Header{abi.HeaderRequest} }
 func (*Request) Trailer() Header { return Header{abi.HeaderRequestTrailers} }
 
 // Body is the body of the request.
-func (*Request) Body() *Body { return &Body{kind: abi.BodyRequest} }
+func (r *Request) Body() *Body { return &r.body }
 
 // Response is the answer of the plugin, for a handler that returns [Done], and its header also for one that returns [Next].
-func (*Request) Response() *Response { return &Response{} }
+func (r *Request) Response() *Response {
+	r.response.body.kind = abi.BodyResponse
+	return &r.response
+}
 
 // Respond answers and returns [Done].
 func (r *Request) Respond(status int, contentType, body string) Result {
@@ -47,14 +53,19 @@ func (r *Request) Respond(status int, contentType, body string) Result {
 	res.SetStatus(status)
 	res.Header().Set("Content-Type", contentType)
 	res.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	res.Body().WriteString(body)
+	writeBody(abi.BodyResponse, []byte(body))
 	return Done
 }
 
-// Response is the answer on its way out.
+// Response is the answer on its way out. It is valid until the handler returns.
 type Response struct {
 	ctx    uint32
 	failed bool
+	body   Body
+}
+
+func newResponse(ctx uint32, failed bool) Response {
+	return Response{ctx: ctx, failed: failed, body: Body{kind: abi.BodyResponse}}
 }
 
 // Ctx is the number that the request's handler gave to [NextWith].
@@ -76,7 +87,7 @@ func (*Response) Header() Header { return Header{abi.HeaderResponse} }
 func (*Response) Trailer() Header { return Header{abi.HeaderResponseTrailers} }
 
 // Body is the body of the response; in [HandleResponse] it needs [BufferResponse].
-func (*Response) Body() *Body { return &Body{kind: abi.BodyResponse} }
+func (r *Response) Body() *Body { return &r.body }
 
 // Header is a set of header fields or trailers, kept by the server. The case of names does not matter.
 type Header struct{ kind uint32 }
@@ -85,7 +96,7 @@ type Header struct{ kind uint32 }
 func (h Header) Get(name string) string {
 	list := h.list(name)
 	if end := bytes.IndexByte(list, 0); end >= 0 {
-		return string(list[:end])
+		return text(list[:end])
 	}
 	return ""
 }
@@ -123,7 +134,7 @@ func (h Header) list(name string) []byte {
 func split(list []byte) []string {
 	var items []string
 	abi.SplitList(list, func(item []byte) bool {
-		items = append(items, string(item))
+		items = append(items, text(item))
 		return true
 	})
 	return items
