@@ -48,7 +48,7 @@ type Limits struct {
 	Memory bytesize.Size `koanf:"memory"`
 
 	// Body is the most of one body that is held in memory for the guest: what it reads of a request with buffer_request,
-	// an answer held back by buffer_response, a body it writes. A larger request gets 413, a larger answer 500. Default 8MiB.
+	// an answer held back by buffer_response, a body it writes. Past it a request gets 413, an answer becomes 500. Default 8MiB.
 	Body bytesize.Size `koanf:"body"`
 
 	// Wait is how long a request waits for a free instance before it gets 503. 0 does not wait. Default 1s.

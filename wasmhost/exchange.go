@@ -107,12 +107,8 @@ func (x *exchange) readRequest(buf []byte) (n int, ended bool) {
 	if b.ended || x.r.Body == nil {
 		return 0, true
 	}
-	keep := x.features&abi.FeatureBufferRequest != 0
-	if limit := int64(x.gen.limits.Body); keep && x.r.ContentLength > limit {
-		panic(errBodyTooLarge{limit})
-	}
 	n, b.ended = readFull(x.r.Body, buf)
-	if !keep {
+	if x.features&abi.FeatureBufferRequest == 0 {
 		b.consumed += int64(n)
 		return n, b.ended
 	}
