@@ -22,6 +22,7 @@ type tlsListener struct {
 	inner   *tcpListener
 	config  *tls.Config
 	timeout time.Duration // of one handshake
+	limit   int           // maxHandshakes
 	log     *slog.Logger
 	failed  atomic.Uint64 // handshakes
 
@@ -37,7 +38,7 @@ type tlsListener struct {
 
 func newTLSListener(inner *tcpListener, config *tls.Config, timeout time.Duration, log *slog.Logger) *tlsListener {
 	t := &tlsListener{
-		inner: inner, config: config, timeout: timeout, log: log,
+		inner: inner, config: config, timeout: timeout, limit: maxHandshakes, log: log,
 		ready: make(chan net.Conn), broken: make(chan error), done: make(chan struct{}), open: list.New(),
 	}
 	t.wg.Go(t.acceptAll)
@@ -70,7 +71,7 @@ func (t *tlsListener) enter(conn *stallConn) *list.Element {
 		conn.Close()
 		return nil
 	}
-	if t.open.Len() >= maxHandshakes {
+	if t.open.Len() >= t.limit {
 		t.open.Remove(t.open.Front()).(*stallConn).Close()
 	}
 	return t.open.PushBack(conn)
