@@ -3,13 +3,16 @@ package core
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"io"
 	"os"
+
+	"github.com/edge-server/edge/core/telemetry"
 )
 
 // Check builds what New builds, without taking the state folder and without serving: plugins compile, certificates, scripts,
-// folders and the users of workers are looked up. Every problem is in the error.
-func Check(ctx context.Context, cfg *Config) (err error) {
+// folders and the users of workers are looked up. Every problem is in the error; what a start would only warn of is written to
+// warnings.
+func Check(ctx context.Context, cfg *Config, warnings io.Writer) (err error) {
 	scratch, err := os.MkdirTemp("", "edge-check")
 	if err != nil {
 		return err
@@ -18,7 +21,8 @@ func Check(ctx context.Context, cfg *Config) (err error) {
 
 	checked := *cfg
 	checked.StateDir = scratch // a server that runs keeps its own
-	e := &Edge{log: slog.New(slog.DiscardHandler)}
+	log, _ := telemetry.NewLogger(telemetry.LogConfig{Level: "warn", Format: "console"}, warnings)
+	e := &Edge{log: log}
 	w, err := e.newWorld(ctx, &checked, nil)
 	if err == nil {
 		_, err = e.compileRoutes(w)

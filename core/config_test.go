@@ -1,6 +1,7 @@
 package core
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,6 +39,125 @@ func TestReferenceFileIsTrue(t *testing.T) {
 	for _, key := range configfile.Keys(Config{}) {
 		if !slices.ContainsFunc(documented, func(d string) bool { return d == key || strings.HasPrefix(d, key+".") || strings.HasPrefix(d, key+"[") }) {
 			t.Errorf("edge.yaml does not document %s", key)
+		}
+	}
+}
+
+func TestProblemsHaveTheirPlace(t *testing.T) {
+	t.Parallel()
+	dir := testenv.Dir(t)
+	path := filepath.Join(dir, "edge.yaml")
+	for name, tt := range map[string]struct {
+		config string
+		want   []string // after the path of the file
+	}{
+		"a bare http section is on":  {"http:", nil},
+		"a bare plugins section too": {"plugins:\nhttp: {middleware: [access-log]}", nil},
+		"an empty route":             {"http:\n  routes:\n    - null", []string{":4: http.routes[0]: needs exactly one target"}},
+		"an empty pool":              {"php:\n  app:\n", []string{":3: php.app.command: is required"}},
+		"a pool with a space":        {"php:\n  my app: {}\n", []string{":3: php.my app.command: is required"}},
+		"metrics without a port":     {"telemetry:\n  metrics:\n    listen: here", []string{`:4: telemetry.metrics.listen: "here" is not host:port`}},
+		"rpc on any port":            {"rpc:\n  listen: tcp://127.0.0.1:0", []string{":3: rpc.listen: tcp://127.0.0.1:0: workers are told"}},
+		"paths that never match": {"http:\n  routes:\n    - match:\n        path: [/a//b, /a/../b, /a/./*, //*, /a/*]\n      respond: a", []string{
+			`:5: http.routes[0].match.path[0]: "/a//b" never matches`, `http.routes[0].match.path[1]`, `http.routes[0].match.path[2]`, `http.routes[0].match.path[3]`,
+		}},
+		"a bad header": {"http:\n  routes:\n    - respond:\n        headers: {a b: c}", []string{`:5: http.routes[0].respond.headers: "a b"`}},
+	} {
+		if err := os.WriteFile(path, []byte("version: 1\n"+tt.config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(path, nil)
+		if err == nil && len(tt.want) == 0 {
+			continue
+		}
+		if err == nil || strings.Count(err.Error(), "\n")+1 != len(tt.want) {
+			t.Errorf("%s: %v; want %d problems", name, err, len(tt.want))
+			continue
+		}
+		for i, line := range strings.Split(err.Error(), "\n") {
+			if !strings.HasPrefix(line, path+":") || !strings.Contains(line, tt.want[i]) {
+				t.Errorf("%s: %q; want %q", name, line, tt.want[i])
+			}
+		}
+	}
+}
+
+// TestCheckFindsEverythingAtOnce: what only a look at the machine shows has its line as well.
+func TestCheckFindsEverythingAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := testenv.Dir(t)
+	path := filepath.Join(dir, "edge.yaml")
+	text := `version: 1
+php:
+  one: {command: [no-such-program, a.php], user: root}
+  two: {command: [no-such-program, b.php], user: root}
+plugins:
+http:
+  listen: [{address: ":0", tls: true}]
+  tls:
+    cert: nowhere.pem
+    key: nowhere.key
+  middleware: [absent]
+`
+	if os.Geteuid() != 0 {
+		text = strings.ReplaceAll(text, ", user: root", "")
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := Load(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = Check(t.Context(), cfg, io.Discard)
+	if err == nil {
+		t.Fatal("everything is sound")
+	}
+	for _, want := range []string{":3: php.one.command: ", ":4: php.two.command: ", ":5: plugins: load plugin \"absent\"", ":9: http.tls.cert: "} {
+		if !strings.Contains(err.Error(), path+want) {
+			t.Errorf("%v\nlacks %q", err, path+want)
+		}
+	}
+	if _, err := os.Stat(cfg.StateDir); err == nil {
+		t.Error("the check has made the state folder")
+	}
+}
+
+func TestNeedsRestart(t *testing.T) {
+	t.Parallel()
+	dir := testenv.Dir(t)
+	path := filepath.Join(dir, "edge.yaml")
+	load := func(text string) *Config {
+		if err := os.WriteFile(path, []byte("version: 1\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := Load(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	var workers []string // only root can have workers that are somebody else
+	if os.Geteuid() == 0 {
+		workers = []string{"php.app.user"}
+	}
+	for name, tt := range map[string]struct {
+		old, next string
+		want      []string
+	}{
+		"nothing":        {"rpc: {}\nkv: {a: {}}", "rpc: {}\nkv: {a: {}}", nil},
+		"what may":       {"http: {}\nlog: {level: info}", "http: {middleware: [request-id]}\nlog: {level: debug}\nplugins: {}\nshutdown_timeout: 1s", nil},
+		"the folder":     {"", "state_dir: elsewhere", []string{"state_dir"}},
+		"sockets":        {"http: {}", "http: {listen: [{address: \":1\"}], limits: {body: 1}}\nadmin: {listen: off}", []string{"admin", "http.listen", "http.limits"}},
+		"switched on":    {"", "http: {}\nrpc: {}\nkv: {a: {}}\ntelemetry: {metrics: {}}", []string{"telemetry", "rpc", "kv.a", "http"}},
+		"switched off":   {"kv: {a: {}, b: {}}", "kv: {b: {}}", []string{"kv.a"}},
+		"log format":     {"", "log: {format: json}", []string{"log.format"}},
+		"an RPC user":    {"rpc: {}", "rpc: {}\nphp: {app: {command: x, user: nobody}}", workers},
+		"a user":         {"", "php: {app: {command: x, user: nobody}}", nil},
+		"a pool of root": {"rpc: {}", "rpc: {}\nphp: {app: {command: x, user: root}}", nil},
+	} {
+		if got := needsRestart(load(tt.old), load(tt.next)); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
 	}
 }

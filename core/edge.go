@@ -68,8 +68,8 @@ type Edge struct {
 
 	// life ends when the stop begins, and with it a reload that is under way. patience ends when the stop has no time left,
 	// and with it the wait for requests that an earlier reload has left behind.
-	life, patience   context.Context
-	endLife, outWait context.CancelFunc
+	life, patience        context.Context
+	endLife, losePatience context.CancelFunc
 }
 
 // New builds every part that cfg switches on. What can be checked without serving is checked here: certificates, plugins,
@@ -82,7 +82,7 @@ func New(ctx context.Context, cfg *Config, opts Options) (*Edge, error) {
 	e.log, e.level = telemetry.NewLogger(cfg.Log, opts.LogOutput)
 	e.lifecycle.log = e.log
 	e.life, e.endLife = context.WithCancel(context.Background())
-	e.patience, e.outWait = context.WithCancel(context.Background())
+	e.patience, e.losePatience = context.WithCancel(context.Background())
 	if err := e.build(ctx, cfg); err != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.ShutdownTimeout)
 		defer cancel()

@@ -38,9 +38,9 @@ func (e *Edge) Reload(ctx context.Context, cfg *Config) error {
 	if !e.ready.Load() {
 		return errors.New("edge is starting or stopping: try again when it serves")
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(e.life, cancel)()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(e.life, func() { cancel(errors.New("edge is stopping")) })()
 	old := e.world.Load()
 	if keys := needsRestart(old.cfg, cfg); len(keys) > 0 {
 		return fmt.Errorf("needs a restart: %s; nothing was changed", strings.Join(keys, ", "))

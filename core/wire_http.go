@@ -171,7 +171,7 @@ func (h *redirector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		uri = "/" + strings.TrimLeft(uri, "/\\")
 	}
 	host := routeHost(r.Host)
-	if strings.Contains(host, ":") {
+	if strings.Contains(host, ":") && host[0] != '[' {
 		host = "[" + host + "]" // an IPv6 address
 	}
 	to := strings.NewReplacer("{uri}", uri, "{host}", host).Replace(h.to)

@@ -96,7 +96,7 @@ func (e *Edge) startWorld(ctx context.Context) error {
 func (e *Edge) stopWorld(ctx context.Context) error {
 	e.mu.Lock() // a reload that is under way ends first: its time was over when the stop began
 	defer e.mu.Unlock()
-	defer context.AfterFunc(ctx, e.outWait)()
+	defer context.AfterFunc(ctx, e.losePatience)()
 	err := e.world.Load().stop(ctx)
 	e.retiring.Wait()
 	return err

@@ -31,7 +31,6 @@ func fuzzLoader(t testing.TB) (*loader, *Plugin) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cache.close() })
 	l, err := newLoader(cache)
 	if err != nil {
 		t.Fatal(err)

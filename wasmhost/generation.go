@@ -32,6 +32,7 @@ type generation struct {
 	log      *guestLog
 	pool     *pool
 
+	code     *cacheEntry
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
 	name     string
@@ -64,8 +65,13 @@ func (l *loader) load(p *Plugin, module []byte) (*generation, error) {
 	if err := checkHeader(module); err != nil {
 		return nil, err
 	}
+	hash := sha256.Sum256(module)
+	module, err := boundModule(module)
+	if err != nil {
+		return nil, err
+	}
 	g := &generation{
-		hash:    sha256.Sum256(module),
+		hash:    hash,
 		config:  p.guestConfig,
 		limits:  p.config.Limits,
 		log:     p.guestLog,
@@ -102,8 +108,8 @@ func (g *generation) open(l *loader, module []byte) error {
 	return g.firstInstances(module)
 }
 
-// compile falls back to a compiler without the shared cache when the cache is what fails: a full disk or a damaged file
-// must not keep a plugin from loading.
+// compile falls back to a compiler without the cache when the cache is what fails: a full disk must not keep a plugin from
+// loading.
 func (g *generation) compile(ctx context.Context, l *loader, module []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,8 +117,10 @@ func (g *generation) compile(ctx context.Context, l *loader, module []byte) erro
 	config := wazero.NewRuntimeConfig().WithMemoryLimitPages(pages)
 
 	var err error
-	g.runtime = wazero.NewRuntimeWithConfig(ctx, config.WithCompilationCache(l.cache.CompilationCache))
+	g.code = l.cache.acquire(g.hash)
+	g.runtime = wazero.NewRuntimeWithConfig(ctx, config.WithCompilationCache(g.code.CompilationCache))
 	if g.compiled, err = g.runtime.CompileModule(ctx, module); err == nil {
+		g.code.seal()
 		return nil
 	}
 	if isCacheFailure(err) {
@@ -235,6 +243,9 @@ func (g *generation) close() error {
 	}
 	if g.runtime != nil {
 		errs = append(errs, g.runtime.Close(context.Background()))
+	}
+	if g.code != nil {
+		errs = append(errs, g.code.release())
 	}
 	return errors.Join(errs...)
 }

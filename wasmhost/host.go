@@ -61,7 +61,7 @@ func New(ctx context.Context, cfg Config, opts Options) (*Host, error) {
 	}
 	loader, err := newLoader(cache)
 	if err != nil {
-		return nil, errors.Join(err, cache.close())
+		return nil, err
 	}
 	h := &Host{
 		cfg: cfg, log: opts.Logger, loader: loader, change: opts.OnChange,
@@ -150,7 +150,6 @@ func (h *Host) shutdown() {
 	h.loading.Unlock()
 	h.wg.Wait()
 	h.forceNow()
-	h.stopErr = h.loader.cache.close()
 }
 
 func (h *Host) isStopping() bool {

@@ -3,20 +3,32 @@ package wasmhost
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 
 	"github.com/edge-server/edge/sdk/abi"
 )
 
-// Section ids of the binary format, in the order in which they appear.
+// Section ids of the binary format.
 const (
-	sectionImport = 2
-	sectionExport = 7
-	sectionCode   = 10
+	sectionCustom    = 0
+	sectionType      = 1
+	sectionImport    = 2
+	sectionFunction  = 3
+	sectionTable     = 4
+	sectionMemory    = 5
+	sectionGlobal    = 6
+	sectionExport    = 7
+	sectionStart     = 8
+	sectionElement   = 9
+	sectionCode      = 10
+	sectionData      = 11
+	sectionDataCount = 12
 )
 
 var errMalformed = errors.New("malformed module")
 
-// emptyHandleResponse reports whether the exported handle_response does nothing: its body is `end` or `return end`. Then an instance need not wait for the rest of the chain. Anything unexpected counts as "does something".
+// emptyHandleResponse reports whether the exported handle_response does nothing: its body is `end` or `return end`. Then an
+// instance need not wait for the rest of the chain. Anything unexpected counts as "does something".
 //
 // It reads the few parts of the binary format that this needs:
 //
@@ -100,6 +112,9 @@ func (r *reader) importKind() (byte, error) {
 
 func (r *reader) limits() error {
 	flags, err := r.byte()
+	if err == nil && flags > 1 {
+		err = fmt.Errorf("%w: limits of kind %d belong to a proposal that Edge does not run (threads, 64-bit memory)", errMalformed, flags)
+	}
 	if err != nil {
 		return err
 	}

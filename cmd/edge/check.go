@@ -19,7 +19,7 @@ func checkCommand(config *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := core.Check(cmd.Context(), cfg); err != nil {
+			if err := core.Check(cmd.Context(), cfg, cmd.ErrOrStderr()); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is sound: %d routes, %d PHP pools, %d stores\n", *config, cfg.Routes(), len(cfg.PHP), len(cfg.KV))

@@ -47,6 +47,8 @@ type process struct {
 	dir string
 	url string
 
+	named chan string // the first address, when the server has said it
+
 	mu     sync.Mutex // protects stderr
 	stderr bytes.Buffer
 	exit   chan int
@@ -67,11 +69,24 @@ func (p *process) log() string {
 // startServer starts `edge serve` on a free port and waits until it says where it listens.
 func startServer(t *testing.T, config string, env ...string) *process {
 	t.Helper()
+	p := launchServer(t, config, env...)
+	select {
+	case p.url = <-p.named:
+	case code := <-p.exit:
+		p.exit <- code // for the cleanup
+		t.Fatalf("edge serve named no address; its log:\n%s", p.log())
+	}
+	return p
+}
+
+// launchServer starts `edge serve` and does not wait.
+func launchServer(t *testing.T, config string, env ...string) *process {
+	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{dir: testenv.Dir(t), exit: make(chan int, 1)}
+	p := &process{dir: testenv.Dir(t), named: make(chan string, 1), exit: make(chan int, 1)}
 	writeFile(t, filepath.Join(p.dir, "edge.yaml"), "version: 1\n"+config)
 	p.cmd = exec.Command(path, "serve", "-c", filepath.Join(p.dir, "edge.yaml"))
 	p.cmd.Env = append(os.Environ(), `EDGE_HTTP__LISTEN=[{address: "127.0.0.1:0"}]`)
@@ -88,21 +103,18 @@ func startServer(t *testing.T, config string, env ...string) *process {
 		p.cmd.Process.Kill()
 		p.waitExit(t)
 	})
-	lines := bufio.NewScanner(stdout)
-	for lines.Scan() {
-		if fields := strings.Fields(lines.Text()); len(fields) > 0 && strings.HasPrefix(fields[0], "http://") {
-			p.url = fields[0]
-			break
-		}
-	}
 	go func() { // ends with the process, whose stdout this is
-		io.Copy(io.Discard, stdout)
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			if fields := strings.Fields(lines.Text()); len(fields) > 0 && strings.HasPrefix(fields[0], "http://") {
+				select {
+				case p.named <- fields[0]:
+				default:
+				}
+			}
+		}
 		p.cmd.Wait()
 		p.exit <- p.cmd.ProcessState.ExitCode()
 	}()
-	if p.url == "" {
-		t.Fatalf("edge serve named no address; its log:\n%s", p.log())
-	}
 	return p
 }
 
@@ -233,6 +245,83 @@ func TestSecondSignalExits1AtOnce(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("worker %s has outlived the server", pid)
 		}
+	}
+}
+
+// slowBoot is a pool whose workers need a minute until they ask for work. They say in dir/started that they boot.
+func slowBoot(t *testing.T, dir string) string {
+	t.Helper()
+	writeFile(t, filepath.Join(dir, "slow.php"), "<?php file_put_contents(__DIR__ . '/started', getmypid()); sleep(60);")
+	return strings.Replace(slowWorker(t, dir), "worker.php]", "slow.php], boot_timeout: 60s", 1)
+}
+
+// TestSignalsAtAwkwardMoments: SIGTERM ends a start, and a reload, that waits for a worker; a second signal does not wait for that.
+func TestSignalsAtAwkwardMoments(t *testing.T) {
+	t.Parallel()
+	t.Run("during the start", func(t *testing.T) {
+		t.Parallel()
+		dir := testenv.Dir(t)
+		p := launchServer(t, slowBoot(t, dir))
+		awaitFile(t, filepath.Join(dir, "started"))
+		p.cmd.Process.Signal(syscall.SIGHUP) // waits for the start, which does not come
+		p.cmd.Process.Signal(syscall.SIGTERM)
+		if code := p.waitExit(t); code != 0 {
+			t.Errorf("exit code %d, want 0; log:\n%s", code, p.log())
+		}
+	})
+	t.Run("during a reload", func(t *testing.T) {
+		t.Parallel()
+		dir := testenv.Dir(t)
+		p := startServer(t, "http: {routes: [{respond: hello}]}")
+		writeFile(t, filepath.Join(p.dir, "edge.yaml"), "version: 1\n"+slowBoot(t, dir))
+		p.cmd.Process.Signal(syscall.SIGHUP)
+		pid := awaitFile(t, filepath.Join(dir, "started"))
+		if status, body := get(t, p.url); status != http.StatusOK || body != "hello" {
+			t.Errorf("during the reload: %d %q", status, body)
+		}
+		p.cmd.Process.Signal(syscall.SIGTERM)
+		if code := p.waitExit(t); code != 0 || !strings.Contains(p.log(), "edge has stopped") {
+			t.Errorf("exit code %d, want 0; log:\n%s", code, p.log())
+		}
+		if _, err := os.Stat("/proc/" + pid); err == nil {
+			t.Errorf("worker %s has outlived the server", pid)
+		}
+	})
+}
+
+func TestMistakesOnTheCommandLine(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(testenv.Dir(t), "edge.yaml")
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"serv"}, "serve"},
+		{[]string{"plugin", "sl"}, `unknown command "sl" for "edge plugin"`},
+		{[]string{"check", "extra"}, `unknown command "extra"`},
+		{[]string{"serve", "--port=80"}, "unknown flag: --port; see edge serve --help"},
+		{[]string{"check", "-c", missing}, "there is no " + missing + ": run edge in the folder of your edge.yaml"},
+		{[]string{"status", "-c", missing}, "there is no " + missing},
+	} {
+		var out, errs bytes.Buffer
+		if code := run(t.Context(), tt.args, &out, &errs); code != 1 || !strings.Contains(errs.String(), tt.want) {
+			t.Errorf("edge %s: exit %d, %q; want 1 and %q", tt.args, code, errs.String(), tt.want)
+		}
+	}
+}
+
+func TestCheckWarnsOfWhatIsOnlyLogged(t *testing.T) {
+	t.Parallel()
+	dir := testenv.Dir(t)
+	if err := os.Mkdir(filepath.Join(dir, "plugins-wasm"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "plugins-wasm", "junk.wasm"), "junk")
+	writeFile(t, filepath.Join(dir, "edge.yaml"), "version: 1\nplugins: {}\n")
+	var out, errs bytes.Buffer
+	code := run(t.Context(), []string{"check", "-c", filepath.Join(dir, "edge.yaml")}, &out, &errs)
+	if code != 0 || !strings.Contains(out.String(), "is sound") || !strings.Contains(errs.String(), "junk.wasm") {
+		t.Errorf("exit %d, %q, %q", code, out.String(), errs.String())
 	}
 }
 

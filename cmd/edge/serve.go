@@ -63,7 +63,7 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 		return err
 	}
 	wg.Go(func() { reloadOn(ctx, hangups, server) }) // ends with ctx
-	welcome(stdout, cfg, server.Addresses())
+	welcome(stdout, commandLine(path), cfg, server.Addresses())
 	err = server.Wait(ctx)
 	return errors.Join(err, server.Stop(context.Background()))
 }
@@ -104,8 +104,16 @@ func reloadOn(ctx context.Context, hangups <-chan os.Signal, server *core.Edge) 
 	}
 }
 
-// welcome says where the server is and what to try next.
-func welcome(w io.Writer, cfg *core.Config, addresses []core.Address) {
+// commandLine is how the user calls this program for the edge.yaml at path: ./edge, or edge -c dir/edge.yaml.
+func commandLine(path string) string {
+	if short := shortPath(path); short != "edge.yaml" {
+		return os.Args[0] + " -c " + short
+	}
+	return os.Args[0]
+}
+
+// welcome says where the server is and what to try next; edge is how the user calls this program.
+func welcome(w io.Writer, edge string, cfg *core.Config, addresses []core.Address) {
 	if len(addresses) == 0 {
 		return
 	}
@@ -118,7 +126,7 @@ func welcome(w io.Writer, cfg *core.Config, addresses []core.Address) {
 	fmt.Fprintf(t, "\nTry\n  curl %s\t\n", addresses[0].URL)
 	for _, a := range addresses {
 		if slices.Contains(a.Protocols, "h2") {
-			fmt.Fprintf(t, "  curl -k --http2 %s\t-k until `edge trust` has installed the local CA\n", a.URL)
+			fmt.Fprintf(t, "  curl -k --http2 %s\t-k until `%s trust` has installed the local CA\n", a.URL, edge)
 			break
 		}
 	}
@@ -137,7 +145,7 @@ func welcome(w io.Writer, cfg *core.Config, addresses []core.Address) {
 			break
 		}
 	}
-	fmt.Fprint(t, "  edge status | workers | plugin ls | reload\tfrom another terminal\n")
+	fmt.Fprintf(t, "  %s status | workers | plugin ls | reload\tfrom another terminal\n", edge)
 	t.Flush()
 	fmt.Fprint(w, "\nCtrl-C stops, after the requests in flight.\n\n")
 }

@@ -59,16 +59,16 @@ type files struct {
 // NewFiles returns the handler of the folder, which must exist.
 func NewFiles(cfg FilesConfig) (http.Handler, error) {
 	if err := cfg.Validate(); err != nil {
-		return nil, fmt.Errorf("files: %w", err)
+		return nil, fmt.Errorf("files.%w", err)
 	}
 	// A later change of the working folder must not change what is served.
 	root, err := filepath.Abs(cfg.Root)
 	if err != nil {
-		return nil, fmt.Errorf("files: root: %w", err)
+		return nil, fmt.Errorf("files.root: %w", err)
 	}
 	folder, err := os.OpenRoot(root)
 	if err != nil {
-		return nil, fmt.Errorf("files: open root %q: %w", cfg.Root, err)
+		return nil, fmt.Errorf("files.root: %w", err)
 	}
 	defer folder.Close()
 	return &files{root: root, strip: strings.TrimSuffix(cfg.Strip, "/")}, nil

@@ -44,6 +44,15 @@ $served = 0;
         case '/crash':
             posix_kill(getmypid(), SIGKILL);
             break;
+        case '/held':
+            return new Response(200, ['Content-Type' => 'text/plain'], (function () {
+                yield "begun\n";
+                while (!is_file('release')) {
+                    usleep(10_000);
+                    clearstatcache();
+                }
+                yield "ended\n";
+            })());
         case '/stream':
             return new Response(200, ['Content-Type' => 'text/event-stream'], (function () {
                 for ($i = 0; $i < 3; $i++) {

@@ -76,7 +76,7 @@ function html(array $page): string
             main { max-width: 52rem; margin: 0 auto; padding: 2rem 1rem; }
             h1 { font-size: 1.4rem; font-weight: 600; }
             h1 small { color: #7d8ba3; font-weight: 400; }
-            section { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 1rem; }
+            section { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 1rem; }
             article { background: #191e29; border: 1px solid #273042; border-radius: .6rem; padding: 1rem 1.2rem; }
             h2 { font-size: .8rem; letter-spacing: .08em; text-transform: uppercase; color: #7d8ba3; margin: 0 0 .4rem; }
             .big { font-size: 2rem; font-weight: 600; color: #7ee0b0; }
