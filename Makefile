@@ -5,8 +5,8 @@ SHELL := /bin/bash
 
 sudo     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-# Debian and Ubuntu packages that tests use: real PHP with its libraries, toolchains for wasm guests.
-test_packages  := php-cli php-xml php-mbstring phpunit php-nyholm-psr7 php-psr-simple-cache clang lld wabt
+# Debian and Ubuntu packages that tests use: what the race detector links with, real PHP, toolchains for wasm guests.
+test_packages  := gcc libc6-dev php-cli php-xml php-mbstring phpunit php-nyholm-psr7 php-psr-simple-cache clang lld wabt
 bench_packages := nginx-light php-fpm wrk # the peers of make bench, whose program is tested too
 
 # Tools that come as Go modules, pinned; built into .tools/.
