@@ -61,10 +61,8 @@ type Edge struct {
 	mu      sync.Mutex
 	compose sync.Mutex
 
-	// retiring are the goroutines that stop what a reload has replaced, one after the other; retire is held by the one whose
-	// turn it is.
-	retiring sync.WaitGroup
-	retire   sync.Mutex
+	// retired is closed when what reloads have replaced has stopped. mu protects it.
+	retired <-chan struct{}
 
 	// life ends when the stop begins, and with it a reload that is under way. patience ends when the stop has no time left,
 	// and with it the wait for requests that an earlier reload has left behind.
@@ -83,6 +81,7 @@ func New(ctx context.Context, cfg *Config, opts Options) (*Edge, error) {
 	e.lifecycle.log = e.log
 	e.life, e.endLife = context.WithCancel(context.Background())
 	e.patience, e.losePatience = context.WithCancel(context.Background())
+	e.retired = closedChannel()
 	if err := e.build(ctx, cfg); err != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.ShutdownTimeout)
 		defer cancel()
@@ -223,5 +222,11 @@ func (e *Edge) addressTexts() []string {
 
 // Config is the configuration that is in force.
 func (e *Edge) Config() *Config { return e.world.Load().cfg }
+
+func closedChannel() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
 
 func startNothing(context.Context) error { return nil }

@@ -100,19 +100,25 @@ func (e *Edge) commit(old, next *world) error {
 	e.table.Store(table)
 	e.level.Set(next.cfg.Log.SlogLevel())
 
-	// Ends when the last request of the old world has, or after shutdown_timeout. stopWorld waits for it. Worlds retire one
-	// after the other: an older one may still use what this one hands on.
-	e.retiring.Go(func() {
-		e.retire.Lock()
-		defer e.retire.Unlock()
-		ctx, cancel := context.WithTimeout(e.patience, next.cfg.ShutdownTimeout)
-		defer cancel()
-		old.drained(ctx)
-		if err := old.without(next).stop(ctx); err != nil {
-			e.log.Warn("what the reload replaced did not stop cleanly", "error", err)
-		}
-	})
+	// Worlds retire in their order: an older one may still use what a younger one hands on.
+	before, done := e.retired, make(chan struct{})
+	e.retired = done
+	go func() { // ends when the requests of the old world have, or after shutdown_timeout; stopWorld waits for it
+		defer close(done)
+		<-before
+		e.retireWorld(old, next)
+	}()
 	return nil
+}
+
+// retireWorld stops what only old uses when its last request has ended.
+func (e *Edge) retireWorld(old, next *world) {
+	ctx, cancel := context.WithTimeout(e.patience, next.cfg.ShutdownTimeout)
+	defer cancel()
+	old.drained(ctx)
+	if err := old.without(next).stop(ctx); err != nil {
+		e.log.Warn("what the reload replaced did not stop cleanly", "error", err)
+	}
 }
 
 // needsRestart names the keys whose change a reload refuses: they hold sockets or data that people would lose.

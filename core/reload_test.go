@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,6 +102,38 @@ func TestStreamOutlivesAReload(t *testing.T) {
 		t.Errorf("rest of the stream: %q, %v", rest, err)
 	}
 	edgetest.Eventually(t, "the old workers have ended", func() bool { return workersOf(t, s.Dir) == 2 })
+}
+
+// TestUploadOutlivesReloads: a request that has not reached its worker yet keeps the pool alive that its world shares with the
+// next one, although the one after that has replaced it.
+func TestUploadOutlivesReloads(t *testing.T) {
+	t.Parallel()
+	config := func(routes, pool string) string {
+		return "http: {routes: [" + routes + "]}" + phpApp(t, "app.php", pool)
+	}
+	s := edgetest.Start(t, config("{php: app}", ""))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.HTTP, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	answer := bufio.NewReader(conn)
+	io.WriteString(conn, "POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: 13\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n")
+	if line, err := answer.ReadString('\n'); err != nil || !strings.Contains(line, "100") { // the pool waits for the body
+		t.Fatalf("%q, %v", line, err)
+	}
+
+	for _, next := range []string{config("{match: {path: /x}, respond: x}, {php: app}", ""), config("{php: app}", "max_jobs: 1000")} {
+		s.WriteConfig(t, next)
+		if err := s.ReloadFile(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Modes(t)[0].Get(t, "/version")
+	io.WriteString(conn, "13 bytes long")
+	if text, err := io.ReadAll(answer); err != nil || !strings.HasSuffix(string(text), `{"length":13}`) {
+		t.Errorf("answer %q, %v", text, err)
+	}
 }
 
 func TestRefusedReloadLeavesNoWorkers(t *testing.T) {

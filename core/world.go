@@ -98,7 +98,7 @@ func (e *Edge) stopWorld(ctx context.Context) error {
 	defer e.mu.Unlock()
 	defer context.AfterFunc(ctx, e.losePatience)()
 	err := e.world.Load().stop(ctx)
-	e.retiring.Wait()
+	<-e.retired
 	return err
 }
 

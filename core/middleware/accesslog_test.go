@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/edge-server/edge/core/middleware"
 )
@@ -32,8 +33,11 @@ func logged(t *testing.T, h http.HandlerFunc, raw string) map[string]any {
 		t.Fatal(err)
 	}
 	io.Copy(io.Discard, conn) // the requests ask for the connection to be closed
-	s.Close()                 // waits for the handler, and so for its record
+	s.Close()                 // waits for the handler, unless that has taken the connection over
 	records := log.records(t)
+	for deadline := time.Now().Add(30 * time.Second); len(records) == 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		records = log.records(t)
+	}
 	if len(records) != 1 {
 		t.Fatalf("%d records: %v", len(records), records)
 	}

@@ -19,7 +19,7 @@ func Recover(log *slog.Logger) func(http.Handler) http.Handler {
 				switch {
 				case reason == nil:
 					return
-				case reason == http.ErrAbortHandler: //nolint:errorlint // net/http compares the value too
+				case reason == http.ErrAbortHandler: // net/http compares the value too
 					panic(reason)
 				}
 				log.LogAttrs(r.Context(), slog.LevelError, "panic while serving a request",
