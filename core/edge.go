@@ -71,7 +71,7 @@ type Edge struct {
 }
 
 // New builds every part that cfg switches on. What can be checked without serving is checked here: certificates, plugins,
-// names, users. Nothing runs before Run. On an error nothing is left behind.
+// names, users. Nothing runs before Start. On an error nothing is left behind.
 func New(ctx context.Context, cfg *Config, opts Options) (*Edge, error) {
 	if opts.LogOutput == nil {
 		opts.LogOutput = os.Stderr
@@ -219,6 +219,9 @@ func (e *Edge) addressTexts() []string {
 	}
 	return texts
 }
+
+// Logger is where the parts of the server log.
+func (e *Edge) Logger() *slog.Logger { return e.log }
 
 // Config is the configuration that is in force.
 func (e *Edge) Config() *Config { return e.world.Load().cfg }

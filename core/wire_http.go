@@ -120,7 +120,10 @@ func limitBody(limit int64, next http.Handler) http.Handler {
 			return
 		}
 		if r.ContentLength != 0 {
-			r.Body = http.MaxBytesReader(w, r.Body, limit)
+			// A copy: net/http looks at the Body it made to decide what to do with a body nobody read.
+			limited := *r
+			limited.Body = http.MaxBytesReader(w, r.Body, limit)
+			r = &limited
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -110,6 +110,7 @@ func TestQueueTimeout(t *testing.T) {
 	w.eventually("the worker is busy", func() bool { return w.pool.Stats().Busy == 1 })
 	w.expectStatus("/pid", http.StatusServiceUnavailable)
 	wg.Wait()
+	w.eventually("a new worker is ready", func() bool { return w.pool.Stats().Idle == 1 })
 	w.expectStatus("/pid", 200)
 }
 

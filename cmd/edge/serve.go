@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"os"
 	"os/signal"
@@ -54,6 +55,7 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 
 	server, err := core.New(ctx, cfg, core.Options{ConfigPath: path, Environ: os.Environ(), LogOutput: stderr})
 	if err == nil {
+		slog.SetDefault(server.Logger()) // for libraries that write to the log package, such as quic-go
 		err = server.Start(ctx)
 	}
 	if err != nil {
