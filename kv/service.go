@@ -87,7 +87,11 @@ func (s *Service) Call(ctx context.Context, method string, request any) (any, er
 func (s *Service) Release(request, response any) {
 	if r, ok := request.(*Request); ok && cap(r.Items) <= maxPooledItems && cap(r.items) <= maxPooledItems {
 		clear(r.items)
-		*r = Request{Items: recycle(r.Items), items: r.items[:0], storage: r.Storage}
+		storage := r.Storage
+		if s.stores[storage] == nil {
+			storage = "" // a made-up name may be as long as a frame
+		}
+		*r = Request{Items: recycle(r.Items), items: r.items[:0], storage: storage}
 		s.requests.Put(r)
 	}
 	if r, ok := response.(*Response); ok && cap(r.Items) <= maxPooledItems {

@@ -16,7 +16,7 @@ func writeAnswer(w http.ResponseWriter, r *http.Request, j *job) error {
 		return err
 	}
 	if informational(h.status) {
-		sendInformational(w, h)
+		sendInformational(w, r, h)
 		return nil
 	}
 	late := sendHead(w, r, h, int64(len(j.body)))
@@ -56,9 +56,9 @@ func allowsBody(r *http.Request, status int) bool {
 func informational(status int) bool { return status >= 100 && status < 200 }
 
 // sendInformational sends early hints. Their headers do not become part of the final answer; other codes below 200 belong to the
-// server, not to PHP.
-func sendInformational(w http.ResponseWriter, h *head) {
-	if h.status != http.StatusEarlyHints {
+// server, not to PHP. HTTP/1.0 has no such answers: its clients would take the hints for the answer.
+func sendInformational(w http.ResponseWriter, r *http.Request, h *head) {
+	if h.status != http.StatusEarlyHints || !r.ProtoAtLeast(1, 1) {
 		return
 	}
 	dst := w.Header()
@@ -187,7 +187,7 @@ func (s *streamWriter) write(c chunk) error {
 			return err
 		}
 		if informational(s.head.status) {
-			sendInformational(s.w, s.head)
+			sendInformational(s.w, s.r, s.head)
 			return nil
 		}
 		s.sendHead()

@@ -59,6 +59,11 @@ func (p *Pool) boot(ctx context.Context, s *spec) (*worker, error) {
 		limit:   jitter(p.cfg.MaxJobs),
 	}
 	if err == nil {
+		// A process that left children behind may be gone while its relay stays open.
+		proc.whenGone(func() {
+			_ = r.SetReadDeadline(time.Now().Add(drainGrace))
+			_ = r.SetWriteDeadline(time.Now().Add(drainGrace))
+		})
 		stop := context.AfterFunc(inTime, func() { interrupt(r) })
 		err = w.handshake()
 		if !stop() && err == nil {
@@ -110,6 +115,7 @@ func (w *worker) handshake() error {
 		return fmt.Errorf("unexpected response in place of the worker's pid: flags %#x, %q", h.Flags, payload)
 	}
 	w.takesFiles = slices.Contains(answer.Edge.Features, featureBodyFile)
+	w.oneAnswer = slices.Contains(answer.Edge.Features, featureOneAnswer)
 	return nil
 }
 

@@ -1,8 +1,10 @@
 package php
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -98,14 +100,34 @@ func TestURI(t *testing.T) {
 		{func(*http.Request) {}, "http://example.com/a%20b?q=1"},
 		{func(r *http.Request) { r.TLS = httptest.NewRequest("GET", "https://x/", nil).TLS }, "https://example.com/a%20b?q=1"},
 		{func(r *http.Request) { r.URL.RawQuery = "q=1\r\nx" }, "http://example.com/a%20b?q=1x"},
+		{func(r *http.Request) { r.URL.RawQuery = "q=\xff\x00 é" }, "http://example.com/a%20b?q=%FF%00%20%C3%A9"},
 		{func(r *http.Request) { r.URL, _ = url.Parse("http://proxied.example/p") }, "http://proxied.example/p"},
-		{func(r *http.Request) { r.URL, r.Method = &url.URL{Path: "*"}, "OPTIONS" }, "http://example.com*"},
+		{func(r *http.Request) { r.URL, r.Method = &url.URL{Path: "*"}, "OPTIONS" }, "http://example.com/*"},
+		{func(r *http.Request) { r.Host = "" }, "http://localhost/a%20b?q=1"},
+		{func(r *http.Request) {
+			r.Host = ""
+			*r = *r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv6loopback, Port: 80}))
+		}, "http://[::1]:80/a%20b?q=1"},
 	} {
 		r := httptest.NewRequest("GET", "/a%20b?q=1", nil)
 		c.change(r)
-		_, _, got, _, err := nextField(string(appendURI(nil, r)))
+		_, _, got, _, err := nextField(string(appendURI(nil, r, cleanQuery(r.URL.RawQuery))))
 		if err != nil || got != c.want {
 			t.Errorf("uri %q, %v; want %q", got, err, c.want)
+		}
+	}
+}
+
+func TestHosts(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{"a", "A-1.example.com:8080", "my_host", "192.0.2.1", "[2001:db8::1]", "[::1]:443", "a:", "a%20b"} {
+		if !validHost(host) {
+			t.Errorf("%q is refused", host)
+		}
+	}
+	for _, host := range []string{"", ":80", "a b", "a@b", "u:p@a", "a:99999", "a:-1", "a:80:90", "a/b", "a?b", "a#b", "a\\b", "[::1", "[]", "[a]", "[::1%eth0]", "[192.0.2.1]", "a[b]", "a\r\nb", "a\x00", "é", "<a>", `"a"`} {
+		if validHost(host) {
+			t.Errorf("%q is taken", host)
 		}
 	}
 }
@@ -261,6 +283,23 @@ func FuzzCookies(f *testing.F) {
 			b = rest
 		}
 	})
+}
+
+// TestFenceBytes is what RoadRunner's handshake sends, which its workers answer whenever they ask for work.
+func TestFenceBytes(t *testing.T) {
+	t.Parallel()
+	if want := "\x13\x09\x09\x00\x00\x00\x6d\xfc\x98\x44\x00\x00" + `{"pid":1}`; string(fenceFrame) != want {
+		t.Errorf("fence %x, want %x", fenceFrame, want)
+	}
+	j := getJob()
+	defer putJob(j)
+	j.buf = append(j.buf, "\x0a\x00abc"...)
+	j.contextLen = 2
+	b, _, err := j.frameFor(false, 1<<20)
+	want := string(fenceFrame) + "\x14\x80\x05\x00\x00\x00\x8e\xa1\xbd\xaf\x00\x00\x02\x00\x00\x00\x0a\x00abc"
+	if err != nil || string(b) != want {
+		t.Errorf("job %x, %v; want %x", b, err, want)
+	}
 }
 
 func TestQueue(t *testing.T) {

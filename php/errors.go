@@ -3,6 +3,7 @@ package php
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 )
@@ -25,8 +26,10 @@ var (
 	ErrApplication = errors.New("the php application reported an error")
 	// ErrTooLarge means a body beyond a limit.
 	ErrTooLarge = errors.New("the request body is too large")
-	// ErrBadRequest means a body that is not what its content type says.
-	ErrBadRequest = errors.New("the request body is malformed")
+	// ErrBadRequest means a body that is not what its content type says, or a host that no URI can have.
+	ErrBadRequest = errors.New("the request is malformed")
+
+	errBadHost = fmt.Errorf("%w: its host is none", ErrBadRequest)
 
 	// errClientGone means that nobody waits for the answer any more.
 	errClientGone = errors.New("the client went away")

@@ -18,8 +18,9 @@ import (
 const (
 	// maxForm is the largest form without its files, as in net/http.
 	maxForm = 10 << 20
-	// maxParts bounds the parts of a multipart body.
+	// maxParts bounds the parts of a multipart body, and maxFiles those that are files: each is a file on disk for a while.
 	maxParts = 10_000
+	maxFiles = 1000
 )
 
 // PHP's codes for what happened to an uploaded file.
@@ -116,6 +117,9 @@ func (p *Pool) readMultipart(r *http.Request) (f form, err error) {
 			continue
 		}
 		if part.FileName() != "" {
+			if n := len(f.files); n == maxFiles {
+				return f, fmt.Errorf("%w: more than %d files", ErrTooLarge, n)
+			}
 			json, err := p.saveUpload(&f, part)
 			if err != nil {
 				return f, err

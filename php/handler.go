@@ -65,6 +65,9 @@ func (p *Pool) fill(w http.ResponseWriter, r *http.Request, j *job) (form, error
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, p.opts.MaxBody)
 	}
+	if !validHost(hostOf(r)) {
+		return form{}, errBadHost
+	}
 	contentType := r.Header.Get("Content-Type")
 	switch {
 	case r.Method == http.MethodHead, r.Method == http.MethodOptions:

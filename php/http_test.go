@@ -151,6 +151,40 @@ func TestEarlyHints(t *testing.T) {
 }
 
 // TestStreamGoesOutAtOnce lets PHP write its next part only after the client has the one before.
+// TestOldClients speaks HTTP/1.0, which has no early hints and may name no host.
+func TestOldClients(t *testing.T) {
+	t.Parallel()
+	w := setup(t, "app.php", nil)
+	if answer := w.raw("GET /hints HTTP/1.0\r\n\r\n"); !strings.HasPrefix(answer, "HTTP/1.0 200 OK\r\n") || !strings.HasSuffix(answer, "hinted") {
+		t.Errorf("early hints for HTTP/1.0: %q", answer)
+	}
+	_, body, _ := strings.Cut(w.raw("GET /echo HTTP/1.0\r\n\r\n"), "\r\n\r\n")
+	got := fromJSON[struct{ URI string }](t, body).URI
+	if want := "http://" + w.server.Listener.Addr().String() + "/echo"; got != want {
+		t.Errorf("uri without a host %q, want %q", got, want)
+	}
+}
+
+// TestHostileURIs must reach PHP as what its parsers and protobuf take, or not at all.
+func TestHostileURIs(t *testing.T) {
+	t.Parallel()
+	w := setup(t, "app.php", nil)
+	for _, host := range []string{"h:99999", "h:80:90", "a,b[c]", "[::1"} {
+		answer := w.raw("GET /echo HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n")
+		if !strings.HasPrefix(answer, "HTTP/1.1 400 ") {
+			t.Errorf("Host: %s: %q", host, short(answer))
+		}
+	}
+	_, body, _ := strings.Cut(w.raw("GET /echo?q=\xff\x80 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"), "\r\n\r\n")
+	got := fromJSON[struct{ URI, RawQuery string }](t, body)
+	if got.URI != "http://h/echo?q=%FF%80" || got.RawQuery != "q=%FF%80" {
+		t.Errorf("a query that is not UTF-8: %+v", got)
+	}
+	if s := w.pool.Stats(); s.Requests != 1 {
+		t.Errorf("stats %+v, want one request for PHP", s)
+	}
+}
+
 func TestStreamGoesOutAtOnce(t *testing.T) {
 	t.Parallel()
 	w := setup(t, "app.php", nil)

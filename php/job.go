@@ -9,18 +9,21 @@ import (
 )
 
 const (
-	// jobHeader is the frame header of a request: one option, the length of the context.
-	jobHeader = frame.HeaderLen + 4
 	// keptJob is the largest buffer that a job keeps for the next request.
 	keptJob = 512 << 10
+	// keptFields is the largest number of header fields that a job keeps room for.
+	keptFields = 128
 	// maxAttempts bounds how often a request moves on to another worker without having reached PHP.
 	maxAttempts = 8
 )
 
+// jobHeader is what stands before the context: the fence, and the frame header with one option, the length of the context.
+var jobHeader = fenceLen + frame.HeaderLen + 4
+
 // job is one request on its way through a worker. It belongs to the handler that made it, except from submit until done:
 // then to the queue, and to the worker that took it out.
 type job struct {
-	buf        []byte   // jobHeader bytes, context, body; ready to become a frame
+	buf        []byte   // jobHeader bytes, context, body; ready to become a fence and a frame
 	contextLen int      // of buf
 	file       *os.File // the body when it is not in buf
 	fileSize   int64
@@ -45,7 +48,7 @@ type job struct {
 
 var jobs = sync.Pool{New: func() any { return &job{done: make(chan struct{}, 1)} }}
 
-// getJob returns an empty job whose buffer has room for the frame header.
+// getJob returns an empty job whose buffer has room for fence and header.
 func getJob() *job {
 	j := jobs.Get().(*job)
 	if cap(j.buf) < jobHeader {
@@ -67,6 +70,10 @@ func putJob(j *job) {
 	if cap(j.buf) > keptJob {
 		j.buf = nil
 	}
+	if cap(j.decoded.fields) > keptFields {
+		j.decoded.fields = nil
+	}
+	clear(j.decoded.fields[:cap(j.decoded.fields)]) // they hold on to the texts
 	*j = job{buf: j.buf, done: j.done, decoded: j.decoded}
 	jobs.Put(j)
 }
@@ -77,7 +84,7 @@ func (j *job) finish(err error) {
 	j.done <- struct{}{}
 }
 
-// frameFor completes the frame for a worker. It may be called again for another one.
+// frameFor completes the frame for a worker, behind a fence. It may be called again for another worker.
 func (j *job) frameFor(takesFiles bool, limit int64) (head []byte, streamed int64, err error) {
 	b := j.buf
 	contextLen, payload := j.contextLen, int64(len(b)-jobHeader)
@@ -97,7 +104,7 @@ func (j *job) frameFor(takesFiles bool, limit int64) (head []byte, streamed int6
 	if payload > math.MaxUint32 {
 		return nil, 0, ErrTooLarge
 	}
-	frame.AppendHeader(b[:0], frame.FlagProto, 0, uint32(payload), uint32(contextLen))
+	frame.AppendHeader(append(b[:0], fenceFrame...), frame.FlagProto, 0, uint32(payload), uint32(contextLen))
 	return b, streamed, nil
 }
 

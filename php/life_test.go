@@ -229,7 +229,8 @@ func TestWorkersDieWithTheServer(t *testing.T) {
 		return
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestWorkersDieWithTheServer$")
-	cmd.Env = append(os.Environ(), "EDGE_TEST_ORPHANS="+testenv.Dir(t))
+	dir := testenv.Dir(t)
+	cmd.Env = append(os.Environ(), "EDGE_TEST_ORPHANS="+dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -245,6 +246,29 @@ func TestWorkersDieWithTheServer(t *testing.T) {
 	_ = cmd.Wait()
 	if pid == 0 {
 		return
+	}
+	// A later Edge removes what the killed one left behind, and nothing else.
+	left, err := filepath.Glob(filepath.Join(dir, "edge-app-*"))
+	if err != nil || len(left) != 1 {
+		t.Fatalf("the killed server left %q, %v", left, err)
+	}
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(left[0], old, old); err != nil {
+		t.Fatal(err)
+	}
+	temp := func(_ *php.Config, o *php.Options) { o.TempDir = dir }
+	first := setup(t, "app.php", temp)
+	if err := os.Chtimes(first.pool.TempPath(), old, old); err != nil {
+		t.Fatal(err)
+	}
+	second := setup(t, "app.php", temp)
+	if _, err := os.Stat(left[0]); !os.IsNotExist(err) {
+		t.Errorf("%s is still there: %v", left[0], err)
+	}
+	for _, w := range []*world{first, second} {
+		if _, err := os.Stat(w.pool.TempPath()); err != nil {
+			t.Errorf("the folder of a pool that runs: %v", err)
+		}
 	}
 	for deadline := time.Now().Add(patience); alive(pid); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -306,8 +306,8 @@ func (p *Pool) diedIdle(w *worker) (*job, fate) {
 	}
 	p.mu.Unlock()
 	if i >= 0 {
-		p.logFor(w).Warn("idle php worker died", "status", w.proc.status)
-		return nil, dead
+		w.logEnd(nil, false)
+		return nil, w.lastFate()
 	}
 	select {
 	case j := <-w.jobs:
@@ -385,6 +385,14 @@ func (p *Pool) retire(w *worker) {
 		p.idle = slices.Delete(p.idle, i, i+1)
 		close(w.quit)
 	}
+}
+
+// retireBusy lets a worker end that asked for it, after the job it has.
+func (p *Pool) retireBusy(w *worker) {
+	p.mu.Lock()
+	p.retire(w)
+	p.mu.Unlock()
+	p.poke()
 }
 
 // stopping notes that a worker is being ended.

@@ -20,9 +20,11 @@ type process struct {
 	exited chan struct{} // closed when it is gone and reaped
 	gone   atomic.Bool   // exited is closed; cheaper to ask before every request
 	status string        // how it ended; read after exited
+	clean  bool          // it ended by itself and in order; read after exited
 
-	mu     sync.Mutex // protects reaped
+	mu     sync.Mutex // protects what follows
 	reaped bool
+	onGone func()
 }
 
 // spawner starts processes, all from one thread: the kernel's parent-death signal is bound to the thread that forked, and an
@@ -86,8 +88,8 @@ func (s *spawner) start(cmd *exec.Cmd, log *stderrLog, childFiles ...*os.File) (
 		_ = read.SetReadDeadline(time.Now().Add(stderrGrace))
 		wg.Wait()
 		read.Close()
-		p.status = cmd.ProcessState.String()
-		p.gone.Store(true)
+		p.status, p.clean = cmd.ProcessState.String(), cmd.ProcessState.Success()
+		p.tellGone()
 		close(p.exited)
 	}()
 	return p, nil
@@ -99,6 +101,24 @@ func (p *process) kill() {
 	defer p.mu.Unlock()
 	if !p.reaped {
 		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+	}
+}
+
+// whenGone makes f run when the process is gone, at once when it is already.
+func (p *process) whenGone(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.onGone = f; p.gone.Load() {
+		f()
+	}
+}
+
+func (p *process) tellGone() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gone.Store(true)
+	if p.onGone != nil {
+		p.onGone()
 	}
 }
 

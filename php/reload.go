@@ -53,6 +53,7 @@ func (p *Pool) replaceGeneration(ctx context.Context) error {
 	}
 	p.booting++
 	p.mu.Unlock()
+	p.stats.booted.Add(1)
 	defer p.poke()
 	if len(old) == 0 {
 		p.join(first, nil)
@@ -103,5 +104,6 @@ func (p *Pool) replace(ctx context.Context, s *spec, old *worker) error {
 	if gone {
 		return nil
 	}
+	p.stats.booted.Add(1)
 	return p.launch(ctx, s, old)
 }

@@ -3,9 +3,11 @@ package php
 import (
 	"encoding/binary"
 	"math/bits"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -35,7 +37,8 @@ func appendContext(b []byte, r *http.Request, parsed bool, uploads []byte) []byt
 	b = appendText(b, fieldRemoteAddr, remoteIP(r.RemoteAddr))
 	b = appendText(b, fieldProtocol, r.Proto)
 	b = appendText(b, fieldMethod, r.Method)
-	b = appendURI(b, r)
+	query := cleanQuery(r.URL.RawQuery)
+	b = appendURI(b, r, query)
 	for name, values := range r.Header {
 		if name != "Host" {
 			b = appendEntry(b, fieldHeader, name, values)
@@ -44,7 +47,7 @@ func appendContext(b []byte, r *http.Request, parsed bool, uploads []byte) []byt
 	for _, line := range r.Header["Cookie"] {
 		b = appendCookies(b, line)
 	}
-	b = appendText(b, fieldRawQuery, r.URL.RawQuery)
+	b = appendText(b, fieldRawQuery, query)
 	if parsed {
 		b = append(b, fieldParsed<<3, 1)
 	}
@@ -73,16 +76,16 @@ func remoteIP(addr string) string {
 }
 
 // appendURI appends the absolute URI, which is where PHP finds the host.
-func appendURI(b []byte, r *http.Request) []byte {
-	scheme, host, path, query := "http", r.Host, r.URL.EscapedPath(), r.URL.RawQuery
+func appendURI(b []byte, r *http.Request, query string) []byte {
+	scheme, host, path := "http", hostOf(r), r.URL.EscapedPath()
 	if r.TLS != nil {
 		scheme = "https"
 	}
 	if r.URL.IsAbs() && r.URL.Host != "" {
-		scheme, host = r.URL.Scheme, r.URL.Host
+		scheme = r.URL.Scheme
 	}
-	if hasLineBreak(query) || hasLineBreak(host) {
-		query, host = withoutLineBreaks(query), withoutLineBreaks(host)
+	if path != "" && path[0] != '/' {
+		path = "/" + path // OPTIONS *
 	}
 	n := len(scheme) + len("://") + len(host) + len(path)
 	if query != "" {
@@ -100,9 +103,71 @@ func appendURI(b []byte, r *http.Request) []byte {
 	return b
 }
 
-func hasLineBreak(s string) bool { return strings.ContainsAny(s, "\r\n") }
+// hostOf is the host of the URI: the one asked for, or for an old client that names none the address it came to, since PHP
+// cannot parse a URI without a host.
+func hostOf(r *http.Request) string {
+	if r.URL.IsAbs() && r.URL.Host != "" {
+		return r.URL.Host
+	}
+	if r.Host != "" {
+		return r.Host
+	}
+	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && validHost(addr.String()) {
+		return addr.String()
+	}
+	return "localhost"
+}
 
-func withoutLineBreaks(s string) string { return strings.NewReplacer("\r", "", "\n", "").Replace(s) }
+// validHost reports whether host is a name, or an IPv6 address in brackets, and maybe a port. Applications build links of it
+// and decide by it, and PHP's parsers give up on anything else.
+func validHost(host string) bool {
+	name := host
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		name = host[:i]
+		if port := host[i+1:]; port != "" {
+			if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+				return false
+			}
+		}
+	}
+	if strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]") {
+		addr, err := netip.ParseAddr(name[1 : len(name)-1])
+		return err == nil && addr.Is6() && addr.Zone() == ""
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case strings.IndexByte("-._~%!$&'()*+,;=", c) < 0:
+			return false
+		}
+	}
+	return name != ""
+}
+
+// cleanQuery drops line breaks from a query and escapes what is no printable ASCII: in the message it is a text, which has to
+// be UTF-8, and PHP refuses the whole request otherwise.
+func cleanQuery(query string) string {
+	dirty := 0
+	for dirty < len(query) && ' ' < query[dirty] && query[dirty] < 0x7f {
+		dirty++
+	}
+	if dirty == len(query) {
+		return query
+	}
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	b.WriteString(query[:dirty])
+	for i := dirty; i < len(query); i++ {
+		switch c := query[i]; {
+		case c == '\r' || c == '\n':
+		case c <= ' ' || c >= 0x7f:
+			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
 
 // appendCookies appends the cookies of one Cookie line, unescaped. Of several with one name the last wins, since a later
 // entry of a protobuf map replaces an earlier one.

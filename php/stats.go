@@ -17,7 +17,7 @@ type Stats struct {
 	Requests      uint64 // given to the pool
 	Rejected      uint64 // answered 503: queue full, queue timeout, stopped
 	Timeouts      uint64 // workers killed for exec_timeout
-	Crashes       uint64 // workers that died by themselves or by somebody else
+	Crashes       uint64 // workers that died, by themselves or by somebody else, or were killed because of what they sent
 	Errors        uint64 // errors the application reported
 	Streams       uint64 // answers in parts
 	Retries       uint64 // requests that moved to another worker before PHP saw them

@@ -39,6 +39,9 @@ func (w *worker) passOn(j *job, h frame.Header) fate {
 		s.err = err
 	default:
 		s.err = w.explain(err)
+		if errors.Is(s.err, ErrCrashed) {
+			w.logEnd(err, true)
+		}
 	}
 	close(s.chunks)
 	if err != nil && !errors.Is(err, ErrApplication) {

@@ -84,6 +84,9 @@ func (p *Pool) scale(now int64) time.Duration {
 	if p.isSettled() {
 		return next
 	}
+	if p.failures > 0 && p.booting == 0 && p.live() >= p.cfg.Workers.Min && now-p.retryAt > int64(maxBackoff) {
+		p.failures, p.lastErr = 0, nil // what stands for so long does work
+	}
 	if p.failures > 0 {
 		// One attempt at a time, and after a few failures not at once.
 		if p.booting > 0 {

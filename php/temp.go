@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 )
 
 // tempDir is the folder in which a pool keeps bodies and uploads until they are answered. The workers may look into it and
@@ -15,24 +17,85 @@ import (
 type tempDir struct {
 	path string
 	user *account // who the workers run as, nil for Edge's own user
+	lock *os.File // the folder itself, locked for as long as it is in use
 }
 
 func newTempDir(parent, pool string, user *account) (*tempDir, error) {
-	path, err := os.MkdirTemp(parent, "edge-"+safeName(pool)+"-")
+	prefix := "edge-" + safeName(pool) + "-"
+	sweepTemp(parent, prefix)
+	path, err := os.MkdirTemp(parent, prefix)
 	if err != nil {
 		return nil, fmt.Errorf("make the temporary folder of php pool %q: %w", pool, err)
 	}
 	d := &tempDir{path: path, user: user}
-	if user == nil {
-		return d, nil
-	}
-	if err := os.Chown(path, -1, int(user.gid)); err != nil {
-		return nil, fmt.Errorf("give the temporary folder of php pool %q to group %d: %w", pool, user.gid, err)
-	}
-	if err := os.Chmod(path, 0o730); err != nil {
-		return nil, fmt.Errorf("open the temporary folder of php pool %q to its workers: %w", pool, err)
+	if err := d.open(pool); err != nil {
+		_ = d.remove()
+		return nil, err
 	}
 	return d, nil
+}
+
+// open locks the folder and lets the workers in.
+func (d *tempDir) open(pool string) (err error) {
+	if d.lock, err = lockFolder(d.path); err != nil {
+		return fmt.Errorf("lock the temporary folder of php pool %q: %w", pool, err)
+	}
+	if d.user == nil {
+		return nil
+	}
+	if err := os.Chown(d.path, -1, int(d.user.gid)); err != nil {
+		return fmt.Errorf("give the temporary folder of php pool %q to group %d: %w", pool, d.user.gid, err)
+	}
+	if err := os.Chmod(d.path, 0o730); err != nil {
+		return fmt.Errorf("open the temporary folder of php pool %q to its workers: %w", pool, err)
+	}
+	return nil
+}
+
+// staleAfter is how old a folder without a lock must be to be removed: a new one is not locked for a moment.
+const staleAfter = time.Minute
+
+// sweepTemp removes the folders that a killed Edge left behind.
+func sweepTemp(parent, prefix string) {
+	if parent == "" {
+		parent = os.TempDir()
+	}
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return // making the new folder will tell
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), prefix) || !e.IsDir() {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil || time.Since(info.ModTime()) < staleAfter || !ownedByUs(info) {
+			continue
+		}
+		path := filepath.Join(parent, e.Name())
+		if lock, err := lockFolder(path); err == nil {
+			_ = os.RemoveAll(path)
+			lock.Close()
+		}
+	}
+}
+
+// lockFolder takes the lock of a folder, which ends with its process. It fails when somebody has it.
+func lockFolder(path string) (*os.File, error) {
+	folder, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		folder.Close()
+		return nil, os.NewSyscallError("flock", err)
+	}
+	return folder, nil
+}
+
+func ownedByUs(info os.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(stat.Uid) == os.Geteuid()
 }
 
 // create makes a new file that the workers can read and move, in dir when that is given.
@@ -54,7 +117,13 @@ func (d *tempDir) create(dir, prefix string) (*os.File, error) {
 	return file, nil
 }
 
-func (d *tempDir) remove() error { return os.RemoveAll(d.path) }
+func (d *tempDir) remove() error {
+	err := os.RemoveAll(d.path)
+	if d.lock != nil {
+		d.lock.Close()
+	}
+	return err
+}
 
 // safeName is a pool's name as a part of a file's name.
 func safeName(name string) string {

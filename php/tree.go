@@ -9,8 +9,9 @@ import (
 const (
 	// maxDepth is the deepest key that is kept: a[b][c] has depth 3.
 	maxDepth = 127
-	// maxNodes bounds what a hostile form can make of few bytes.
-	maxNodes = 100_000
+	// maxNodes bounds what a hostile form can make of few bytes. PHP takes quadratic time for keys chosen to collide, and its
+	// own limit, a thousand fields, does not hold for JSON.
+	maxNodes = 20_000
 	// indexFrom is the number of children from which an object finds them by a map.
 	indexFrom = 8
 )

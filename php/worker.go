@@ -59,6 +59,7 @@ type worker struct {
 	reader     *frame.Reader
 	box        *buffer // what the reader reads into
 	takesFiles bool    // it understands edge.body_file
+	oneAnswer  bool    // it needs no fence
 	started    time.Time
 
 	jobs chan *job     // one job for an idle worker
@@ -70,6 +71,7 @@ type worker struct {
 	killed    atomic.Bool // by a forced stop
 	live      *stream     // the answer that is passed on now
 	stopUntil time.Time   // while the rest of a cancelled stream is drained
+	lastUntil time.Time   // while what a dead process left behind is read
 
 	// Protected by Pool.mu.
 	state     State
@@ -125,11 +127,18 @@ func (w *worker) count() {
 // serve runs one job. It always hands it back: to its handler, or to the queue.
 func (w *worker) serve(j *job) fate {
 	if w.proc.gone.Load() {
+		w.logEnd(nil, false)
+		w.pool.requeue(j)
+		return w.lastFate()
+	}
+	if w.oneAnswer && w.reader.Buffered() > 0 {
+		w.pool.logFor(w).Error("php worker broke the protocol", "error", errStray)
 		w.pool.requeue(j)
 		return dead
 	}
 	w.busy.Store(w.pool.now())
-	sent, err := w.send(j)
+	fenced := w.fenced()
+	sent, err := w.send(j, fenced)
 	if errors.Is(err, ErrTooLarge) {
 		result := w.endTurn()
 		j.finish(err)
@@ -137,6 +146,11 @@ func (w *worker) serve(j *job) fate {
 	}
 	if err != nil {
 		return w.failed(j, sent, err)
+	}
+	if fenced {
+		if err := w.passFence(); err != nil {
+			return w.neverTaken(j, err)
+		}
 	}
 	h, err := w.head()
 	if err != nil {
@@ -148,10 +162,13 @@ func (w *worker) serve(j *job) fate {
 
 // send writes the job's frame and returns how much of it. The header must arrive in one piece, so it goes with all that is in
 // memory.
-func (w *worker) send(j *job) (sent int64, err error) {
+func (w *worker) send(j *job, fenced bool) (sent int64, err error) {
 	head, streamed, err := j.frameFor(w.takesFiles, int64(w.pool.cfg.Body.Frame))
 	if err != nil {
 		return 0, err
+	}
+	if !fenced {
+		head = head[fenceLen:]
 	}
 	n, err := w.relay.Write(head)
 	if err != nil || streamed == 0 {
@@ -182,7 +199,7 @@ func (w *worker) receive(j *job, h frame.Header) fate {
 		return w.failed(j, answered, err)
 	}
 	split := int(h.Option(0))
-	if split == len(payload) && string(payload) == `{"stop":true}` {
+	if split == len(payload) && string(payload) == stopRequest {
 		w.endTurn()
 		w.pool.requeue(j)
 		return stop
@@ -259,10 +276,36 @@ func (w *worker) failed(j *job, sent int64, cause error) fate {
 	// PHP never saw a request of which all that was written still lies in the pipe, so it may go to another worker. A request
 	// that was read in part may be what killed PHP.
 	if errors.Is(err, ErrCrashed) && (sent == 0 || int64(w.relay.unread()) == sent) {
+		w.logEnd(cause, false)
 		w.pool.requeue(j)
-		return dead
+		return w.lastFate()
+	}
+	if errors.Is(err, ErrCrashed) {
+		w.logEnd(cause, true)
 	}
 	j.finish(err)
+	return dead
+}
+
+// logEnd logs how the process ended, inside a request or without one.
+func (w *worker) logEnd(cause error, inside bool) {
+	log := w.pool.logFor(w)
+	switch {
+	case inside:
+		log.Error("php worker died with a request in it", "status", w.proc.status, "error", cause)
+	case w.lastFate() == stop:
+		log.Info("php worker ended by itself", "status", w.proc.status)
+	default:
+		log.Warn("idle php worker died", "status", w.proc.status)
+	}
+}
+
+// lastFate is that of a process that is gone and had no request. One that served and then ended in order, as scripts do that
+// watch their memory, did not crash.
+func (w *worker) lastFate() fate {
+	if w.proc.gone.Load() && w.proc.clean && w.served.Load() > 0 {
+		return stop
+	}
 	return dead
 }
 
@@ -288,7 +331,6 @@ func (w *worker) explain(cause error) error {
 		w.proc.kill()
 		<-w.proc.exited
 	}
-	w.pool.logFor(w).Error("php worker died with a request in it", "status", w.proc.status, "error", cause)
 	return fmt.Errorf("%w: %s", ErrCrashed, w.proc.status)
 }
 
@@ -327,6 +369,9 @@ func (w *worker) again(err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) || w.killed.Load() {
 		return false
 	}
+	if w.proc.gone.Load() {
+		return w.readLast()
+	}
 	if w.live != nil && w.stopUntil.IsZero() && w.live.isGone() {
 		return false
 	}
@@ -334,6 +379,18 @@ func (w *worker) again(err error) bool {
 		return false
 	}
 	_ = w.relay.SetReadDeadline(w.stopUntil)
+	// The end of the process sets a deadline, too, which must not be lost.
+	return !w.proc.gone.Load() || w.readLast()
+}
+
+// readLast goes on reading for a moment after the end of the process, and no longer: a child of it may hold the relay open.
+func (w *worker) readLast() bool {
+	if w.lastUntil.IsZero() {
+		w.lastUntil = time.Now().Add(drainGrace)
+	} else if !time.Now().Before(w.lastUntil) {
+		return false
+	}
+	_ = w.relay.SetReadDeadline(w.lastUntil)
 	return true
 }
 
@@ -364,8 +421,11 @@ func (w *worker) kill() {
 	putBuffer(w.box)
 }
 
+// stopRequest asks to end: as a control frame the worker, as an answer's context the server.
+const stopRequest = `{"stop":true}`
+
 var (
-	stopFrame       = frame.AppendFrame(nil, frame.FlagControl|frame.FlagJSON, 0, []byte(`{"stop":true}`))
+	stopFrame       = frame.AppendFrame(nil, frame.FlagControl|frame.FlagJSON, 0, []byte(stopRequest))
 	pongFrame       = frame.AppendFrame(nil, 0, frame.StreamPong, nil)
 	streamStopFrame = frame.AppendFrame(nil, 0, frame.StreamStop, nil)
 )

@@ -28,6 +28,12 @@ var (
 // maxMethod bounds a method's name, which errors and logs repeat.
 const maxMethod = 512
 
+// turn is the right to send on a connection.
+type turn struct {
+	sync.Mutex
+	lost bool // nobody takes answers any more
+}
+
 // codecNames are in the order in which a call that sets several bits is read. None set means GOB.
 var codecNames = []struct {
 	flag byte
@@ -93,9 +99,10 @@ func codecOf(flags byte) byte {
 	return frame.FlagGob
 }
 
-// run makes the answer.
-func (c *call) run(s *Server) {
-	err := c.answer(s)
+// run makes the answer. It takes turn once the method has returned, and leaves it to the caller: of all answers of a connection
+// only the one that is being sent exists as bytes, however many wait for a client that does not read.
+func (c *call) run(s *Server, turn *turn) {
+	err := c.answer(s, turn)
 	if err == nil && len(c.out)-c.headLen() > int(maxMaxFrame) {
 		err = errors.New("the answer is larger than a frame can be")
 	}
@@ -116,8 +123,14 @@ func (c *call) begin(flags byte) {
 	c.out = append(c.out, c.method...)
 }
 
-// answer finds the method, decodes its argument, calls it and encodes what it returned.
-func (c *call) answer(s *Server) (err error) {
+// answer finds the method, decodes its argument, calls it, takes turn and encodes what it returned.
+func (c *call) answer(s *Server, turn *turn) (err error) {
+	waiting := true
+	defer func() {
+		if waiting {
+			turn.Lock()
+		}
+	}()
 	defer func() {
 		if r := recover(); r != nil {
 			s.log.Error("rpc method panicked", "method", c.method, "panic", r, "stack", string(debug.Stack()))
@@ -143,8 +156,12 @@ func (c *call) answer(s *Server) (err error) {
 		response, err = handler.Call(s.work, method, request)
 	}
 	if err == nil {
+		turn.Lock()
+		waiting = false
 		c.begin(c.codec)
-		err = c.encode(response)
+		if !turn.lost {
+			err = c.encode(response)
+		}
 	}
 	if r, ok := handler.(Releaser); ok {
 		r.Release(request, response)

@@ -41,7 +41,7 @@ func FuzzCalls(f *testing.F) {
 			if c.parse(&h, payload) != nil {
 				return
 			}
-			c.run(s)
+			c.run(s, new(turn))
 			answer, got, err := frame.NewReader(bytes.NewReader(c.out), 1<<20).Next()
 			if err != nil {
 				t.Fatalf("answer %x: %v", c.out, err)
@@ -113,12 +113,13 @@ func TestCallDoesNotAllocate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := new(call)
+	c, sending := new(call), new(turn)
 	if n := testing.AllocsPerRun(1000, func() {
 		if err := c.parse(&h, payload); err != nil {
 			t.Fatal(err)
 		}
-		c.run(s)
+		c.run(s, sending)
+		sending.Unlock()
 	}); n > 0 {
 		t.Errorf("a call allocates %v times", n)
 	}

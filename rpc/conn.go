@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -22,7 +23,7 @@ type conn struct {
 	calls  sync.WaitGroup // calls that run
 	ending atomic.Bool    // Stop has set the read deadline
 
-	writing sync.Mutex // one frame at a time
+	writing turn // one frame at a time
 }
 
 func newConn(s *Server, nc net.Conn, p peer) *conn {
@@ -45,6 +46,10 @@ func (c *conn) serve() {
 		}
 		if broken(err) && !c.ending.Load() {
 			c.server.broken.Add(1)
+			var junk *frame.JunkError
+			if errors.As(err, &junk) {
+				err = fmt.Errorf("no frame begins with %q", junk.Junk[:min(len(junk.Junk), 64)]) // its own text is about workers
+			}
 			c.server.log.Warn("rpc connection closed: it sent something that is not a call", "peer", c.peer.String(), "error", err)
 		}
 		return
@@ -75,18 +80,25 @@ func (c *conn) next() error {
 
 func (c *conn) run(call *call) {
 	defer c.calls.Done()
-	call.run(c.server)
+	call.run(c.server, &c.writing)
 	c.write(call.out)
+	c.writing.Unlock()
 	putCall(call)
 	c.server.inFlight.Add(-1)
 	<-c.slots
 }
 
-// write sends a frame in one piece. A client that is gone shows up in the reader.
+// write sends a frame in one piece; c.writing is held. A client that is gone shows up in the reader. One that does not take its
+// answers loses the connection: they would hold memory, and calls, for as long as it likes.
 func (c *conn) write(frame []byte) {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	_, _ = c.nc.Write(frame)
+	_ = c.nc.SetWriteDeadline(time.Now().Add(c.server.patience))
+	_, err := c.nc.Write(frame)
+	c.writing.lost = c.writing.lost || err != nil
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.server.broken.Add(1)
+		c.server.log.Warn("rpc connection closed: the client does not take its answers", "peer", c.peer.String(), "waited", c.server.patience)
+		c.nc.Close()
+	}
 }
 
 // finish ends the reader; calls that were read go on.

@@ -58,6 +58,14 @@ type server struct {
 // start runs a server on a unix socket with the service test.
 func start(t testing.TB, change ...func(*rpc.Config, rpc.Methods)) *server {
 	t.Helper()
+	s := prepare(t, change...)
+	s.start(t)
+	return s
+}
+
+// prepare is start without the start.
+func prepare(t testing.TB, change ...func(*rpc.Config, rpc.Methods)) *server {
+	t.Helper()
 	methods := rpc.Methods{
 		"Echo":  rpc.Func(func(_ context.Context, n note) (*note, error) { return &n, nil }),
 		"Fail":  rpc.Func(func(_ context.Context, n note) (*note, error) { return nil, errors.New(n.Text) }),
@@ -80,6 +88,11 @@ func start(t testing.TB, change ...func(*rpc.Config, rpc.Methods)) *server {
 		t.Fatal(err)
 	}
 	s.Register("test", methods)
+	return &server{s, log}
+}
+
+func (s *server) start(t testing.TB) {
+	t.Helper()
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +103,6 @@ func start(t testing.TB, change ...func(*rpc.Config, rpc.Methods)) *server {
 			t.Error(err)
 		}
 	})
-	return &server{s, log}
 }
 
 func dial(t testing.TB, s *server) net.Conn {

@@ -20,6 +20,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Options are what a Server needs from its surroundings.
@@ -41,8 +42,9 @@ type Server struct {
 	cfg      Config
 	log      *slog.Logger
 	address  address
-	uids     map[int]bool // who may connect to a unix socket
-	shared   bool         // whether others than root and the user of this process may
+	patience time.Duration // for a client to take an answer
+	uids     map[int]bool  // who may connect to a unix socket
+	shared   bool          // whether others than root and the user of this process may
 	services map[string]Handler
 
 	// work is the lifetime of handlers: it ends when a stop has no more time to wait for them.
@@ -61,6 +63,9 @@ type Server struct {
 	inFlight                                 atomic.Int64
 }
 
+// answerPatience is how long a client may take for an answer.
+const answerPatience = 30 * time.Second
+
 // Stats is a snapshot of a Server.
 type Stats struct {
 	Connections int    // open now
@@ -69,7 +74,7 @@ type Stats struct {
 	InFlight    int64  // calls that run now
 	Calls       uint64 // calls so far
 	Failed      uint64 // calls that were answered with an error
-	BadFrames   uint64 // connections closed because of what they sent
+	BadFrames   uint64 // connections closed because of what they sent, or did not take
 }
 
 // New returns a Server. It opens nothing; Start does.
@@ -85,6 +90,7 @@ func New(cfg Config, opts Options) (*Server, error) {
 		cfg:      cfg,
 		log:      opts.Logger,
 		address:  addr,
+		patience: answerPatience,
 		uids:     map[int]bool{0: true, os.Geteuid(): true},
 		services: map[string]Handler{},
 		conns:    map[*conn]struct{}{},

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -214,6 +215,43 @@ func TestClientsThatLeaveAreNotLogged(t *testing.T) {
 	if log := s.log.String(); strings.Contains(log, "WARN") || strings.Contains(log, "ERROR") {
 		t.Errorf("log:\n%s", log)
 	}
+}
+
+// TestClientThatDoesNotRead loses its connection, and until then at most one of its answers takes memory.
+func TestClientThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	var encoded atomic.Int64
+	s := prepare(t, func(_ *rpc.Config, m rpc.Methods) {
+		m["Large"] = rpc.Func(func(context.Context, note) (*large, error) { return &large{&encoded}, nil })
+	})
+	s.SetPatience(time.Second)
+	s.start(t)
+	nc, other := dial(t, s), dial(t, s)
+	for i := range 32 {
+		send(t, nc, callFrame(uint32(i), "test.Large", frame.FlagProto, ""))
+	}
+	until(t, func() bool { return s.Stats().Calls == 32 })
+	echo(t, other, "the other connection")
+	if n := encoded.Load(); n > 1 {
+		t.Errorf("%d answers were made for a client that reads none", n)
+	}
+	until(t, func() bool { return s.Stats().Connections == 1 && s.Stats().InFlight == 0 })
+	if n := encoded.Load(); n > 1 {
+		t.Errorf("%d answers were made for a client that was gone", n)
+	}
+	if log := s.log.String(); !strings.Contains(log, "does not take its answers") {
+		t.Errorf("log:\n%s", log)
+	}
+	echo(t, other, "the other connection")
+}
+
+// large is an answer that no socket buffer takes.
+type large struct{ encoded *atomic.Int64 }
+
+func (l *large) ParseProto([]byte) error { return nil }
+func (l *large) AppendProto(dst []byte) []byte {
+	l.encoded.Add(1)
+	return append(dst, make([]byte, 8<<20)...)
 }
 
 func TestPanicIsLogged(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/edge-server/edge/sdk/abi"
@@ -30,6 +31,8 @@ type exchange struct {
 	w http.ResponseWriter // where the answer goes that is not held back
 	r *http.Request
 
+	method string // of the request as the client sent it
+
 	// owned is set once r is a copy of this exchange: what the guest changes besides headers is not to be seen by
 	// handlers outside of it.
 	owned bool
@@ -41,8 +44,24 @@ type exchange struct {
 	// held is the answer while buffer_response holds it back, nil without.
 	held *heldResponse
 
+	// changed counts what the guest has put into headers, method and URI.
+	changed int
+	undo    []headerValues // how the header of an answer that is not held back was, to be put back if the guest fails
+
 	body requestBody
 	host [1]string // value of the Host "header", without an allocation
+}
+
+// maxChanges bounds what one request may make the host keep in headers, method and URI: bytes, and headerCost for each change.
+const (
+	maxChanges = 256 << 10
+	headerCost = 64
+)
+
+// headerValues is a header and what it was.
+type headerValues struct {
+	name   string
+	values []string
 }
 
 // requestBody is what the guest did with the request's body.
@@ -55,7 +74,7 @@ type requestBody struct {
 }
 
 func (x *exchange) begin(w http.ResponseWriter, r *http.Request, features uint32, gen *generation) {
-	*x = exchange{w: w, r: r, gen: gen}
+	*x = exchange{w: w, r: r, gen: gen, method: r.Method, undo: x.undo}
 	x.enable(features)
 }
 
@@ -77,6 +96,33 @@ func (x *exchange) writer() http.ResponseWriter {
 
 // responseHeader is what the guest sees as the header of the answer.
 func (x *exchange) responseHeader() http.Header { return x.writer().Header() }
+
+// spend counts n bytes that the guest makes the host keep.
+func (x *exchange) spend(function string, n int) {
+	if x.changed += n + headerCost; x.changed > maxChanges {
+		trap("%s: the guest's changes of headers, method and URI take more than the %d bytes that a request may have", function, maxChanges)
+	}
+}
+
+// remember notes what a header of the answer is before the guest changes it. An answer that is held back needs no notes, as
+// it is thrown away whole.
+func (x *exchange) remember(header http.Header, name string) {
+	if x.held == nil {
+		x.undo = append(x.undo, headerValues{name, header[name]})
+	}
+}
+
+// takeBack makes the header of the answer what it was before the guest came.
+func (x *exchange) takeBack() {
+	header := x.w.Header()
+	for _, was := range slices.Backward(x.undo) {
+		if was.values == nil {
+			delete(header, was.name)
+		} else {
+			header[was.name] = was.values
+		}
+	}
+}
 
 // own makes r a copy that the guest may change. The header map stays shared: it is the one thing that plugins change often,
 // and handlers further out rarely mind.
@@ -220,9 +266,11 @@ func (x *exchange) replaceBody() {
 		r.ContentLength = int64(len(b.written))
 		r.TransferEncoding = nil
 		r.Header["Content-Length"] = []string{strconv.Itoa(len(b.written))}
+		return
 	case len(b.seen) > 0:
 		r.Body = &replayBody{seen: b.seen, rest: original, Closer: original}
-	case r.ContentLength > 0:
+	}
+	if b.consumed > 0 && r.ContentLength > 0 {
 		r.ContentLength = max(r.ContentLength-b.consumed, 0)
 		r.Header["Content-Length"] = []string{strconv.FormatInt(r.ContentLength, 10)}
 	}
@@ -238,7 +286,10 @@ type answer struct {
 }
 
 func (x *exchange) answer() answer {
-	a := answer{w: x.w, held: x.held, method: x.r.Method}
+	a := answer{w: x.w, held: x.held, method: x.method}
+	if x.held != nil && x.r.Method == http.MethodHead && x.method != http.MethodHead {
+		x.held.rewrote = true // the rest of the chain answered a HEAD: its Content-Length is that of a body that is not there
+	}
 	if !x.answerBegun {
 		a.status = x.status
 	}

@@ -20,6 +20,9 @@ const (
 	// maxModule bounds what is read into memory; the largest plugin known has 15 MiB.
 	maxModule = 256 << 20
 
+	// racy is how old a file must be for its time to tell that it has not changed: clocks of file systems are coarse.
+	racy = 2 * time.Second
+
 	// settle is how long a content that cannot be loaded must stay the same before it is called broken: until then it may
 	// be a file that is still being written.
 	settle = 500 * time.Millisecond
@@ -36,9 +39,10 @@ const (
 
 // folder is what looking at files remembers. Host.loading guards it.
 type folder struct {
-	suspects map[*Plugin]suspect // contents that may still be growing
-	ignored  map[string]string   // files of the folder that are not run, and why: said once
-	missing  bool                // the folder itself
+	read     map[*Plugin]fs.FileInfo // files whose content is known and settled
+	suspects map[*Plugin]suspect     // contents that may still be growing
+	ignored  map[string]string       // files of the folder that are not run, and why: said once
+	missing  bool                    // the folder itself
 }
 
 // suspect is a content that could not be loaded and has not yet stayed the same for long enough.
@@ -65,7 +69,7 @@ var errUnsettled = errors.New("the file may still be growing")
 // could not be loaded. The caller holds loading.
 func (h *Host) look(ctx context.Context, mode lookMode) (again bool, failures []failure) {
 	if h.folder.suspects == nil {
-		h.folder = folder{suspects: map[*Plugin]suspect{}, ignored: map[string]string{}}
+		h.folder = folder{read: map[*Plugin]fs.FileInfo{}, suspects: map[*Plugin]suspect{}, ignored: map[string]string{}}
 	}
 	before := h.Unnamed()
 	h.syncUnnamed()
@@ -134,6 +138,7 @@ func (h *Host) syncUnnamed() {
 
 func (h *Host) unload(p *Plugin) {
 	delete(h.folder.suspects, p)
+	delete(h.folder.read, p)
 	p.unloaded.Store(true)
 	if g := p.takeOut(); g != nil {
 		p.log.Info("plugin unloaded: its file is gone", "file", p.file)
@@ -209,6 +214,20 @@ func absolute(file string) string {
 
 // lookAt brings one plugin in line with its file.
 func (h *Host) lookAt(p *Plugin, mode lookMode) error {
+	info := stat(p.file)
+	if was := h.folder.read[p]; was != nil && mode == lookWatch && !changed(was, info) {
+		return nil
+	}
+	delete(h.folder.read, p)
+	err := h.lookInto(p, mode)
+	if info != nil && !errors.Is(err, errUnsettled) && time.Since(info.ModTime()) > racy {
+		h.folder.read[p] = info
+	}
+	return err
+}
+
+// lookInto is lookAt for a file that may have changed.
+func (h *Host) lookInto(p *Plugin, mode lookMode) error {
 	module, err := readModule(p.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return h.fileGone(p, err, mode)
@@ -255,7 +274,7 @@ func (h *Host) unchanged(p *Plugin) {
 	delete(h.folder.suspects, p)
 	p.forgetFailure()
 	if p.setDegraded("") {
-		p.log.Info("plugin is no longer degraded: its file is back", "file", p.file)
+		p.log.Info("plugin is no longer degraded: its file has what serves", "file", p.file)
 	}
 }
 
@@ -267,7 +286,7 @@ func (h *Host) fileGone(p *Plugin, err error, mode lookMode) error {
 		return h.loadFailed(p, hashError(err), err, mode)
 	}
 	delete(h.folder.suspects, p)
-	if p.named && p.setDegraded("its file "+p.file+" is gone; the last content keeps serving") {
+	if p.setDegraded("its file " + p.file + " is gone; the last content keeps serving") {
 		p.log.Warn("plugin is degraded: its file is gone, the last content keeps serving", "file", p.file)
 	}
 	return nil
@@ -287,6 +306,9 @@ func (h *Host) loadFailed(p *Plugin, hash [sha256.Size]byte, err error, mode loo
 		}
 	}
 	delete(h.folder.suspects, p)
+	if p.current.Load() != nil {
+		p.setDegraded("its file " + p.file + " cannot be loaded; the last content keeps serving")
+	}
 	if p.loadFailed(hash, err) && !(p.named && mode == lookStart) { // that one refuses the start, which says why
 		serving := "nothing"
 		if p.current.Load() != nil {

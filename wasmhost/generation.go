@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -216,19 +217,26 @@ func (g *generation) leave() {
 // retire takes the generation out of service. Call it once.
 func (g *generation) retire() { g.leave() }
 
+// reclaimEvery is how often a drain past its deadline looks for instances that it may take.
+const reclaimEvery = 50 * time.Millisecond
+
 // drain waits until the last request is out, or until stop, then closes. Past stop, instances that wait for the rest of
 // the chain are taken from their requests; only guest code that runs at that moment is waited for, until giveUp.
 func (g *generation) drain(stop, giveUp <-chan struct{}) error {
 	select {
 	case <-g.drained:
+		return g.close()
 	case <-stop:
-		if g.pool.close() {
-			break
-		}
+	}
+	again := time.NewTicker(reclaimEvery)
+	defer again.Stop()
+	for !g.pool.close() { // a guest that runs now may pass its request on later, and wait then
 		select {
 		case <-g.drained:
+			return g.close()
 		case <-giveUp:
 			return fmt.Errorf("generation %d: a guest is still running and cannot be closed", g.number)
+		case <-again.C:
 		}
 	}
 	return g.close()

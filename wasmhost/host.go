@@ -49,7 +49,6 @@ type Host struct {
 	stopping chan struct{}      // ends the watch
 	stopOnce sync.Once
 	stopped  chan struct{} // closed when all is closed
-	stopErr  error         // written before stopped is closed
 }
 
 // New loads all plugins. A plugin that edge.yaml names and that cannot be loaded is an error; one that only lies in the
@@ -127,13 +126,13 @@ func (h *Host) Stop(ctx context.Context) error {
 	})
 	select {
 	case <-h.stopped:
-		return h.stopErr
+		return nil
 	case <-ctx.Done():
 	}
 	h.forceNow()
 	select {
 	case <-h.stopped:
-		return h.stopErr
+		return nil
 	case <-time.After(100 * time.Millisecond): // closing by force takes less, unless a guest is running or compiling
 		return fmt.Errorf("stop plugins: %w", ctx.Err())
 	}

@@ -37,12 +37,15 @@ func (i *instance) needHeaderName(function string, mem api.Memory, ptr, n uint32
 	if name == "" {
 		trap("%s: %.40q is not a header name", function, guestMemory(mem, "name", ptr, n))
 	}
+	i.exchange.spend(function, len(name))
 	return name
 }
 
 // needHeaderValue keeps line breaks and other control characters out of headers, whatever the guest copied there.
-func needHeaderValue(function string, mem api.Memory, ptr, n uint32) string {
-	value := string(guestMemory(mem, "value", ptr, n))
+func (i *instance) needHeaderValue(function string, mem api.Memory, ptr, n uint32) string {
+	raw := guestMemory(mem, "value", ptr, n)
+	i.exchange.spend(function, len(raw))
+	value := string(raw)
 	if !httpguts.ValidHeaderFieldValue(value) {
 		trap("%s: %.80q is not a header value: it has control characters", function, value)
 	}
@@ -203,7 +206,9 @@ func (i *instance) change(function string, kind uint32, name string) (http.Heade
 		return x.r.Header, name
 	case abi.HeaderResponse:
 		i.needAnswer(function)
-		return x.responseHeader(), name
+		h := x.responseHeader()
+		x.remember(h, name)
+		return h, name
 	case abi.HeaderRequestTrailers:
 		i.needBeforeNext(function)
 		i.needTrailers(function)
@@ -215,10 +220,11 @@ func (i *instance) change(function string, kind uint32, name string) (http.Heade
 		i.needAnswer(function)
 		i.needTrailers(function)
 		h := x.responseHeader()
-		if _, ok := h[name]; ok && declaresTrailer(h, name) {
-			return h, name
+		if _, ok := h[name]; !ok || !declaresTrailer(h, name) {
+			name = http.TrailerPrefix + name
 		}
-		return h, http.TrailerPrefix + name
+		x.remember(h, name)
+		return h, name
 	}
 	trap("%s: header kind %d is unknown; there are 0 to 3", function, kind)
 	return nil, ""
@@ -234,8 +240,11 @@ func setHeaderValue(i *instance, mem api.Memory, stack []uint64) {
 	kind := uint32(stack[0])
 	name := i.needHeaderName(abi.SetHeaderValue, mem, uint32(stack[1]), uint32(stack[2]))
 	header, key := i.change(abi.SetHeaderValue, kind, name)
-	value := needHeaderValue(abi.SetHeaderValue, mem, uint32(stack[3]), uint32(stack[4]))
+	value := i.needHeaderValue(abi.SetHeaderValue, mem, uint32(stack[3]), uint32(stack[4]))
 	if kind == abi.HeaderRequest && name == hostHeader {
+		if !httpguts.ValidHostHeader(value) {
+			trap("set_header_value: %.80q is not a host", value)
+		}
 		i.exchange.own().Host = value
 		return
 	}
@@ -247,7 +256,7 @@ func addHeaderValue(i *instance, mem api.Memory, stack []uint64) {
 	kind := uint32(stack[0])
 	name := i.needHeaderName(abi.AddHeaderValue, mem, uint32(stack[1]), uint32(stack[2]))
 	header, key := i.change(abi.AddHeaderValue, kind, name)
-	value := needHeaderValue(abi.AddHeaderValue, mem, uint32(stack[3]), uint32(stack[4]))
+	value := i.needHeaderValue(abi.AddHeaderValue, mem, uint32(stack[3]), uint32(stack[4]))
 	if kind == abi.HeaderRequest && name == hostHeader {
 		trap("add_header_value: a request has one Host; use set_header_value")
 	}

@@ -2,6 +2,7 @@ package wasmhost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -176,6 +177,7 @@ func getMethod(i *instance, mem api.Memory, stack []uint64) {
 func setMethod(i *instance, mem api.Memory, stack []uint64) {
 	i.needBeforeNext(abi.SetMethod)
 	method := string(guestMemory(mem, "method", uint32(stack[0]), uint32(stack[1])))
+	i.exchange.spend(abi.SetMethod, len(method))
 	if !httpguts.ValidHeaderFieldName(method) { // the same grammar: a token
 		trap("set_method: %.40q is not an HTTP method", method)
 	}
@@ -207,6 +209,7 @@ func getURI(i *instance, mem api.Memory, stack []uint64) {
 func setURI(i *instance, mem api.Memory, stack []uint64) {
 	i.needBeforeNext(abi.SetURI)
 	uri := string(guestMemory(mem, "uri", uint32(stack[0]), uint32(stack[1])))
+	i.exchange.spend(abi.SetURI, len(uri))
 	if uri == "" {
 		uri = "/"
 	}
@@ -215,7 +218,7 @@ func setURI(i *instance, mem api.Memory, stack []uint64) {
 	}
 	parsed, err := url.ParseRequestURI(uri)
 	if err != nil {
-		trap("set_uri: %w", err)
+		trap("set_uri: %.80q: %v", uri, errors.Unwrap(err)) // the error around it has all of the URI
 	}
 	r := i.exchange.own()
 	u := *r.URL

@@ -133,7 +133,8 @@ func (i *instance) begin(w http.ResponseWriter, r *http.Request) {
 // end forgets the request.
 func (i *instance) end() {
 	i.Context = context.Background()
-	i.exchange = exchange{}
+	clear(i.exchange.undo)
+	i.exchange = exchange{undo: i.exchange.undo[:0]}
 }
 
 // request calls handle_request.

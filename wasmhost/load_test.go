@@ -33,7 +33,7 @@ func TestRefused(t *testing.T) {
 		"text":       {bytes: "(module)", want: []string{"not a wasm module", `"\0asm"`}},
 		"component":  {bytes: "\x00asm\x0d\x00\x01\x00", want: []string{"component", "rebuild for wasm32-wasip1", "c-shared"}},
 		"version":    {bytes: "\x00asm\x02\x00\x00\x00", want: []string{"wasm version 02000000"}},
-		"cut off":    {bytes: "\x00asm\x01\x00\x00\x00\x01\xff", want: []string{"compile"}},
+		"cut off":    {bytes: "\x00asm\x01\x00\x00\x00\x01\xff", want: []string{"the type section is cut off"}},
 		"no exports": {wat: `(module)`, want: []string{`export "memory" is missing`, `export "handle_request" is missing`, `export "handle_response" is missing`}},
 		"misspelt export": {
 			wat: `(module (memory (export "memory") 1) (func (export "handle_requests") (result i64) (i64.const 1))
@@ -150,12 +150,12 @@ func TestCompileCache(t *testing.T) {
 		return n
 	}
 	plugin(t, module, moduleConfig(), wasmhost.Options{CacheDir: dir})
-	if n := files(); n != 1 {
-		t.Errorf("the cache has %d files after one plugin, want 1", n)
+	if n := files(); n != 2 {
+		t.Errorf("the cache has %d files after one plugin, want the code and its checksum", n)
 	}
 	plugin(t, module, moduleConfig(), wasmhost.Options{CacheDir: dir})
-	if n := files(); n != 1 {
-		t.Errorf("the cache has %d files after the same plugin again, want 1", n)
+	if n := files(); n != 2 {
+		t.Errorf("the cache has %d files after the same plugin again, want the code and its checksum", n)
 	}
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the cache folder has mode %v, want 0700", info.Mode())

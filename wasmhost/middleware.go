@@ -76,8 +76,9 @@ func (p *Plugin) serve(gen *generation, w http.ResponseWriter, r *http.Request, 
 // guest is told that there is no answer.
 func (p *Plugin) respond(gen *generation, inst *instance, reqCtx uint32, panicked bool) {
 	if !inst.unpark() { // the plugin was closed by force while the rest of the chain had the request
-		if held := inst.exchange.held; held != nil && !panicked {
+		if held := inst.exchange.held; held != nil && !held.hijacked && !panicked {
 			p.counters.errors.Add(1)
+			inst.exchange.takeBack()
 			fail(inst.exchange.w, http.StatusServiceUnavailable)
 		}
 		return
@@ -94,6 +95,9 @@ func (p *Plugin) respond(gen *generation, inst *instance, reqCtx uint32, panicke
 	}
 
 	lost := tooLarge && !inst.exchange.answerBegun
+	if lost {
+		inst.exchange.takeBack()
+	}
 	answer := inst.exchange.answer()
 	p.giveBack(gen, inst)
 	switch {
@@ -119,26 +123,25 @@ func (p *Plugin) giveBack(gen *generation, inst *instance) {
 // is thrown away.
 func (p *Plugin) requestFailed(gen *generation, inst *instance, err error) {
 	status := p.explain(inst, abi.HandleRequest, err)
-	w, sent, hijacked := inst.exchange.w, inst.exchange.sent(), false
-	if held := inst.exchange.held; held != nil {
-		hijacked = held.hijacked
-	}
+	w, sent := inst.exchange.w, inst.exchange.sent()
+	inst.exchange.takeBack()
 	gen.pool.discard(inst)
-	switch {
-	case hijacked:
-	case sent: // half an answer is out: break it off, so that nobody takes it for a whole one
+	if sent { // half an answer is out: break it off, so that nobody takes it for a whole one
 		panic(http.ErrAbortHandler)
-	default:
-		fail(w, status)
 	}
+	fail(w, status)
 }
 
 // responseFailed: an answer that was held back becomes a 500; one that went out cannot be taken back.
 func (p *Plugin) responseFailed(gen *generation, inst *instance, err error, panicked bool) {
 	status := p.explain(inst, abi.HandleResponse, err)
 	w, held := inst.exchange.w, inst.exchange.held
+	lost := held != nil && !held.hijacked && !panicked
+	if lost {
+		inst.exchange.takeBack()
+	}
 	gen.pool.discard(inst)
-	if held != nil && !held.hijacked && !panicked {
+	if lost {
 		fail(w, status)
 	}
 }

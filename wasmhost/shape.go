@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"encoding/binary"
 	"fmt"
+	"strconv"
 )
 
 // What a module may have at most: the limits that web browsers agree on (WebAssembly JavaScript interface, implementation
@@ -36,11 +37,11 @@ func boundModule(module []byte) ([]byte, error) {
 		}
 		content, err := rest.bytes()
 		if err != nil {
-			return nil, fmt.Errorf("%w: section %d is cut off", errMalformed, id)
+			return nil, fmt.Errorf("%w: the %s section is cut off", errMalformed, sectionName(id))
 		}
 		tables, err := s.section(id, content)
 		if err != nil {
-			return nil, fmt.Errorf("section %d: %w", id, err)
+			return nil, fmt.Errorf("%s section: %w", sectionName(id), err)
 		}
 		if tables == nil {
 			out = append(out, start[:len(start)-len(rest)]...)
@@ -51,6 +52,15 @@ func boundModule(module []byte) ([]byte, error) {
 		out = append(out, tables...)
 	}
 	return out, nil
+}
+
+func sectionName(id byte) string {
+	names := [...]string{"custom", "type", "import", "function", "table", "memory", "global", "export", "start", "element",
+		"code", "data", "data count"}
+	if int(id) < len(names) {
+		return names[id]
+	}
+	return strconv.Itoa(int(id)) + "th"
 }
 
 // shape is what counts across the sections of one module.

@@ -20,7 +20,7 @@ type PluginStats struct {
 	// LastError is the last error of a request or of loading, "" without one.
 	LastError string
 
-	Idle, Busy int // instances
+	Idle, Busy int // instances of the current generation
 
 	Requests        uint64 // handed to the guest
 	Errors          uint64 // ended by the plugin with 4xx or 5xx, traps included

@@ -93,6 +93,9 @@ func (r *Reader) Take(n int) ([]byte, error) {
 // Left returns how many bytes of the current frame's payload were not taken.
 func (r *Reader) Left() uint32 { return r.left }
 
+// Buffered returns how many bytes were read ahead of what was handed out.
+func (r *Reader) Buffered() int { return r.end - r.pos }
+
 // Exchange gives the Reader's buffer away, so that what Next and Take returned last stays valid for as long as the caller
 // wants, and goes on with buf, which it keeps. Bytes that were read ahead move over.
 func (r *Reader) Exchange(buf []byte) []byte {

@@ -122,6 +122,36 @@ while ($r = $worker->next()) {
                 $worker->respond(200, 'served ' . $served, $text);
             }
             break;
+        case '/twice': // the second answer comes when the worker may have been given the next request
+            $worker->respond(200, 'first', $text);
+            usleep((int) ($q['us'] ?? 0));
+            $worker->respond(200, 'second', $text);
+            break;
+        case '/thrice': // what RoadRunner's quick start does after an exception, and a stream on top
+            $worker->respond(500, 'for the client', $text);
+            $worker->error('for the log');
+            $worker->chunk(200, 'late part', $text);
+            break;
+        case '/answer-and-stop':
+            $worker->respond(200, 'bye', $text);
+            $worker->frame('{"stop":true}', '');
+            if (isset($q['stay'])) {
+                break;
+            }
+            exit(0);
+        case '/answer-and-hang':
+            $worker->respond(200, 'bye', $text);
+            sleep(600);
+            break;
+        case '/answer-and-die':
+            $worker->respond(200, 'bye', $text);
+            exit(3);
+        case '/orphan': // dies, and leaves a process of another group that holds its relay open
+            $child = proc_open(['setsid', 'sleep', '600'], [STDIN, STDOUT, STDERR], $pipes);
+            usleep(100000); // until it left the group
+            file_put_contents($q['pid'], proc_get_status($child)['pid']);
+            posix_kill(getmypid(), SIGKILL);
+            break;
         case '/always-stop':
             $worker->frame('{"stop":true}', '');
             break;

@@ -125,6 +125,8 @@ func TestWorker(t *testing.T) {
 	w.wantError("DomainException: the application broke")
 	w.request("GET", "/noise", "")
 	w.want(200, "quiet")
+	w.request("GET", "/twice", "")
+	w.want(200, "first")
 	w.request("GET", "/hello", "")
 	w.want(200, "Hello, world")
 
@@ -134,6 +136,7 @@ func TestWorker(t *testing.T) {
 	}
 	for _, want := range []string{
 		"printed before the loop", "printed by the application", "[and] => dumped", "a warning of the application", "left in a buffer", "the loop ended",
+		"what went wrong after the response", "it was answered already",
 	} {
 		if !strings.Contains(w.stderr.String(), want) {
 			t.Errorf("standard error lacks %q:\n%s", want, &w.stderr)

@@ -22,11 +22,12 @@ final class Worker
     public string $body = '';
 
     /** What this package can do beyond RoadRunner's protocol; the server reads it from the answer to its greeting. */
-    private const EDGE = ['v' => 1, 'features' => ['body-file']];
+    private const EDGE = ['v' => 1, 'features' => ['body-file', 'one-answer']];
 
     private const FATAL = \E_ERROR | \E_PARSE | \E_CORE_ERROR | \E_COMPILE_ERROR | \E_RECOVERABLE_ERROR | \E_USER_ERROR;
 
     private bool $busy = false;
+    private bool $leaving = false;
 
     public function __construct(public readonly Relay $relay)
     {
@@ -62,6 +63,12 @@ final class Worker
             if ($size < 0 || $size > \strlen($relay->payload)) {
                 throw new ProtocolException('the task has no context, or one that is longer than the task');
             }
+            if ($this->leaving) {
+                // Only in place of an answer does the server expect it.
+                $relay->send(Frame::payload(0, 0, '{"stop":true}', ''));
+
+                return false;
+            }
             $this->context = \substr($relay->payload, 0, $size);
             $this->body = \substr($relay->payload, $size);
             $relay->payload = '';
@@ -72,23 +79,43 @@ final class Worker
         return false;
     }
 
-    /** Answers the task. */
+    /** Answers the task. A second answer is refused: the server would take it for that of the next task. */
     public function respond(string $context, string $body, int $codec = Frame::PROTO): void
     {
+        $this->mustBeBusy();
         $this->busy = false;
         $this->relay->send(Frame::payload($codec, 0, $context, $body));
     }
 
-    /** Reports that the task failed. The worker stays in service. */
+    /** Sends a part of the answer; respond() sends the last one. */
+    public function part(string $context, string $body, int $stream = Frame::STREAM): void
+    {
+        $this->mustBeBusy();
+        $this->relay->send(Frame::payload(Frame::PROTO, $stream, $context, $body));
+    }
+
+    /** Reports that the task failed. The worker stays in service. After an answer, the text only goes to the log. */
     public function error(string $text): void
     {
+        if (!$this->busy) {
+            \fwrite(\STDERR, "edge: after the response: $text\n");
+
+            return;
+        }
         $this->busy = false;
         $this->relay->send(Frame::plain(Frame::ERROR, $text));
     }
 
-    /** Asks the server to retire this worker, and to give the task, untouched, to another. */
+    /**
+     * Asks the server to retire this worker, and to give the task, untouched, to another. After an answer, the next task is the
+     * one that goes to another: go on calling wait() until it returns false.
+     */
     public function stop(): void
     {
+        $this->leaving = true;
+        if (!$this->busy) {
+            return;
+        }
         $this->busy = false;
         $this->relay->send(Frame::payload(0, 0, '{"stop":true}', ''));
     }
@@ -97,6 +124,13 @@ final class Worker
     public function busy(): bool
     {
         return $this->busy;
+    }
+
+    private function mustBeBusy(): void
+    {
+        if (!$this->busy) {
+            throw new \LogicException('there is no request to answer: it was answered already');
+        }
     }
 
     private function control(string $payload): bool

@@ -22,12 +22,14 @@ final class WorkerTest extends TestCase
 
     private Relay $server;
     private Worker $worker;
+    private Process $process;
 
     protected function setUp(): void
     {
         [$a, $b] = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
         $this->server = new Relay($a, $a);
-        $this->worker = new Worker(new Process(new Relay($b, $b)));
+        $this->process = new Process(new Relay($b, $b));
+        $this->worker = new Worker($this->process);
     }
 
     public function testHandshakeHelloStop(): void
@@ -39,7 +41,7 @@ final class WorkerTest extends TestCase
 
         $this->server->receive();
         self::assertSame(Frame::CONTROL, $this->server->flags);
-        self::assertSame(['pid' => getmypid(), 'edge' => ['v' => 1, 'features' => ['body-file']]], json_decode($this->server->payload, true));
+        self::assertSame(['pid' => getmypid(), 'edge' => ['v' => 1, 'features' => ['body-file', 'one-answer']]], json_decode($this->server->payload, true));
         $this->assertFrame(Frame::PROTO, 0, "\x08\xc8\x01" . Pack::entry(2, 'Content-Type', 'text/plain; charset=utf-8'), 'hello /world body');
     }
 
@@ -81,6 +83,47 @@ final class WorkerTest extends TestCase
             self::assertTrue($this->server->receive());
             self::assertSame(Frame::ERROR, $this->server->flags);
         }
+    }
+
+    /** A second answer would be taken for that of the next request. */
+    public function testSecondAnswerIsRefused(): void
+    {
+        $this->request();
+        $this->request();
+        $this->stopWorker();
+        $again = [
+            fn () => $this->worker->send(200, [], 'second'),
+            fn () => $this->worker->send(200, [], ['second', 'in pieces']),
+            fn () => $this->worker->earlyHints(['Link' => '</late.css>']),
+        ];
+        while ($this->worker->wait() !== null) {
+            $this->worker->send(200, [], 'first');
+            foreach ($again as $answer) {
+                try {
+                    $answer();
+                    self::fail('a second answer was sent');
+                } catch (\LogicException $e) {
+                    self::assertStringContainsString('answered already', $e->getMessage());
+                }
+            }
+        }
+        $this->assertFrame(Frame::PROTO, 0, "\x08\xc8\x01", 'first');
+        $this->assertFrame(Frame::PROTO, 0, "\x08\xc8\x01", 'first');
+        self::assertFalse($this->server->readable());
+    }
+
+    /** A worker that asks to stop after an answer leaves the next request to another one. */
+    public function testStopAfterAnswer(): void
+    {
+        $this->request();
+        $this->request();
+        self::assertNotNull($this->worker->wait());
+        $this->worker->send(200, [], 'first');
+        $this->process->stop();
+        self::assertNull($this->worker->wait());
+        $this->assertFrame(Frame::PROTO, 0, "\x08\xc8\x01", 'first');
+        $this->assertFrame(0, 0, self::STOP, '');
+        self::assertFalse($this->server->readable());
     }
 
     public function testStream(): void

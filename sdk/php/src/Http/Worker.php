@@ -86,7 +86,7 @@ final class Worker
      */
     public function earlyHints(array $headers, int $status = 103): void
     {
-        $this->process->relay->send(Frame::payload(Frame::PROTO, Frame::STREAM, Message::response($status, $headers), ''));
+        $this->process->part(Message::response($status, $headers), '');
     }
 
     /** Reports that the request failed. */
@@ -106,7 +106,7 @@ final class Worker
         $sent = 0;
         foreach ($pieces as $piece) {
             $ping = ++$sent % self::PIECES === 0;
-            $relay->send(Frame::payload(Frame::PROTO, $ping ? Frame::STREAM | Frame::PING : Frame::STREAM, $context, (string) $piece));
+            $this->process->part($context, (string) $piece, $ping ? Frame::STREAM | Frame::PING : Frame::STREAM);
             $context = '';
             // PING keeps a fast generator from running far ahead of a slow client, and every piece looks for a client that left.
             if ($ping ? !$relay->awaitPong() : $relay->stopped()) {
@@ -120,11 +120,7 @@ final class Worker
 
     private function fail(\Throwable $e): void
     {
-        if ($this->process->busy()) {
-            $this->process->error((string) $e);
-        } else {
-            // The response is complete, for instance because a finally block of its generator failed.
-            \fwrite(\STDERR, "edge: after the response: $e\n");
-        }
+        // When the response is complete, for instance because a finally block of its generator failed, this only logs.
+        $this->process->error((string) $e);
     }
 }

@@ -61,6 +61,11 @@ $worker->serve(static function (Request $request, Worker $worker): Response {
             hash_update_stream($hash, $stream);
 
             return Response::json(['sha256' => hash_final($hash), 'peak' => memory_get_peak_usage()]);
+        case '/twice': // as after an exception that came late
+            $worker->send(200, [], 'first');
+            $worker->error('what went wrong after the response');
+
+            return Response::text('second');
         case '/exit':
             exit(3);
         case '/fatal':
