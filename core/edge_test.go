@@ -229,7 +229,7 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 			answers <- answer{res.StatusCode, body}
 		}()
 	}
-	edgetest.Eventually(t, "both requests run", func() bool { return busy(s) == 2 })
+	testenv.Eventually(t, "both requests run", func() bool { return busy(s) == 2 })
 
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

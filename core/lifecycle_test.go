@@ -139,7 +139,7 @@ func TestStartIsCancelled(t *testing.T) {
 	e := newEdge(t, cfg)
 	failed := make(chan error, 1)
 	go func() { failed <- e.Start(ctx) }()
-	edgetest.Eventually(t, "a worker boots", isBooting(dir))
+	testenv.Eventually(t, "a worker boots", isBooting(dir))
 	cancel()
 	select {
 	case err := <-failed:
@@ -161,7 +161,7 @@ func TestStopEndsAReload(t *testing.T) {
 	s.WriteConfig(t, "http: {routes: [{php: app}]}"+slowBoot(t, s.Dir))
 	reloaded := make(chan error, 1)
 	go func() { reloaded <- s.ReloadFile(context.Background()) }()
-	edgetest.Eventually(t, "the reload boots a worker", isBooting(s.Dir))
+	testenv.Eventually(t, "the reload boots a worker", isBooting(s.Dir))
 
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

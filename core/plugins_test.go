@@ -64,13 +64,13 @@ func TestDroppedPluginComesAndGoes(t *testing.T) {
 		t.Fatalf("X-Guest = %q before the drop", got)
 	}
 	install(t, file, headerGuest(t, "one"))
-	edgetest.Eventually(t, "the dropped plugin runs", func() bool { return guestHeader(t, m) == "one" })
+	testenv.Eventually(t, "the dropped plugin runs", func() bool { return guestHeader(t, m) == "one" })
 
 	install(t, file, headerGuest(t, "two"))
-	edgetest.Eventually(t, "the replacement runs", func() bool { return guestHeader(t, m) == "two" })
+	testenv.Eventually(t, "the replacement runs", func() bool { return guestHeader(t, m) == "two" })
 
 	install(t, file, []byte("not wasm"))
-	edgetest.Eventually(t, "the log tells of the broken file", func() bool {
+	testenv.Eventually(t, "the log tells of the broken file", func() bool {
 		return strings.Contains(s.Log.String(), "extra.wasm") && strings.Contains(s.Log.String(), "not a wasm")
 	})
 	if got := guestHeader(t, m); got != "two" {
@@ -80,7 +80,7 @@ func TestDroppedPluginComesAndGoes(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	edgetest.Eventually(t, "the removed plugin is gone", func() bool { return guestHeader(t, m) == "" })
+	testenv.Eventually(t, "the removed plugin is gone", func() bool { return guestHeader(t, m) == "" })
 }
 
 func TestNamedPluginStaysWhenItsFileGoes(t *testing.T) {
@@ -97,12 +97,12 @@ func TestNamedPluginStaysWhenItsFileGoes(t *testing.T) {
 		plugins := s.Plugins()
 		return len(plugins) == 1 && plugins[0].Degraded != ""
 	}
-	edgetest.Eventually(t, "the plugin is reported as degraded", degraded)
+	testenv.Eventually(t, "the plugin is reported as degraded", degraded)
 	if got := guestHeader(t, m); got != "guarded" {
 		t.Errorf("X-Guest = %q: the door stands open", got)
 	}
 	install(t, filepath.Join(s.Dir, "plugins-wasm", "guard.wasm"), headerGuest(t, "again"))
-	edgetest.Eventually(t, "the plugin's return ends the degradation", func() bool { return !degraded() && guestHeader(t, m) == "again" })
+	testenv.Eventually(t, "the plugin's return ends the degradation", func() bool { return !degraded() && guestHeader(t, m) == "again" })
 }
 
 func TestReloadPutsANewConfigurationInForce(t *testing.T) {

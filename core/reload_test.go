@@ -50,8 +50,8 @@ func TestReloadsUnderLoad(t *testing.T) {
 			t.Errorf("X-Guest = %q after reload %d", got, n)
 		}
 	}
-	edgetest.Eventually(t, "the removed plugin is gone", func() bool { return len(s.Plugins()) == 1 })
-	edgetest.Eventually(t, "the workers of old configurations have ended", func() bool {
+	testenv.Eventually(t, "the removed plugin is gone", func() bool { return len(s.Plugins()) == 1 })
+	testenv.Eventually(t, "the workers of old configurations have ended", func() bool {
 		return workersOf(t, s.Dir) == 2
 	})
 }
@@ -101,7 +101,7 @@ func TestStreamOutlivesAReload(t *testing.T) {
 	if rest, err := io.ReadAll(body); err != nil || string(rest) != "ended\n" {
 		t.Errorf("rest of the stream: %q, %v", rest, err)
 	}
-	edgetest.Eventually(t, "the old workers have ended", func() bool { return workersOf(t, s.Dir) == 2 })
+	testenv.Eventually(t, "the old workers have ended", func() bool { return workersOf(t, s.Dir) == 2 })
 }
 
 // TestUploadOutlivesReloads: a request that has not reached its worker yet keeps the pool alive that its world shares with the

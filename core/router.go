@@ -3,9 +3,10 @@ package core
 import (
 	"net"
 	"net/http"
-	"path"
 	"slices"
 	"strings"
+
+	"github.com/edge-server/edge/internal/urlpath"
 )
 
 // routeTable is what Edge.ServeHTTP reads once per request. It is immutable; a reload or a new plugin puts another in its place.
@@ -92,30 +93,11 @@ func routeHost(hostport string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
-// routePath resolves dot segments and double slashes, so that /public/../admin is matched as /admin whatever the target makes
-// of it. It reports false for a path that climbs above the root.
+// routePath is the path as patterns are compared with it, so that /public/../admin is matched as /admin whatever the target
+// makes of it. It reports false for a path that climbs above the root.
 func routePath(p string) (string, bool) {
-	if p == "*" || p == "" {
+	if p == "*" { // OPTIONS *
 		return "/", true
 	}
-	if p[0] == '/' && !strings.Contains(p, "//") && !strings.Contains(p, "/.") {
-		return p, true // the usual case, without a copy
-	}
-	depth := 0
-	for segment := range strings.SplitSeq(p, "/") {
-		switch segment {
-		case "", ".":
-		case "..":
-			if depth--; depth < 0 {
-				return "", false
-			}
-		default:
-			depth++
-		}
-	}
-	clean := path.Clean("/" + p)
-	if clean != "/" && (strings.HasSuffix(p, "/") || strings.HasSuffix(p, "/.") || strings.HasSuffix(p, "/..")) {
-		clean += "/"
-	}
-	return clean, true
+	return urlpath.Clean(p)
 }

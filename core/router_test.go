@@ -3,59 +3,8 @@ package core
 import (
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 )
-
-func TestRoutePath(t *testing.T) {
-	t.Parallel()
-	for p, want := range map[string]string{
-		"/":                     "/",
-		"":                      "/",
-		"*":                     "/",
-		"/a/b":                  "/a/b",
-		"/a/b/":                 "/a/b/",
-		"//admin":               "/admin",
-		"/public/../admin":      "/admin",
-		"/public/./x":           "/public/x",
-		"/a//b///c/":            "/a/b/c/",
-		"/.well-known/x":        "/.well-known/x",
-		"/a/b/..":               "/a/",
-		"/a/.":                  "/a/",
-		"/...":                  "/...",
-		"/a/..":                 "/",
-		"relative/../somewhere": "/somewhere",
-	} {
-		if got, ok := routePath(p); !ok || got != want {
-			t.Errorf("routePath(%q) = %q, %v; want %q", p, got, ok, want)
-		}
-	}
-	for _, p := range []string{"/..", "/../etc/passwd", "/a/../../b", "//.."} {
-		if got, ok := routePath(p); ok {
-			t.Errorf("routePath(%q) = %q, want a refusal", p, got)
-		}
-	}
-}
-
-func FuzzRoutePath(f *testing.F) {
-	for _, p := range []string{"/", "//a", "/a/../b", "/..", "/.", "/a/./b/", "/%2e%2e/"} {
-		f.Add(p)
-	}
-	f.Fuzz(func(t *testing.T, p string) {
-		got, ok := routePath(p)
-		if !ok {
-			return
-		}
-		if !strings.HasPrefix(got, "/") || strings.Contains(got, "//") {
-			t.Errorf("routePath(%q) = %q", p, got)
-		}
-		for segment := range strings.SplitSeq(got, "/") {
-			if segment == "." || segment == ".." {
-				t.Errorf("routePath(%q) = %q keeps a dot segment", p, got)
-			}
-		}
-	})
-}
 
 func TestFirstRouteThatMatchesWins(t *testing.T) {
 	t.Parallel()

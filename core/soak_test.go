@@ -35,7 +35,7 @@ func TestSoakSwapsAndReloads(t *testing.T) {
 	for i := range swaps {
 		install(t, filepath.Join(dir, "plugins-wasm", "swap.wasm"), guests[i%2])
 		want := []string{"even", "odd"}[i%2]
-		edgetest.Eventually(t, "the swapped plugin runs", func() bool {
+		testenv.Eventually(t, "the swapped plugin runs", func() bool {
 			res, _ := m.Get(t, "/version")
 			return res.Header.Get("X-Guest") == want
 		})
@@ -85,7 +85,7 @@ func TestSoakKilledWorkers(t *testing.T) {
 	if kills == 0 || lost.Load() > int64(kills) {
 		t.Errorf("%d requests answered 502 for %d kills: a worker holds one request", lost.Load(), kills)
 	}
-	edgetest.Eventually(t, "the pool is whole again", func() bool { return len(s.Workers()[0].Workers) == 2 })
+	testenv.Eventually(t, "the pool is whole again", func() bool { return len(s.Workers()[0].Workers) == 2 })
 }
 
 func heapInUse() uint64 {

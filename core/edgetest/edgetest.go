@@ -240,15 +240,3 @@ func (l *Log) String() string {
 	defer l.mu.Unlock()
 	return l.buf.String()
 }
-
-// Eventually polls until done reports true; what says what is awaited.
-func Eventually(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !done() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 30s in vain: %s", what)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}

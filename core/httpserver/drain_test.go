@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/edge-server/edge/internal/testenv"
 )
 
 func TestDrainLetsRequestsFinish(t *testing.T) {
@@ -52,7 +54,7 @@ func TestDrainLetsRequestsFinish(t *testing.T) {
 		stopped <- w.Stop(ctx)
 	}()
 	unused.closed()
-	eventually(t, "new connections are refused", func() bool {
+	testenv.Eventually(t, "new connections are refused", func() bool {
 		for _, addr := range []string{w.plain, w.secure} {
 			if conn, err := net.Dial("tcp", addr); err == nil {
 				conn.Close()
@@ -132,7 +134,7 @@ func TestUnfinishedHandshakesDoNotHoldUpTheStop(t *testing.T) {
 	t.Parallel()
 	w := start(t, func(http.ResponseWriter, *http.Request) {})
 	c := dialRaw(t, w.secure)
-	eventually(t, "the handshake is under way", func() bool { return w.Stats().Listeners[1].HandshakesPending == 1 })
+	testenv.Eventually(t, "the handshake is under way", func() bool { return w.Stats().Listeners[1].HandshakesPending == 1 })
 	began := time.Now()
 	w.stop()
 	if took := time.Since(began); took > patience/2 {
@@ -196,7 +198,7 @@ func TestManyConnectionsComeAndGo(t *testing.T) {
 			}
 		}
 	}()
-	eventually(t, "some hundred requests were served", func() bool {
+	testenv.Eventually(t, "some hundred requests were served", func() bool {
 		s := w.Stats()
 		return s.HTTP1 > 100 && s.HTTP2 > 100 && s.HTTP3 > 50
 	})

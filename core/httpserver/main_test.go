@@ -198,14 +198,3 @@ func get(t testing.TB, client *http.Client, url string) (*http.Response, string)
 	}
 	return res, string(body)
 }
-
-// eventually polls until condition holds.
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if condition() {
-			return
-		}
-	}
-	t.Fatalf("did not happen: %s", what)
-}

@@ -67,7 +67,7 @@ func TestConnectionsAreCounted(t *testing.T) {
 			c.Close()
 		}
 	}
-	eventually(t, "all connections count as closed", func() bool {
+	testenv.Eventually(t, "all connections count as closed", func() bool {
 		for _, l := range w.Stats().Listeners {
 			if l.Open != 0 || l.Accepted == 0 {
 				return false
@@ -182,7 +182,7 @@ func TestPlainHTTPToATLSPort(t *testing.T) {
 	if res.StatusCode != http.StatusBadRequest || !strings.Contains(body, "HTTPS") {
 		t.Errorf("got %s %q", res.Status, body)
 	}
-	eventually(t, "the handshake counts as failed", func() bool { return w.Stats().Listeners[1].FailedHandshakes == 1 })
+	testenv.Eventually(t, "the handshake counts as failed", func() bool { return w.Stats().Listeners[1].FailedHandshakes == 1 })
 }
 
 func TestOldTLSIsRefused(t *testing.T) {

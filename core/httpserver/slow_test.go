@@ -261,7 +261,7 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 	for _, m := range w.modes() {
 		get(t, m.client, m.url)
 	}
-	eventually(t, "no connection is left", func() bool {
+	testenv.Eventually(t, "no connection is left", func() bool {
 		for _, l := range w.Stats().Listeners {
 			if l.Open != 0 {
 				return false

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/edge-server/edge/internal/urlpath"
 )
 
 // FilesConfig is the target files of a route: a folder whose files are served.
@@ -199,26 +201,7 @@ func cleanPath(p string) (string, bool) {
 			return "", false
 		}
 	}
-	if !strings.Contains(p, "//") && !strings.Contains(p, "/.") {
-		return p, true // the usual case, without a copy
-	}
-	depth := 0
-	for segment := range strings.SplitSeq(p, "/") {
-		switch segment {
-		case "", ".":
-		case "..":
-			if depth--; depth < 0 {
-				return "", false
-			}
-		default:
-			depth++
-		}
-	}
-	clean := path.Clean(p)
-	if clean != "/" && (strings.HasSuffix(p, "/") || strings.HasSuffix(p, "/.") || strings.HasSuffix(p, "/..")) {
-		clean += "/"
-	}
-	return clean, true
+	return urlpath.Clean(p)
 }
 
 // fileName turns a clean path into a name below the root ("." is the root itself), or reports that such a file is not served.

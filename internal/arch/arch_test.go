@@ -21,14 +21,14 @@ var rules = map[string][]string{
 	"cmd/edge": {"core/...", "internal/bytesize"},
 
 	// The composition root knows everything.
-	"core": {"core/...", "php", "wasmhost", "rpc", "kv/...", "internal/bytesize"},
+	"core": {"core/...", "php", "wasmhost", "rpc", "kv/...", "internal/bytesize", "internal/urlpath"},
 
 	// Parts of the server itself. Telemetry reads every feature's Stats.
 	"core/admin":      {},
 	"core/configfile": {"internal/bytesize"},
 	"core/edgetest":   {"core", "internal/testenv"},
 	"core/httpserver": {"core/httpserver/...", "internal/bytesize"},
-	"core/middleware": {"internal/bytesize"},
+	"core/middleware": {"internal/bytesize", "internal/urlpath"},
 	"core/telemetry":  {"core/httpserver", "php", "wasmhost", "rpc", "kv", "internal/bytesize"},
 
 	// Features: what one needs from another it declares as an interface of its own, and core joins them.
@@ -49,6 +49,7 @@ var rules = map[string][]string{
 	"internal/bytesize": {},
 	"internal/frame":    {},
 	"internal/testenv":  {},
+	"internal/urlpath":  {},
 }
 
 // prometheus may be imported by core/telemetry alone.

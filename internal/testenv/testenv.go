@@ -106,6 +106,18 @@ func Dir(t testing.TB) string {
 	return dir
 }
 
+// Eventually polls until done reports true; what says what is awaited. It is for what gives no signal to wait on.
+func Eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !done() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited 30s in vain: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 // GoGuest builds the plugin in the folder pkg (relative to the checkout, such as ./plugins-wasm/stamp) for wasip1 and
 // returns the path of the module.
 func GoGuest(t testing.TB, pkg string) string {
