@@ -42,7 +42,7 @@ type folder struct {
 	read     map[*Plugin]fs.FileInfo // files whose content is known and settled
 	suspects map[*Plugin]suspect     // contents that may still be growing
 	ignored  map[string]string       // files of the folder that are not run, and why: said once
-	missing  bool                    // the folder itself
+	trouble  string                  // with the folder itself, said once
 }
 
 // suspect is a content that could not be loaded and has not yet stayed the same for long enough.
@@ -149,17 +149,11 @@ func (h *Host) unload(p *Plugin) {
 // listFolder returns the files that run unnamed, sorted by name.
 func (h *Host) listFolder() ([]string, error) {
 	entries, err := os.ReadDir(h.cfg.Dir)
-	if missing := errors.Is(err, fs.ErrNotExist); missing != h.folder.missing {
-		h.folder.missing = missing
-		if missing {
-			h.log.Info("the plugin folder does not exist; it is used once it does", "folder", h.cfg.Dir)
-		}
-	}
+	h.noteFolder(err)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		h.log.Warn("the plugin folder cannot be read", "error", err)
 		return nil, err
 	}
 	claimed := h.claimedFiles()
@@ -180,6 +174,26 @@ func (h *Host) listFolder() ([]string, error) {
 		files = append(files, file)
 	}
 	return files, nil
+}
+
+// noteFolder says what is wrong with the folder, once.
+func (h *Host) noteFolder(err error) {
+	trouble := ""
+	if err != nil {
+		trouble = err.Error()
+	}
+	if trouble == h.folder.trouble {
+		return
+	}
+	h.folder.trouble = trouble
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		h.log.Info("the plugin folder does not exist; it is used once it does", "folder", h.cfg.Dir)
+	case err != nil:
+		h.log.Warn("the plugin folder cannot be read; its plugins stay as they are", "error", err)
+	default:
+		h.log.Info("the plugin folder can be read again", "folder", h.cfg.Dir)
+	}
 }
 
 // claimedFiles are those that edge.yaml names.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,9 +25,15 @@ type quicListener struct {
 
 	accepted atomic.Uint64
 	open     atomic.Int64
+
+	handshakes atomic.Int64 // not finished yet
 }
 
 const (
+	// trustedHandshakes is how many may be open before clients must show that they own their address: a flood of forged first
+	// packets would otherwise make a connection each.
+	trustedHandshakes = 128
+
 	// quicKeepAlive is well below the idle timeouts of clients and of NAT boxes: a request that waits long for its answer
 	// keeps its connection.
 	quicKeepAlive = 15 * time.Second
@@ -54,7 +61,12 @@ func bindQUIC(e *endpoint, port int) (*quicListener, error) {
 		return nil, err
 	}
 	limits := e.server.cfg.Limits
-	q.transport = &quic.Transport{Conn: q.socket}
+	q.transport = &quic.Transport{
+		Conn:        q.socket,
+		ConnContext: q.handshakeBegins,
+		// Under suspicion a client has to prove its address first, which costs it a round trip and us no state.
+		VerifySourceAddress: func(net.Addr) bool { return q.handshakes.Load() >= trustedHandshakes },
+	}
 	q.listener, err = q.transport.Listen(http3.ConfigureTLSConfig(e.server.tls), &quic.Config{
 		HandshakeIdleTimeout: limits.ReadHeaderTimeout / 2, // quic-go allows a handshake twice this time in all
 		MaxIdleTimeout:       limits.IdleTimeout,
@@ -75,8 +87,25 @@ func bindQUIC(e *endpoint, port int) (*quicListener, error) {
 	return q, nil
 }
 
-// count counts a connection that begins.
+// handshakeKey finds in a connection's context the function that ends its handshake.
+type handshakeKey struct{}
+
+// handshakeBegins counts the handshakes that are open, and refuses more than maxHandshakes.
+func (q *quicListener) handshakeBegins(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+	if q.handshakes.Add(1) > maxHandshakes {
+		q.handshakes.Add(-1)
+		return nil, errors.New("too many handshakes are open")
+	}
+	ends := sync.OnceFunc(func() { q.handshakes.Add(-1) })
+	context.AfterFunc(ctx, ends) // it failed
+	return context.WithValue(ctx, handshakeKey{}, ends), nil
+}
+
+// count counts a connection whose handshake is done.
 func (q *quicListener) count(ctx context.Context, conn *quic.Conn) context.Context {
+	if ends, ok := ctx.Value(handshakeKey{}).(func()); ok {
+		ends()
+	}
 	q.accepted.Add(1)
 	q.open.Add(1)
 	context.AfterFunc(conn.Context(), func() { q.open.Add(-1) })

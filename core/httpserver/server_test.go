@@ -11,8 +11,13 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
 
 	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/internal/testenv"
@@ -54,6 +59,110 @@ func TestOneHandlerForEveryProtocol(t *testing.T) {
 	}
 	if len(stats.Listeners) != 3 || stats.Listeners[0].Accepted != 2 || stats.Listeners[1].Accepted != 2 || stats.Listeners[2].Accepted != 1 {
 		t.Errorf("listeners are %+v, want 2, 2 and 1 connections", stats.Listeners)
+	}
+}
+
+// TestConnectionHeadersOfTheHandler: HTTP/2 and HTTP/3 clients take an answer with such a header as malformed.
+func TestConnectionHeadersOfTheHandler(t *testing.T) {
+	t.Parallel()
+	w := start(t, func(w http.ResponseWriter, r *http.Request) {
+		for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "Upgrade"} {
+			w.Header().Set(name, "x")
+		}
+		w.Header().Set("X-Kept", "yes")
+		switch r.URL.Path {
+		case "/status":
+			w.WriteHeader(http.StatusAccepted)
+		case "/body":
+			io.WriteString(w, "text")
+		case "/hints":
+			w.WriteHeader(http.StatusEarlyHints)
+			w.Header().Set("Connection", "x")
+			io.WriteString(w, "text")
+		case "/flush":
+			http.NewResponseController(w).Flush()
+		}
+	})
+	w.run(t, func(t *testing.T, m mode) {
+		for _, path := range []string{"/nothing", "/status", "/body", "/hints", "/flush"} {
+			res, _ := get(t, m.client, m.url+path)
+			if res.Header.Get("X-Kept") != "yes" {
+				t.Errorf("%s: headers are %v, want X-Kept among them", path, res.Header)
+			}
+			if res.ProtoMajor > 1 && (res.Header.Get("Keep-Alive") != "" || res.Header.Get("Upgrade") != "") {
+				t.Errorf("%s: %v has headers of HTTP/1 connections", path, res.Header)
+			}
+		}
+	})
+}
+
+// TestForgedQUICHandshakes: first packets that nothing follows make the server ask for proof, and cost it a bounded number of
+// connections for a bounded time.
+func TestForgedQUICHandshakes(t *testing.T) {
+	t.Parallel()
+	w := start(t, func(http.ResponseWriter, *http.Request) {}, func(c *httpserver.Config) { c.Limits.ReadHeaderTimeout = 4 * time.Second })
+	var flood sync.WaitGroup
+	for range 300 {
+		flood.Go(func() { w.dialAndVanish(t) })
+	}
+	flood.Wait()
+	pending := func() int { return w.Stats().Listeners[2].HandshakesPending }
+	testenv.Eventually(t, "the server sees handshakes", func() bool { return pending() > 0 })
+	if n := pending(); n > 200 {
+		t.Errorf("%d handshakes are open for forged packets, want about 128 at most", n)
+	}
+	for _, m := range w.modes() {
+		if m.name == "h3" {
+			if res, _ := get(t, m.client, m.url); res.StatusCode != http.StatusOK {
+				t.Errorf("an honest client got %s", res.Status)
+			}
+		}
+	}
+	testenv.Eventually(t, "the forged handshakes are given up", func() bool { return pending() == 0 })
+}
+
+// dialAndVanish sends the first packet of a QUIC connection and nothing else, like a client with a forged address.
+func (w *world) dialAndVanish(t *testing.T) {
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	transport := &quic.Transport{Conn: &onePacketConn{PacketConn: socket}}
+	defer socket.Close()
+	defer transport.Close()
+	server, err := net.ResolveUDPAddr("udp", w.secure)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	config := w.clientTLS()
+	config.NextProtos, config.ServerName = []string{"h3"}, "localhost"
+	if _, err := transport.Dial(ctx, server, config, nil); err == nil {
+		t.Error("a handshake was finished with one packet")
+	}
+}
+
+// onePacketConn sends one packet and receives none.
+type onePacketConn struct {
+	net.PacketConn
+	sent atomic.Int32
+}
+
+func (c *onePacketConn) WriteTo(p []byte, addr net.Addr) (int, error) {
+	if c.sent.Add(1) > 1 {
+		return len(p), nil
+	}
+	return c.PacketConn.WriteTo(p, addr)
+}
+
+func (c *onePacketConn) ReadFrom(p []byte) (int, net.Addr, error) {
+	for {
+		if _, addr, err := c.PacketConn.ReadFrom(p); err != nil {
+			return 0, addr, err
+		}
 	}
 }
 

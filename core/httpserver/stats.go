@@ -57,5 +57,7 @@ func (e *endpoint) stats() []ListenerStats {
 	if e.quic == nil {
 		return []ListenerStats{tcp}
 	}
-	return []ListenerStats{tcp, {Network: "udp", Address: e.cfg.Address, Accepted: e.quic.accepted.Load(), Open: e.quic.open.Load()}}
+	udp := ListenerStats{Network: "udp", Address: e.cfg.Address, Accepted: e.quic.accepted.Load(), Open: e.quic.open.Load()}
+	udp.HandshakesPending = int(e.quic.handshakes.Load())
+	return []ListenerStats{tcp, udp}
 }

@@ -17,6 +17,7 @@ type stream struct {
 	limits  *Limits
 
 	body    streamBody
+	headed  bool  // the head of the answer has gone, or its headers were cleaned
 	written int64 // body bytes of the answer
 	reads   watch
 	writes  watch
@@ -42,6 +43,7 @@ func (e *endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
 	}
 
 	e.server.handler.ServeHTTP(s, r)
+	s.head() // net/http and quic-go send it for a handler that wrote nothing
 
 	if s.writes.stop() {
 		panic(http.ErrAbortHandler) // resets the stream
@@ -55,8 +57,38 @@ func (e *endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
 // watched is how much of a large write the client must take within the write timeout.
 const watched = 64 << 10
 
+// connectionHeaders mean the connection of HTTP/1 (RFC 9110, 7.6.1). Clients of HTTP/2 and HTTP/3 must take an answer that
+// has one as malformed (RFC 9113, 8.2.2; RFC 9114, 4.2), so what PHP, a plugin or a route set there is dropped.
+var connectionHeaders = [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade"}
+
+// head cleans the headers before they go.
+func (s *stream) head() {
+	if s.headed {
+		return
+	}
+	s.headed = true
+	s.clean()
+}
+
+func (s *stream) clean() {
+	header := s.Header()
+	for _, name := range connectionHeaders {
+		delete(header, name)
+	}
+}
+
+// WriteHeader sends the head, or an informational answer before it.
+func (s *stream) WriteHeader(status int) {
+	if status >= 200 {
+		s.headed = true
+	}
+	s.clean()
+	s.ResponseWriter.WriteHeader(status)
+}
+
 // Write hands p on, under watch from where it may have to wait for the client.
 func (s *stream) Write(p []byte) (n int, err error) {
+	s.head()
 	if s.written += int64(len(p)); s.written <= unflushed {
 		return s.ResponseWriter.Write(p)
 	}
@@ -73,6 +105,7 @@ func (s *stream) Write(p []byte) (n int, err error) {
 
 // WriteString is Write.
 func (s *stream) WriteString(text string) (int, error) {
+	s.head()
 	if size := s.written + int64(len(text)); size <= unflushed {
 		s.written = size
 		return io.WriteString(s.ResponseWriter, text)
@@ -82,6 +115,7 @@ func (s *stream) WriteString(text string) (int, error) {
 
 // FlushError sends what there is.
 func (s *stream) FlushError() error {
+	s.head()
 	if s.written == 0 {
 		return http.NewResponseController(s.ResponseWriter).Flush() // headers alone wait for nobody
 	}
