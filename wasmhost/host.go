@@ -194,7 +194,8 @@ func (h *Host) Unnamed() []*Plugin {
 }
 
 // Reload looks at all files again, now, and tries those again that could not be loaded. What cannot be loaded keeps its
-// old content in service and is in the error.
+// old content in service. The error has the plugins that edge.yaml names: a broken file that happens to lie in the folder is
+// logged and counted, as at the start, and stands in nobody's way.
 func (h *Host) Reload(ctx context.Context) error {
 	h.loading.Lock()
 	defer h.loading.Unlock()
@@ -202,9 +203,11 @@ func (h *Host) Reload(ctx context.Context) error {
 		return errors.New("reload plugins: the server is stopping")
 	}
 	_, failures := h.look(ctx, lookReload)
-	errs := make([]error, len(failures))
-	for i, f := range failures {
-		errs[i] = f
+	var errs []error
+	for _, f := range failures {
+		if f.plugin.named {
+			errs = append(errs, f)
+		}
 	}
 	return errors.Join(errs...)
 }
