@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -145,6 +146,11 @@ func (m *Message) size() int {
 }
 
 func appendItems(dst []byte, num protowire.Number, items Messages) []byte {
+	room := 0
+	for i := range items {
+		room += 1 + protowire.SizeBytes(items[i].size())
+	}
+	dst = slices.Grow(dst, room) // growing step by step would take twice the memory of a large answer
 	for i := range items {
 		m := &items[i]
 		dst = protowire.AppendTag(dst, num, protowire.BytesType)

@@ -17,5 +17,8 @@
 //     waits for the worker: an answer that is no stream cannot be cancelled, PHP finishes it and the result is dropped.
 //   - There is no timer per request. One supervisor looks at what workers say about themselves a few times per second, kills
 //     those beyond exec_timeout, expires the queue, and starts and retires workers.
-//   - A request is never given to PHP twice, except when no byte of it was read, or the worker answered {"stop":true}.
+//   - Workers written for RoadRunner answer some requests twice, and work on after an answer. What they send then must not reach
+//     the next client: see fence.go.
+//   - A request is never given to PHP twice, except when PHP did not come back for it, no byte of it was read, or the worker
+//     answered {"stop":true}.
 package php
