@@ -58,8 +58,12 @@ func (e *Edge) degraded() []string {
 	}
 	w := e.world.Load()
 	for _, name := range slices.Sorted(maps.Keys(w.pools)) {
-		if s := w.pools[name].Stats(); s.Failures > 0 {
+		s := w.pools[name].Stats()
+		if s.Failures > 0 {
 			why = append(why, fmt.Sprintf("php pool %s: %d boots failed in a row: %s", name, s.Failures, s.LastError))
+		}
+		if s.ReloadError != "" {
+			why = append(why, fmt.Sprintf("php pool %s: serves the code from before a reload that failed: %s", name, s.ReloadError))
 		}
 	}
 	return why

@@ -34,6 +34,18 @@ type hello struct {
 
 // boot starts a worker and waits until it asks for work. Without an error its goroutine has yet to be started.
 func (p *Pool) boot(ctx context.Context, s *spec) (*worker, error) {
+	w, err := p.bootOnce(ctx, s)
+	if errors.Is(err, errNoFence) && ctx.Err() == nil {
+		if s.fence.Swap(fenceUnanswered) != fenceUnanswered {
+			p.log.Warn("php workers do not answer a second greeting, as those of RoadRunner's packages do: should one answer a request twice, the next client may get the second answer",
+				"pool", p.name)
+		}
+		w, err = p.bootOnce(ctx, s)
+	}
+	return w, err
+}
+
+func (p *Pool) bootOnce(ctx context.Context, s *spec) (*worker, error) {
 	select {
 	case p.boots <- struct{}{}:
 		defer func() { <-p.boots }()
@@ -115,8 +127,10 @@ func (w *worker) handshake() error {
 		return fmt.Errorf("unexpected response in place of the worker's pid: flags %#x, %q", h.Flags, payload)
 	}
 	w.takesFiles = slices.Contains(answer.Edge.Features, featureBodyFile)
-	w.oneAnswer = slices.Contains(answer.Edge.Features, featureOneAnswer)
-	return nil
+	if slices.Contains(answer.Edge.Features, featureOneAnswer) {
+		return nil
+	}
+	return w.proveFence()
 }
 
 // bootError ends a worker that did not come up, and says why in PHP's own words.
@@ -150,6 +164,9 @@ func (p *Pool) bootError(ctx context.Context, w *worker, cause error) error {
 	}
 	if said := w.proc.log.said(); said != "" {
 		err = fmt.Errorf("%w; php said: %s", err, said)
+	}
+	if errors.Is(cause, context.Canceled) {
+		return err // somebody changed their mind; nothing is wrong with the script
 	}
 	return fmt.Errorf("%w; %s", err, bootHint)
 }

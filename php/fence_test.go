@@ -122,3 +122,22 @@ func TestOrphanHoldsRelay(t *testing.T) {
 		})
 	}
 }
+
+// TestWorkersWrittenByHand do not expect a second greeting. They are found out at their boot and serve without the fence.
+func TestWorkersWrittenByHand(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"stop", "skip", "junk"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t, "byhand.php", func(c *php.Config, _ *php.Options) { c.Command = append(c.Command, kind) })
+			_, first := w.get("/")
+			for range 5 {
+				w.check("/", 200, first) // the same worker lives on
+			}
+			if !strings.HasPrefix(first, "pid ") {
+				t.Errorf("answer %q", first)
+			}
+			w.logged("do not answer a second greeting")
+		})
+	}
+}

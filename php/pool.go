@@ -48,19 +48,20 @@ type Pool struct {
 	control  sync.WaitGroup // supervisor and watcher
 	wake     chan struct{}  // for the supervisor
 
-	mu       sync.Mutex // protects everything below
-	spec     *spec      // of the current generation
-	workers  []*worker  // all that were booted and have not ended
-	idle     []*worker  // the last one is the next to work
-	queue    queue
-	busy     int
-	booting  int
-	growing  bool // the supervisor was told that jobs wait
-	failures int  // boots and unproved workers that failed in a row
-	retryAt  int64
-	lastErr  error
-	started  bool
-	closing  bool
+	mu        sync.Mutex // protects everything below
+	spec      *spec      // of the current generation
+	workers   []*worker  // all that were booted and have not ended
+	idle      []*worker  // the last one is the next to work
+	queue     queue
+	busy      int
+	booting   int
+	growing   bool // the supervisor was told that jobs wait
+	failures  int  // boots and unproved workers that failed in a row
+	retryAt   int64
+	lastErr   error
+	reloadErr error // of the last reload
+	started   bool
+	closing   bool
 }
 
 // pace is how fast the supervisor decides. Tests go faster.

@@ -22,6 +22,9 @@ func (p *Pool) Reload(ctx context.Context) error {
 	defer context.AfterFunc(p.life, func() { cancel(ErrStopped) })()
 
 	err := p.replaceGeneration(ctx)
+	p.mu.Lock()
+	p.reloadErr = err
+	p.mu.Unlock()
 	if err != nil {
 		p.stats.reloadsFailed.Add(1)
 		return fmt.Errorf("reload php pool %q: %w", p.name, err)

@@ -93,8 +93,13 @@ func TestReloadReadsTheDeployLink(t *testing.T) {
 	for range 4 {
 		w.expect("/", 200, "two")
 	}
-	if s := w.pool.Stats(); s.ReloadsFailed != 1 || s.Idle+s.Busy != 2 {
+	if s := w.pool.Stats(); s.ReloadsFailed != 1 || s.Idle+s.Busy != 2 || !strings.Contains(s.ReloadError, "Parse error: in two") {
 		t.Errorf("stats %+v", s)
+	}
+	release("three")
+	link("three")
+	if err := w.pool.Reload(t.Context()); err != nil || w.pool.Stats().ReloadError != "" {
+		t.Errorf("reload of mended code: %v, stats %+v", err, w.pool.Stats())
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 )
 
 // spec is how the workers of one generation are started. It never changes; a reload makes a new one, so that a deploy link
@@ -18,6 +19,8 @@ type spec struct {
 	dir  string   // without symlinks
 	env  []string
 	user *account
+
+	fence atomic.Int32 // whether the script answers a second greeting: see fence.go
 }
 
 // newSpec resolves what the configuration names and checks that the workers will be able to read it.

@@ -28,6 +28,8 @@ type Stats struct {
 
 	Failures  int    // boots that failed in a row; 0 is healthy
 	LastError string // of the last of these
+
+	ReloadError string // why the last reload failed and older code serves; "" when it did not
 }
 
 // WorkerInfo is a snapshot of a worker.
@@ -92,6 +94,9 @@ func (p *Pool) Stats() Stats {
 	s.Failures = p.failures
 	if p.lastErr != nil {
 		s.LastError = p.lastErr.Error()
+	}
+	if p.reloadErr != nil {
+		s.ReloadError = p.reloadErr.Error()
 	}
 	return s
 }

@@ -59,7 +59,7 @@ type worker struct {
 	reader     *frame.Reader
 	box        *buffer // what the reader reads into
 	takesFiles bool    // it understands edge.body_file
-	oneAnswer  bool    // it needs no fence
+	fences     bool    // its requests go behind a fence
 	started    time.Time
 
 	jobs chan *job     // one job for an idle worker
@@ -131,7 +131,7 @@ func (w *worker) serve(j *job) fate {
 		w.pool.requeue(j)
 		return w.lastFate()
 	}
-	if w.oneAnswer && w.reader.Buffered() > 0 {
+	if !w.fences && w.reader.Buffered() > 0 {
 		w.pool.logFor(w).Error("php worker broke the protocol", "error", errStray)
 		w.pool.requeue(j)
 		return dead
