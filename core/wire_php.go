@@ -23,19 +23,11 @@ func (e *Edge) newPool(name string, c php.Config, cfg *Config) (*php.Pool, error
 		Logger:   e.log,
 		StateDir: cfg.StateDir,
 		Env:      env,
-		MaxBody:  cfg.maxBody(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("php.%s.%s", name, strings.TrimPrefix(err.Error(), fmt.Sprintf("php pool %q: ", name)))
 	}
 	return pool, nil
-}
-
-func (c *Config) maxBody() int64 {
-	if c.HTTP == nil {
-		return 0
-	}
-	return int64(c.HTTP.Limits.Body)
 }
 
 // workerUIDs are the users, other than the one of this process, as which workers of cfg run.

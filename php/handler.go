@@ -24,7 +24,7 @@ func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve answers the request, or returns why there is no answer. It owns j and puts it back.
 func (p *Pool) serve(w http.ResponseWriter, r *http.Request, j *job) error {
 	defer putJob(j)
-	f, err := p.fill(w, r, j)
+	f, err := p.fill(r, j)
 	if err != nil {
 		return err
 	}
@@ -57,14 +57,8 @@ func (p *Pool) refuse(w http.ResponseWriter, err error) {
 	http.Error(w, http.StatusText(status), status)
 }
 
-// fill puts context and body into the job.
-func (p *Pool) fill(w http.ResponseWriter, r *http.Request, j *job) (form, error) {
-	if p.opts.MaxBody > 0 && r.Body != http.NoBody {
-		if r.ContentLength > p.opts.MaxBody {
-			return form{}, ErrTooLarge
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, p.opts.MaxBody)
-	}
+// fill puts context and body into the job. How large a body may be at all is for an http.MaxBytesReader around it to say.
+func (p *Pool) fill(r *http.Request, j *job) (form, error) {
 	if !validHost(hostOf(r)) {
 		return form{}, errBadHost
 	}

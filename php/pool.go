@@ -18,7 +18,6 @@ type Options struct {
 	StateDir string   // for relay sockets; "" is the pool's temporary folder
 	TempDir  string   // for bodies and uploads on disk; "" is os.TempDir()
 	Env      []string // KEY=VALUE added to the environment of the workers
-	MaxBody  int64    // the largest request body; a larger one gets 413. 0 is no limit
 }
 
 // Pool is a set of PHP workers and the queue in front of them.
