@@ -195,17 +195,17 @@ func TestBodyLimits(t *testing.T) {
 	w := setup(t, "app.php", func(c *php.Config, _ *php.Options) {
 		c.Body = php.Body{Memory: bytesize.KiB, Frame: 10 * bytesize.KiB}
 	})
-	limited := func(r *http.Request) *http.Request {
-		r.Body = http.MaxBytesReader(nil, r.Body, 20<<10) // as the server does for http.limits.body
-		return r
-	}
+	w.server.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(rw, r.Body, 20<<10) // as the server does for http.limits.body
+		w.pool.ServeHTTP(rw, r)
+	})
 	for n, want := range map[int]int{10 << 10: 200, 10<<10 + 1: 413, 20<<10 + 1: 413} {
 		for _, chunked := range []bool{false, true} {
 			r := httptest.NewRequest("POST", "/body", bytes.NewReader(pattern(n)))
 			if chunked {
 				r.ContentLength = -1
 			}
-			if response, _ := w.do(limited(r)); response.StatusCode != want {
+			if response, _ := w.do(r); response.StatusCode != want {
 				t.Errorf("body of %d bytes, chunked %v: status %d, want %d", n, chunked, response.StatusCode, want)
 			}
 		}
@@ -213,7 +213,7 @@ func TestBodyLimits(t *testing.T) {
 	contentType, body := multipartBody(t, [3]string{"f", "a.png", string(pattern(30 << 10))})
 	r := httptest.NewRequest("POST", "/files", body)
 	r.Header.Set("Content-Type", contentType)
-	if response, _ := w.do(limited(r)); response.StatusCode != 413 {
+	if response, _ := w.do(r); response.StatusCode != 413 {
 		t.Errorf("upload over the limit: status %d, want 413", response.StatusCode)
 	}
 	w.emptyTemp()
