@@ -139,7 +139,7 @@ func (m metrics) rpc(s *rpc.Stats) {
 	m.counter("edge_rpc_connections_refused_total", "RPC connections turned away.", s.Refused)
 	m.counter("edge_rpc_calls_total", "RPC calls.", s.Calls)
 	m.counter("edge_rpc_failed_calls_total", "RPC calls answered with an error.", s.Failed)
-	m.counter("edge_rpc_bad_frames_total", "RPC connections closed because of what they sent.", s.BadFrames)
+	m.counter("edge_rpc_bad_frames_total", "RPC connections closed because of what they sent, or did not take.", s.BadFrames)
 }
 
 func (m metrics) gauge(name, help string, value float64, labels ...string) {
