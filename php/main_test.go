@@ -1,7 +1,6 @@
 package php_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -34,7 +32,7 @@ type world struct {
 	pool   *php.Pool
 	server *httptest.Server
 	client *http.Client
-	log    *logBuffer
+	log    *testenv.Log
 }
 
 // setup starts a pool that runs a script of testdata, behind a server of its own. change may edit the configuration.
@@ -48,7 +46,7 @@ func setup(t *testing.T, script string, change func(*php.Config, *php.Options)) 
 // newWorld is setup without the start.
 func newWorld(t *testing.T, script string, change func(*php.Config, *php.Options)) *world {
 	t.Helper()
-	w := &world{T: t, log: &logBuffer{}}
+	w := &world{T: t, log: &testenv.Log{}}
 	cfg, opts := config(t, script), php.Options{Logger: slog.New(slog.NewTextHandler(w.log, nil)), TempDir: testenv.Dir(t)}
 	opts.StateDir = opts.TempDir
 	if change != nil {
@@ -203,22 +201,4 @@ func short(s string) string {
 		return fmt.Sprintf("%s… (%d bytes)", s[:300], len(s))
 	}
 	return s
-}
-
-// logBuffer is a log that tests read while it is written.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -27,18 +27,18 @@ type folder struct {
 	t       *testing.T
 	dir     string
 	h       *wasmhost.Host
-	log     *logBuffer
+	log     *testenv.Log
 	changes atomic.Int32
 }
 
 func watchFolder(t *testing.T, cfg wasmhost.Config, files map[string][]byte) *folder {
 	t.Helper()
-	f := &folder{t: t, dir: testenv.Dir(t), log: &logBuffer{}}
+	f := &folder{t: t, dir: testenv.Dir(t), log: &testenv.Log{}}
 	for name, content := range files {
 		f.write(name, content)
 	}
 	cfg.Dir = f.dir
-	f.h = host(t, cfg, wasmhost.Options{Logger: f.log.logger(slog.LevelInfo), OnChange: func() {
+	f.h = host(t, cfg, wasmhost.Options{Logger: logger(f.log, slog.LevelInfo), OnChange: func() {
 		f.changes.Add(1)
 		f.h.Unnamed() // OnChange may call the host
 	}})
@@ -153,7 +153,7 @@ func TestDropReplaceBreakRemove(t *testing.T) {
 	f := watchFolder(t, named(), nil)
 
 	f.write("hello.wasm", answers(t, 201))
-	eventually(t, "it is loaded and OnChange called", func() bool { return f.unnamed() == "hello" && f.changes.Load() == 1 })
+	testenv.Eventually(t, "it is loaded and OnChange called", func() bool { return f.unnamed() == "hello" && f.changes.Load() == 1 })
 	p, _ := f.h.Plugin("hello")
 	s := serve(t, p.Middleware(echo))
 	if got := do(t, s, "GET", "/", nil).StatusCode; got != 201 {
@@ -161,16 +161,16 @@ func TestDropReplaceBreakRemove(t *testing.T) {
 	}
 
 	f.write("hello.wasm", answers(t, 202))
-	eventually(t, "it is replaced", func() bool { return do(t, s, "GET", "/", nil).StatusCode == 202 })
+	testenv.Eventually(t, "it is replaced", func() bool { return do(t, s, "GET", "/", nil).StatusCode == 202 })
 	if st := p.Stats(); st.Generation != 2 {
 		t.Errorf("generation = %d, want 2", st.Generation)
 	}
 
 	f.write("hello.wasm", []byte("broken"))
-	eventually(t, "the failure is counted", func() bool { return p.Stats().Failures == 1 })
+	testenv.Eventually(t, "the failure is counted", func() bool { return p.Stats().Failures == 1 })
 	f.write("other.txt", nil)
 	f.write("other.wasm", answers(t, 203)) // another event: the broken content is not reported again
-	eventually(t, "the other one is loaded", func() bool { return f.unnamed() == "hello other" })
+	testenv.Eventually(t, "the other one is loaded", func() bool { return f.unnamed() == "hello other" })
 	if got := do(t, s, "GET", "/", nil).StatusCode; got != 202 {
 		t.Errorf("broken: status = %d, want the old content's 202", got)
 	}
@@ -180,18 +180,18 @@ func TestDropReplaceBreakRemove(t *testing.T) {
 
 	f.write("hello.wasm", answers(t, 202)) // what serves already
 	f.remove("hello.wasm")
-	eventually(t, "it is unloaded", func() bool { return f.unnamed() == "other" })
+	testenv.Eventually(t, "it is unloaded", func() bool { return f.unnamed() == "other" })
 	if got := do(t, s, "GET", "/", nil).StatusCode; got != 200 {
 		t.Errorf("unloaded: status = %d, want the next handler's 200", got)
 	}
-	eventually(t, "OnChange was called for each", func() bool { return f.changes.Load() >= 3 })
+	testenv.Eventually(t, "OnChange was called for each", func() bool { return f.changes.Load() >= 3 })
 }
 
 func TestNamedKeepsServingWhenRemoved(t *testing.T) {
 	t.Parallel()
 	f := watchFolder(t, named("auth"), map[string][]byte{"auth.wasm": answers(t, 401)})
 	f.remove("auth.wasm")
-	eventually(t, "it is degraded", func() bool { return len(f.h.Degraded()) == 1 })
+	testenv.Eventually(t, "it is degraded", func() bool { return len(f.h.Degraded()) == 1 })
 	if got := f.h.Degraded()[0]; !strings.Contains(got, `plugin "auth"`) || !strings.Contains(got, "auth.wasm is gone") {
 		t.Errorf("degraded = %q", got)
 	}
@@ -206,14 +206,14 @@ func TestNamedKeepsServingWhenRemoved(t *testing.T) {
 	}
 
 	f.write("auth.wasm", answers(t, 403))
-	eventually(t, "the new content serves", func() bool { return f.status("auth") == 403 })
+	testenv.Eventually(t, "the new content serves", func() bool { return f.status("auth") == 403 })
 	if got := f.h.Degraded(); len(got) != 0 {
 		t.Errorf("still degraded: %v", got)
 	}
 	f.remove("auth.wasm")
-	eventually(t, "it is degraded again", func() bool { return len(f.h.Degraded()) == 1 })
+	testenv.Eventually(t, "it is degraded again", func() bool { return len(f.h.Degraded()) == 1 })
 	f.write("auth.wasm", answers(t, 403))
-	eventually(t, "the same content is back", func() bool { return len(f.h.Degraded()) == 0 })
+	testenv.Eventually(t, "the same content is back", func() bool { return len(f.h.Degraded()) == 0 })
 	if s := f.stats("auth"); s.Generation != 2 {
 		t.Errorf("generation = %d, want 2: the content did not change", s.Generation)
 	}
@@ -235,7 +235,7 @@ func TestFileThatGrows(t *testing.T) {
 		}
 		time.Sleep(150 * time.Millisecond) // longer than the debounce: looked at half-way
 	}
-	eventually(t, "the new content serves", func() bool { return f.status("auth") == 202 })
+	testenv.Eventually(t, "the new content serves", func() bool { return f.status("auth") == 202 })
 	if s := f.stats("auth"); s.Failures != 0 {
 		t.Errorf("the growing file was called broken: %+v\n%s", s, f.log.String())
 	}
@@ -258,7 +258,7 @@ func TestNamedFileElsewhere(t *testing.T) {
 		t.Errorf("nothing is said about auth.wasm of the folder:\n%s", f.log.String())
 	}
 	write(t, elsewhere, answers(t, 202))
-	eventually(t, "the new content serves", func() bool { return f.status("auth") == 202 })
+	testenv.Eventually(t, "the new content serves", func() bool { return f.status("auth") == 202 })
 }
 
 // TestFolderThatComesLater, goes and comes again.
@@ -274,9 +274,9 @@ func TestFolderThatComesLater(t *testing.T) {
 			t.Fatal(err)
 		}
 		write(t, filepath.Join(dir, "a.wasm"), answers(t, 201+round))
-		eventually(t, "the plugin runs", func() bool { return len(h.Unnamed()) == 1 })
+		testenv.Eventually(t, "the plugin runs", func() bool { return len(h.Unnamed()) == 1 })
 		os.RemoveAll(dir)
-		eventually(t, "the plugin is gone", func() bool { return len(h.Unnamed()) == 0 })
+		testenv.Eventually(t, "the plugin is gone", func() bool { return len(h.Unnamed()) == 0 })
 	}
 }
 

@@ -57,8 +57,8 @@ func TestForeignGuests(t *testing.T) {
 			if tt.config != "" {
 				cfg.Config = tt.config
 			}
-			var log logBuffer
-			h := host(t, wasmhost.Config{Modules: map[string]wasmhost.ModuleConfig{"p": cfg}}, wasmhost.Options{Logger: log.logger(tt.level)})
+			var log testenv.Log
+			h := host(t, wasmhost.Config{Modules: map[string]wasmhost.ModuleConfig{"p": cfg}}, wasmhost.Options{Logger: logger(&log, tt.level)})
 			p, _ := h.Plugin("p")
 			var body io.Reader
 			method := "GET"
@@ -91,10 +91,10 @@ func goGuest(t testing.TB, pkg string) []byte {
 // TestGoSDK drives every part of the Go SDK through a real module.
 func TestGoSDK(t *testing.T) {
 	t.Parallel()
-	var log logBuffer
+	var log testenv.Log
 	cfg := moduleConfig()
 	cfg.Config = map[string]any{"a": 1}
-	p := plugin(t, goGuest(t, "./wasmhost/testdata/goguest"), cfg, wasmhost.Options{Logger: log.logger(slog.LevelInfo)})
+	p := plugin(t, goGuest(t, "./wasmhost/testdata/goguest"), cfg, wasmhost.Options{Logger: logger(&log, slog.LevelInfo)})
 	s := serve(t, p.Middleware(echo))
 
 	facts := do(t, s, "GET", "/facts?x=%20", nil, "X-List", "a", "X-List", "b")

@@ -47,8 +47,8 @@ func TestHostileGuests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log logBuffer
-			p := plugin(t, tt.guest.compile(t), moduleConfig(), wasmhost.Options{Logger: log.logger(slog.LevelInfo)})
+			var log testenv.Log
+			p := plugin(t, tt.guest.compile(t), moduleConfig(), wasmhost.Options{Logger: logger(&log, slog.LevelInfo)})
 			guarded := p.Middleware(echo)
 			s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/neighbour" {
@@ -149,8 +149,8 @@ func TestDamagedCodeIsCompiledAgain(t *testing.T) {
 		if err := os.WriteFile(code, damaged, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		var log logBuffer
-		p := plugin(t, module, moduleConfig(), wasmhost.Options{CacheDir: dir, Logger: log.logger(slog.LevelInfo)})
+		var log testenv.Log
+		p := plugin(t, module, moduleConfig(), wasmhost.Options{CacheDir: dir, Logger: logger(&log, slog.LevelInfo)})
 		if got := do(t, serve(t, p.Middleware(echo)), "GET", "/", nil); got.StatusCode != 200 {
 			t.Errorf("%s: status = %d", name, got.StatusCode)
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/wasmhost"
 )
 
@@ -50,7 +51,7 @@ func TestInstancesAreBounded(t *testing.T) {
 	}
 	close(next.release)
 	wg.Wait()
-	eventually(t, "both are idle", func() bool { return p.Stats().Idle == 2 })
+	testenv.Eventually(t, "both are idle", func() bool { return p.Stats().Idle == 2 })
 }
 
 // TestWaitersAreServed: a request that waits gets the instance that is given back, and one in whose turn an instance was
@@ -87,7 +88,7 @@ func TestWaitersAreServed(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "five wait", func() bool { return p.Stats().Waits == requests-1 })
+	testenv.Eventually(t, "five wait", func() bool { return p.Stats().Waits == requests-1 })
 	for range requests {
 		turn <- struct{}{}
 	}
@@ -129,9 +130,9 @@ func TestWaitEndsWithTheClient(t *testing.T) {
 			res.Body.Close()
 		}
 	})
-	eventually(t, "it waits", func() bool { return p.Stats().Waits == 1 })
+	testenv.Eventually(t, "it waits", func() bool { return p.Stats().Waits == 1 })
 	cancel()
-	eventually(t, "it left", func() bool { return p.Stats().Refused == 1 })
+	testenv.Eventually(t, "it left", func() bool { return p.Stats().Refused == 1 })
 	close(next.release)
 	wg.Wait()
 }

@@ -78,13 +78,13 @@ func TestLinksThatTurn(t *testing.T) {
 					t.Fatalf("status = %d, want 201", got)
 				}
 				tt.change(t, dir)
-				eventually(t, "the new content serves", func() bool { return f.status("p") == 202 })
+				testenv.Eventually(t, "the new content serves", func() bool { return f.status("p") == 202 })
 
 				// Events come from where the links lead now.
 				if strings.Contains(name, "release") {
 					f.write("q.wasm", answers(t, 203))
 					if !isNamed {
-						eventually(t, "a plugin of the new folder serves", func() bool { return f.status("q") == 203 })
+						testenv.Eventually(t, "a plugin of the new folder serves", func() bool { return f.status("q") == 203 })
 					}
 				}
 			})
@@ -101,19 +101,19 @@ func TestDegradedWhileTheFileIsNotWhatServes(t *testing.T) {
 		status := f.status(name)
 
 		f.write(name+".wasm", []byte("broken"))
-		eventually(t, "the broken file is noticed", func() bool { return strings.Contains(f.stats(name).Degraded, "cannot be loaded") })
+		testenv.Eventually(t, "the broken file is noticed", func() bool { return strings.Contains(f.stats(name).Degraded, "cannot be loaded") })
 		f.write(name+".wasm", sound)
-		eventually(t, "all is well", func() bool { return f.stats(name).Degraded == "" })
+		testenv.Eventually(t, "all is well", func() bool { return f.stats(name).Degraded == "" })
 
 		os.Remove(filepath.Join(f.dir, name+".wasm"))
 		turn(t, "nowhere", filepath.Join(f.dir, name+".wasm"))
 		if name == "auth" {
-			eventually(t, "the dead link is noticed", func() bool { return strings.Contains(f.stats(name).Degraded, "is gone") })
+			testenv.Eventually(t, "the dead link is noticed", func() bool { return strings.Contains(f.stats(name).Degraded, "is gone") })
 			if got := f.status(name); got != status {
 				t.Errorf("%s answers %d, want %d as before", name, got, status)
 			}
 		}
 		f.write(name+".wasm", sound)
-		eventually(t, "all is well again", func() bool { return f.stats(name).Degraded == "" && f.status(name) == status })
+		testenv.Eventually(t, "all is well again", func() bool { return f.stats(name).Degraded == "" && f.status(name) == status })
 	}
 }

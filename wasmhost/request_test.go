@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/edge-server/edge/internal/bytesize"
+	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/wasmhost"
 )
 
@@ -256,8 +257,8 @@ func TestLog(t *testing.T) {
 		(call $log (i32.const 2) (str "at error"))
 		(call $log (i32.const 3) (str "at none"))
 		(call $log (i32.const 0) (i32.const 0) (i32.const 30000))` + done}
-	var log logBuffer
-	p := plugin(t, g.compile(t), moduleConfig(), wasmhost.Options{Logger: log.logger(slog.LevelInfo)})
+	var log testenv.Log
+	p := plugin(t, g.compile(t), moduleConfig(), wasmhost.Options{Logger: logger(&log, slog.LevelInfo)})
 	s := serve(t, p.Middleware(echo))
 	if got := do(t, s, "GET", "/", nil); got.StatusCode != 200 {
 		t.Fatalf("status %d: %s", got.StatusCode, p.Stats().LastError)
@@ -281,8 +282,8 @@ func TestLogFloodIsBounded(t *testing.T) {
 			(call $log (i32.const 0) (str "flood"))
 			(local.set $n (i32.add (local.get $n) (i32.const 1)))
 			(br_if $next (i32.lt_u (local.get $n) (i32.const 10000))))` + done}
-	var log logBuffer
-	p := plugin(t, g.compile(t), moduleConfig(), wasmhost.Options{Logger: log.logger(slog.LevelInfo)})
+	var log testenv.Log
+	p := plugin(t, g.compile(t), moduleConfig(), wasmhost.Options{Logger: logger(&log, slog.LevelInfo)})
 	do(t, serve(t, p.Middleware(echo)), "GET", "/", nil)
 	lines := strings.Count(log.String(), "msg=flood")
 	dropped := p.Stats().LogLinesDropped

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/edge-server/edge/internal/bytesize"
+	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/wasmhost"
 )
 
@@ -280,7 +281,7 @@ func TestHijackPasses(t *testing.T) {
 			if got := string(all); !strings.HasPrefix(got, "HTTP/1.1 101 ") || !strings.HasSuffix(got, "\r\n\r\nhello\n") {
 				t.Errorf("the client got %q", got)
 			}
-			eventually(t, "the instance is free again", func() bool { return p.Stats().Busy == 0 })
+			testenv.Eventually(t, "the instance is free again", func() bool { return p.Stats().Busy == 0 })
 			if traps := p.Stats().Traps; traps != 0 {
 				t.Errorf("%d traps: %s", traps, p.Stats().LastError)
 			}
@@ -295,8 +296,8 @@ func TestNextPanics(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := wat{start: start, response: `(if (local.get $err) (then (call $log (i32.const 1) (str "told of the error"))))`}
-			var log logBuffer
-			p := plugin(t, g.compile(t), moduleConfig(), wasmhost.Options{Logger: log.logger(slog.LevelWarn)})
+			var log testenv.Log
+			p := plugin(t, g.compile(t), moduleConfig(), wasmhost.Options{Logger: logger(&log, slog.LevelWarn)})
 			s := serve(t, p.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				io.WriteString(w, "half an answer")
 				panic(http.ErrAbortHandler)
@@ -309,8 +310,8 @@ func TestNextPanics(t *testing.T) {
 			if err == nil {
 				t.Error("the client got a whole answer from a handler that broke off")
 			}
-			eventually(t, "the guest is told", func() bool { return strings.Contains(log.String(), "told of the error") })
-			eventually(t, "the instance is free again", func() bool { st := p.Stats(); return st.Busy == 0 && st.Idle == 1 })
+			testenv.Eventually(t, "the guest is told", func() bool { return strings.Contains(log.String(), "told of the error") })
+			testenv.Eventually(t, "the instance is free again", func() bool { st := p.Stats(); return st.Busy == 0 && st.Idle == 1 })
 		})
 	}
 }

@@ -32,8 +32,8 @@ func TestSwapUnderLoad(t *testing.T) {
 	write(t, file, modules[0])
 	cfg := moduleConfig()
 	cfg.File = file
-	var log logBuffer
-	h := host(t, wasmhost.Config{Modules: map[string]wasmhost.ModuleConfig{"p": cfg}}, wasmhost.Options{Logger: log.logger(slog.LevelDebug)})
+	var log testenv.Log
+	h := host(t, wasmhost.Config{Modules: map[string]wasmhost.ModuleConfig{"p": cfg}}, wasmhost.Options{Logger: logger(&log, slog.LevelDebug)})
 	p, _ := h.Plugin("p")
 	s := serve(t, p.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, r.Header.Get("X-Version"))
@@ -82,7 +82,7 @@ func TestSwapUnderLoad(t *testing.T) {
 	if st := p.Stats(); st.Generation != uint64(swaps)+1 || st.Errors != 0 || st.Refused != 0 {
 		t.Errorf("stats = %+v, want generation %d and no error", st, swaps+1)
 	}
-	eventually(t, "every replaced generation is closed", func() bool {
+	testenv.Eventually(t, "every replaced generation is closed", func() bool {
 		return strings.Count(log.String(), "old generation of the plugin closed") == swaps
 	})
 	if requests.Load() == 0 {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/wasmhost"
 )
 
@@ -115,8 +116,8 @@ func TestTrappedInstanceIsNotReused(t *testing.T) {
 			(call $set_status_code (i32.add (i32.const 200) (global.get $seen)))` + done,
 		more: `(global $seen (mut i32) (i32.const 0))`,
 	}
-	var log logBuffer
-	p := plugin(t, g.compile(t), moduleConfig(), wasmhost.Options{Logger: log.logger(slog.LevelInfo)})
+	var log testenv.Log
+	p := plugin(t, g.compile(t), moduleConfig(), wasmhost.Options{Logger: logger(&log, slog.LevelInfo)})
 	s := serve(t, p.Middleware(echo))
 	var statuses []int
 	for _, trap := range []bool{false, false, true, false, true, true, false} {
@@ -199,8 +200,8 @@ func TestStderrExplainsTraps(t *testing.T) {
 			(drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
 			(call $log (i32.const -1) (str "panic: out of cheese\0a")) unreachable`,
 	}
-	var log logBuffer
-	p := plugin(t, g.compile(t), moduleConfig(), wasmhost.Options{Logger: log.logger(slog.LevelDebug)})
+	var log testenv.Log
+	p := plugin(t, g.compile(t), moduleConfig(), wasmhost.Options{Logger: logger(&log, slog.LevelDebug)})
 	do(t, serve(t, p.Middleware(echo)), "GET", "/", nil)
 	for _, want := range []string{
 		`level=DEBUG msg="panic: out of cheese" plugin=p stream=stderr`,

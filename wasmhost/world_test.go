@@ -1,7 +1,6 @@
 package wasmhost_test
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -168,36 +167,6 @@ func do(t testing.TB, s *httptest.Server, method, uri string, body io.Reader, he
 	return answer{res, string(b)}
 }
 
-// logBuffer collects log lines.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *logBuffer) logger(level slog.Level) *slog.Logger {
+func logger(l *testenv.Log, level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: level}))
-}
-
-// eventually waits until ok, or fails the test with what says it waited for.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }

@@ -10,7 +10,6 @@
 package edgetest
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,7 +18,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -40,7 +38,7 @@ type Server struct {
 	Dir string
 
 	// Log is what the server has logged, as JSON lines.
-	Log *Log
+	Log *testenv.Log
 
 	// HTTP and HTTPS are the two listeners, such as http://127.0.0.1:41234 and https://localhost:41235.
 	HTTP, HTTPS string
@@ -71,7 +69,7 @@ func Start(t testing.TB, config string, prepare ...func(dir string)) *Server {
 // TryStart is Start for tests of a start that fails.
 func TryStart(t testing.TB, config string, prepare ...func(dir string)) (*Server, error) {
 	t.Helper()
-	s := &Server{Dir: testenv.Dir(t), Log: &Log{}}
+	s := &Server{Dir: testenv.Dir(t), Log: &testenv.Log{}}
 	for _, p := range prepare {
 		p(s.Dir)
 	}
@@ -91,7 +89,7 @@ func StartDir(t testing.TB, dir string, environ ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Dir: dir, Log: &Log{}, environ: environ}
+	s := &Server{Dir: dir, Log: &testenv.Log{}, environ: environ}
 	cfg, err := s.Load()
 	if err != nil {
 		t.Fatal(err)
@@ -220,23 +218,4 @@ func (m Mode) Do(t testing.TB, req *http.Request) (*http.Response, string) {
 		t.Fatalf("%s %s: read the body: %v", req.Method, req.URL, err)
 	}
 	return res, string(body)
-}
-
-// Log collects what a server logs.
-type Log struct {
-	mu  sync.Mutex // protects buf
-	buf bytes.Buffer
-}
-
-func (l *Log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-// String is everything logged so far.
-func (l *Log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }
