@@ -41,7 +41,9 @@ The CA's key does not leave state_dir. --uninstall takes the CA out again.`,
 			for _, step := range report.Steps {
 				fmt.Fprintln(out, step)
 			}
-			fmt.Fprintln(out, localca.Note)
+			if !uninstall {
+				fmt.Fprintln(out, localca.Note)
+			}
 			return nil
 		},
 	}

@@ -33,7 +33,7 @@ $served = 0;
     ];
 
     return $request->path === '/json'
-        ? new Response(200, ['Content-Type' => 'application/json'], json_encode($page, JSON_PRETTY_PRINT) . "\n")
+        ? new Response(200, ['Content-Type' => 'application/json'], json_encode($page, JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES) . "\n")
         : new Response(200, ['Content-Type' => 'text/html; charset=utf-8'], html($page));
 });
 
