@@ -9,6 +9,9 @@ sudo     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 test_packages  := gcc libc6-dev php-cli php-xml php-mbstring phpunit php-nyholm-psr7 php-psr-simple-cache clang lld wabt
 bench_packages := nginx-light php-fpm wrk # the peers of make bench, whose program is tested too
 
+# What tests were skipped, and for want of what.
+skipped := $(CURDIR)/.tools/skipped
+
 # Tools that come as Go modules, pinned; built into .tools/.
 h2spec        := github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 golangci_lint := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -46,7 +49,9 @@ deps: ## install what the tests need (apt-get; tools into .tools/)
 .PHONY: test
 test: deps ## run every test, with the race detector and real PHP (EDGE_TEST_REQUIRE=all forbids skips)
 	go vet ./...
-	go test -race -timeout 20m ./...
+	@mkdir -p .tools && rm -f $(skipped)
+	EDGE_TEST_SKIPPED=$(skipped) go test -race -timeout 20m ./...
+	@if [ -f $(skipped) ]; then sort -u $(skipped); fi
 	@$(MAKE) --no-print-directory cross
 
 .PHONY: cross

@@ -5,6 +5,7 @@
 package testenv
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,7 +55,22 @@ func Missing(t testing.TB, what, install string) {
 	if slices.Contains(required, "all") || slices.Contains(required, what) {
 		t.Fatalf("%s is required by EDGE_TEST_REQUIRE and missing: %s", what, install)
 	}
-	t.Skipf("SKIPPED for want of %s: %s", what, install)
+	tell(fmt.Sprintf("skipped %s for want of %s: %s", t.Name(), what, install))
+	t.Skipf("for want of %s: %s", what, install)
+}
+
+// tell appends a line to the file EDGE_TEST_SKIPPED, which make test shows at its end: go test hides why a test was skipped.
+func tell(line string) {
+	path := os.Getenv("EDGE_TEST_SKIPPED")
+	if path == "" {
+		return
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	fmt.Fprintln(f, line)
 }
 
 // Root returns the top folder of the checkout.
