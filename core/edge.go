@@ -48,7 +48,6 @@ type Edge struct {
 	stores    map[string]kv.Store
 	rpc       *rpc.Server // nil without an rpc section
 	http      *httpserver.Server
-	metrics   *telemetry.Listener // nil without telemetry.metrics
 	collector http.Handler
 
 	// world is what a reload replaces as a whole; table is what a request reads. The table is derived from the world.
@@ -102,8 +101,8 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 	control := admin.New(cfg.Admin, cfg.StateDir, e.adminBackend(), e.log)
 	e.lifecycle.add("admin", control.Start, control.Stop)
 	if cfg.Telemetry.Metrics != nil {
-		e.metrics = telemetry.NewListener(cfg.Telemetry.Metrics.Listen, e.collector, e.log)
-		e.lifecycle.add("metrics", e.metrics.Start, e.metrics.Stop)
+		metrics := telemetry.NewListener(cfg.Telemetry.Metrics.Listen, e.collector, e.log)
+		e.lifecycle.add("metrics", metrics.Start, metrics.Stop)
 	}
 
 	// The way back: what PHP and plugins may call.

@@ -183,13 +183,12 @@ php: {app: {command: [` + testenv.PHP(t) + `, ` + script + `], user: ` + u.Usern
 
 func awaitFile(t *testing.T, path string) string {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if content, err := os.ReadFile(path); err == nil && len(content) > 0 {
-			return string(content)
-		}
-	}
-	t.Fatalf("waited 30s in vain for %s", path)
-	return ""
+	var content []byte
+	testenv.Eventually(t, path+" is written", func() bool {
+		content, _ = os.ReadFile(path)
+		return len(content) > 0
+	})
+	return string(content)
 }
 
 func TestSIGTERMDrainsAndExits0(t *testing.T) {
@@ -231,21 +230,15 @@ func TestSecondSignalExits1AtOnce(t *testing.T) {
 	}()
 	pid := awaitFile(t, filepath.Join(dir, "started"))
 	p.cmd.Process.Signal(syscall.SIGTERM)
-	for !strings.Contains(p.log(), "edge stops") {
-		time.Sleep(5 * time.Millisecond)
-	}
+	testenv.Eventually(t, "the first signal is taken", func() bool { return strings.Contains(p.log(), "edge stops") })
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	if code := p.waitExit(t); code != 1 {
 		t.Errorf("exit code %d, want 1; log:\n%s", code, p.log())
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if _, err := os.Stat("/proc/" + pid); err != nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("worker %s has outlived the server", pid)
-		}
-	}
+	testenv.Eventually(t, "worker "+pid+" is gone with the server", func() bool {
+		_, err := os.Stat("/proc/" + pid)
+		return err != nil
+	})
 }
 
 // slowBoot is a pool whose workers need a minute until they ask for work. They say in dir/started that they boot.
@@ -357,14 +350,10 @@ func TestCommandsTalkToTheServer(t *testing.T) {
 
 	writeFile(t, filepath.Join(p.dir, "edge.yaml"), "version: 1\nhttp: {routes: [{respond: changed}]}\n")
 	p.cmd.Process.Signal(syscall.SIGHUP)
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if _, body := get(t, p.url); body == "changed" {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("SIGHUP changed nothing; log:\n%s", p.log())
-		}
-	}
+	testenv.Eventually(t, "SIGHUP puts the new file in force", func() bool {
+		_, body := get(t, p.url)
+		return body == "changed"
+	})
 
 	writeFile(t, filepath.Join(p.dir, "edge.yaml"), "version: 1\nhttp: {routs: []}\n")
 	code, _, errs := p.edge(t, "check")
@@ -381,5 +370,15 @@ func TestCommandsWithoutAServer(t *testing.T) {
 	code := run(context.Background(), []string{"status", "-c", filepath.Join(dir, "edge.yaml")}, &out, &errs)
 	if code != 1 || !strings.Contains(errs.String(), "no Edge answers at") {
 		t.Errorf("edge status: exit %d, %q", code, errs.String())
+	}
+
+	out.Reset()
+	errs.Reset()
+	code = run(context.Background(), []string{"trust", "--uninstall", "-c", filepath.Join(dir, "edge.yaml")}, &out, &errs)
+	if code != 0 || !strings.Contains(out.String(), "nothing to take out") {
+		t.Errorf("edge trust --uninstall: exit %d, %q %q", code, out.String(), errs.String())
+	}
+	if _, err := os.Stat(filepath.Join(dir, ".edge")); err == nil {
+		t.Error("edge trust --uninstall made a state folder")
 	}
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -25,15 +27,20 @@ The CA's key does not leave state_dir. --uninstall takes the CA out again.`,
 			if err != nil {
 				return err
 			}
-			ca, err := localca.Open(httpserver.CADir(cfg.StateDir))
+			open, act := localca.Open, (*localca.CA).Install
+			if uninstall {
+				open, act = localca.Load, (*localca.CA).Uninstall // do not make a CA only to take it out
+			}
+			dir := httpserver.CADir(cfg.StateDir)
+			ca, err := open(dir)
+			if uninstall && errors.Is(err, fs.ErrNotExist) {
+				fmt.Fprintf(cmd.OutOrStdout(), "There is no local CA in %s: nothing to take out.\n", dir)
+				return nil
+			}
 			if err != nil {
 				return err
 			}
-			act := ca.Install
-			if uninstall {
-				act = ca.Uninstall
-			}
-			report, err := act(cmd.Context(), localca.ThisSystem())
+			report, err := act(ca, cmd.Context(), localca.ThisSystem())
 			if err != nil {
 				return err
 			}

@@ -94,10 +94,5 @@ func Seal(b []byte, payloadLen uint32) {
 	binary.LittleEndian.PutUint32(b[crcOffset:], checksum(b))
 }
 
-// SetOption changes option i of the header at the start of b, which must have been appended with one there.
-func SetOption(b []byte, i int, value uint32) {
-	binary.LittleEndian.PutUint32(b[HeaderLen+4*i:], value)
-}
-
 // checksum covers the first six bytes of a header only.
 func checksum(header []byte) uint32 { return crc32.ChecksumIEEE(header[:crcOffset]) }

@@ -71,9 +71,8 @@ func TestGoldenBytes(t *testing.T) {
 // TestSealed builds a frame in place, the way the hot paths do.
 func TestSealed(t *testing.T) {
 	t.Parallel()
-	b := frame.AppendHeader([]byte("kept"), frame.FlagProto, 0, 0, 0)
+	b := frame.AppendHeader([]byte("kept"), frame.FlagProto, 0, 0, 7)
 	b = append(b, "contextbody"...)
-	frame.SetOption(b[4:], 0, 7)
 	frame.Seal(b[4:], 11)
 	want := frame.AppendFrame([]byte("kept"), frame.FlagProto, 0, []byte("contextbody"), 7)
 	if !bytes.Equal(b, want) {
