@@ -250,7 +250,16 @@ func (c *Config) resolve(dir string) {
 	}
 	for name, pool := range c.PHP {
 		pool.Dir = cmp.Or(from(pool.Dir), dir)
+		pool.Root = from(pool.Root)
 		pool.Uploads.Dir = from(pool.Uploads.Dir)
+		pool.Sendfile.Folders = slices.Clone(pool.Sendfile.Folders)
+		for i := range pool.Sendfile.Folders {
+			pool.Sendfile.Folders[i] = from(pool.Sendfile.Folders[i])
+		}
+		pool.Sendfile.Accel = maps.Clone(pool.Sendfile.Accel)
+		for prefix := range pool.Sendfile.Accel {
+			pool.Sendfile.Accel[prefix] = from(pool.Sendfile.Accel[prefix])
+		}
 		pool.Watch = slices.Clone(pool.Watch)
 		for i := range pool.Watch {
 			pool.Watch[i] = from(pool.Watch[i])

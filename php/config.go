@@ -17,15 +17,36 @@ import (
 type Config struct {
 	// Command starts a worker: a list, or one string that is split on spaces. Required.
 	Command Command `koanf:"command"`
-	// Mode says how PHP runs. worker: long-lived processes that ask for requests. Default: worker.
+	// Mode says how PHP runs. worker: long-lived processes that ask for requests. classic: scripts that start anew for every
+	// request, under php-cgi or php-fpm. Default: worker.
 	Mode string `koanf:"mode"`
+	// Debug starts a fresh worker for every request and shows errors in the browser. For development. Default: false.
+	Debug bool `koanf:"debug"`
 	// Workers bounds the number of processes.
 	Workers Workers `koanf:"workers"`
-	// Relay carries the frames. pipes: standard input and output. unix: a socket that the worker dials. Default: pipes.
+	// Root is the folder of what the web sees, such as public: its files are served without PHP, never sources, dotfiles or what
+	// a link outside of it leads to. In classic mode it has the scripts, too, and is required. Default: none.
+	Root string `koanf:"root"`
+	// Index is the script, below root, that classic mode runs when the path names neither a file nor a script. Default: index.php.
+	Index string `koanf:"index"`
+	// FastCGI is the address of a FastCGI server that runs already, such as unix:///run/php/php8.2-fpm.sock or 127.0.0.1:9000.
+	// In classic mode only; then Edge starts no processes. Default: none.
+	FastCGI string `koanf:"fastcgi"`
+	// Relay carries the frames. pipes: standard input and output. unix, tcp: a socket that the worker dials. Default: pipes.
 	Relay string `koanf:"relay"`
+	// Codec is how a request's context is written. proto: RoadRunner's since 2024. json: RoadRunner's before, for
+	// spiral/roadrunner-http up to 3.4. auto: what the worker turns out to understand. Default: auto.
+	Codec string `koanf:"codec"`
 	// MaxJobs replaces a worker after this many requests, and up to 14 % more so that workers do not go all at once. 0: never.
 	// Default: 0.
 	MaxJobs int `koanf:"max_jobs"`
+	// TTL is the age at which a worker is replaced, after the request it has. 0: never. Default: 0.
+	TTL time.Duration `koanf:"ttl"`
+	// IdleTTL is how long a worker that has worked may be idle before it is replaced, or ended when there are more than min.
+	// 0: for ever. Default: 0.
+	IdleTTL time.Duration `koanf:"idle_ttl"`
+	// MaxMemory is the resident memory at which a worker is replaced, after the request it has. 0: unlimited. Default: 0.
+	MaxMemory bytesize.Size `koanf:"max_memory"`
 	// ExecTimeout is how long PHP may take for an answer, and between two parts of a stream, before the worker is killed and
 	// the client gets 504. A client that takes nothing of a stream for as long is dropped. 0: no limit. Default: 60s.
 	ExecTimeout time.Duration `koanf:"exec_timeout"`
@@ -41,6 +62,12 @@ type Config struct {
 	Dir string `koanf:"dir"`
 	// User is who the workers run as when Edge runs as root; root has to be said. Default: www-data as root, else Edge's own user.
 	User string `koanf:"user"`
+	// Group is the group of the workers when Edge runs as root. Default: that of the user.
+	Group string `koanf:"group"`
+	// Nice is added to the workers' scheduling priority, from -20 (more of the processor) to 19 (less). Default: 0.
+	Nice int `koanf:"nice"`
+	// Limits are the kernel's, for each worker.
+	Limits Limits `koanf:"limits"`
 	// Watch are folders (their .php files, recursively), files, or globs (** for any depth) whose changes reload the workers.
 	// Default: none.
 	Watch []string `koanf:"watch"`
@@ -48,6 +75,34 @@ type Config struct {
 	Body Body `koanf:"body"`
 	// Uploads says where uploaded files go and which are refused.
 	Uploads Uploads `koanf:"uploads"`
+	// Sendfile lets PHP answer with a file that Edge sends.
+	Sendfile Sendfile `koanf:"sendfile"`
+	// ErrorStatus is the status of every answer that PHP failed to give. 0: 500, 502, 503 or 504 by cause. Default: 0.
+	ErrorStatus int `koanf:"error_status"`
+}
+
+// Limits are resource limits of the kernel for each worker. 0 is as Edge's own.
+type Limits struct {
+	// OpenFiles is the number of descriptors (RLIMIT_NOFILE). Default: 0.
+	OpenFiles uint64 `koanf:"open_files"`
+	// Processes is the number of processes of the workers' user (RLIMIT_NPROC). Default: 0.
+	Processes uint64 `koanf:"processes"`
+	// AddressSpace is virtual memory (RLIMIT_AS); an allocation beyond it fails inside PHP. Default: 0.
+	AddressSpace bytesize.Size `koanf:"address_space"`
+	// FileSize is that of a file being written (RLIMIT_FSIZE). Default: 0.
+	FileSize bytesize.Size `koanf:"file_size"`
+	// Memory is what all workers of the pool may take together, by a cgroup v2 where Edge may make one: the kernel kills a worker
+	// beyond it. Where it may not, the log says so. Default: 0.
+	Memory bytesize.Size `koanf:"memory"`
+}
+
+// Sendfile lets PHP answer with a file that Edge sends in the place of the body.
+type Sendfile struct {
+	// Folders are those whose files the header X-Sendfile may name. Default: none, and the header has no meaning.
+	Folders []string `koanf:"folders"`
+	// Accel maps the prefixes that the header X-Accel-Redirect may name to folders, such as /protected: storage. Default: none,
+	// and the header has no meaning.
+	Accel map[string]string `koanf:"accel"`
 }
 
 // Workers bounds the number of processes of a pool.
@@ -66,12 +121,17 @@ type Queue struct {
 	Max int `koanf:"max"`
 	// Timeout is the longest wait. Default: 10s.
 	Timeout time.Duration `koanf:"timeout"`
+	// Fair is between whom workers are shared out in turns while requests wait: route, host, or none for first come, first
+	// served. When the queue is full, whoever has most in it gives way. Default: route.
+	Fair string `koanf:"fair"`
 }
 
 // Body bounds what request bodies take.
 type Body struct {
 	// Memory is the largest body held in memory; what is larger goes to a temporary file. Default: 256KiB.
 	Memory bytesize.Size `koanf:"memory"`
+	// Raw gives PHP the body of a form as it came, not as a tree. Default: false.
+	Raw bool `koanf:"raw"`
 	// Frame is the largest body given to a worker that cannot take files; a larger one gets 413. Default: 64MiB.
 	Frame bytesize.Size `koanf:"frame"`
 }
@@ -87,9 +147,20 @@ type Uploads struct {
 }
 
 const (
-	modeWorker = "worker"
+	modeWorker  = "worker"
+	modeClassic = "classic"
+
 	relayPipes = "pipes"
 	relayUnix  = "unix"
+	relayTCP   = "tcp"
+
+	codecAuto  = "auto"
+	codecProto = "proto"
+	codecJSON  = "json"
+
+	fairRoute = "route"
+	fairHost  = "host"
+	fairNone  = "none"
 
 	// maxWorkers keeps a typing error from taking the machine.
 	maxWorkers = 2048
@@ -100,11 +171,13 @@ func DefaultConfig() Config {
 	return Config{
 		Mode:        modeWorker,
 		Workers:     Workers{Min: 1, Max: 8, Spare: 1},
+		Index:       "index.php",
 		Relay:       relayPipes,
+		Codec:       codecAuto,
 		ExecTimeout: time.Minute,
 		BootTimeout: 10 * time.Second,
 		StopTimeout: 10 * time.Second,
-		Queue:       Queue{Max: 1024, Timeout: 10 * time.Second},
+		Queue:       Queue{Max: 1024, Timeout: 10 * time.Second, Fair: fairRoute},
 		Body:        Body{Memory: 256 * bytesize.KiB, Frame: 64 * bytesize.MiB},
 	}
 }
@@ -130,15 +203,32 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf(key+": "+format, args...))
 	}
 
-	if len(c.Command) == 0 || c.Command[0] == "" {
-		bad("command", "is required, such as [php, worker.php]")
+	switch c.Mode {
+	case modeWorker:
+		if len(c.Command) == 0 || c.Command[0] == "" {
+			bad("command", "is required, such as [php, worker.php]")
+		}
+		if c.FastCGI != "" {
+			bad("fastcgi", "needs mode: classic")
+		}
+	case modeClassic:
+		if c.Root == "" {
+			bad("root", "is required in classic mode: the folder with the index.php, such as public")
+		}
+		if c.FastCGI != "" && len(c.Command) > 0 {
+			bad("command", "must not stand beside fastcgi, the address of a server that runs already")
+		}
+	default:
+		bad("mode", "must be worker or classic, got %q", c.Mode)
 	}
-	if c.Mode != modeWorker {
-		bad("mode", "must be worker, got %q", c.Mode)
+	oneOf := func(key, got string, allowed ...string) {
+		if !slices.Contains(allowed, got) {
+			bad(key, "must be %s, got %q", strings.Join(allowed, " or "), got)
+		}
 	}
-	if c.Relay != relayPipes && c.Relay != relayUnix {
-		bad("relay", "must be pipes or unix, got %q", c.Relay)
-	}
+	oneOf("relay", c.Relay, relayPipes, relayUnix, relayTCP)
+	oneOf("codec", c.Codec, codecAuto, codecProto, codecJSON)
+	oneOf("queue.fair", c.Queue.Fair, fairRoute, fairHost, fairNone)
 	if c.Workers.Min < 1 {
 		bad("workers.min", "must be at least 1, got %d", c.Workers.Min)
 	}
@@ -153,6 +243,18 @@ func (c Config) Validate() error {
 	}
 	if c.MaxJobs < 0 {
 		bad("max_jobs", "must not be negative (0 is unlimited), got %d", c.MaxJobs)
+	}
+	if c.TTL < 0 {
+		bad("ttl", "must not be negative (0 is unlimited), got %s", c.TTL)
+	}
+	if c.IdleTTL < 0 {
+		bad("idle_ttl", "must not be negative (0 is unlimited), got %s", c.IdleTTL)
+	}
+	if c.Nice < -20 || c.Nice > 19 {
+		bad("nice", "must be between -20 and 19, got %d", c.Nice)
+	}
+	if c.ErrorStatus != 0 && (c.ErrorStatus < 400 || c.ErrorStatus > 599) {
+		bad("error_status", "must be between 400 and 599, or 0, got %d", c.ErrorStatus)
 	}
 	if c.ExecTimeout < 0 {
 		bad("exec_timeout", "must not be negative (0 is unlimited), got %s", c.ExecTimeout)

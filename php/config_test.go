@@ -25,16 +25,17 @@ func TestConfig(t *testing.T) {
 	}
 
 	for want, change := range map[string]func(*php.Config){
-		`mode: must be worker, got "classic"`:                              func(c *php.Config) { c.Mode = "classic" },
-		`relay: must be pipes or unix, got "tcp"`:                          func(c *php.Config) { c.Relay = "tcp" },
-		"workers.max: must be at least workers.min (4), got 2":             func(c *php.Config) { c.Workers.Min, c.Workers.Max = 4, 2 },
-		"workers.min: must be at least 1, got 0":                           func(c *php.Config) { c.Workers.Min = 0 },
-		"queue.timeout: must be positive, got 0s":                          func(c *php.Config) { c.Queue.Timeout = 0 },
-		"exec_timeout: must not be negative (0 is unlimited), got -1ns":    func(c *php.Config) { c.ExecTimeout = -1 },
-		"body.frame: must be between body.memory (256KiB) and 2GiB, got 1": func(c *php.Config) { c.Body.Frame = 1 },
-		`env: "A=B" is not a name and value of the environment`:            func(c *php.Config) { c.Env = map[string]string{"A=B": ""} },
-		`uploads.forbid: extensions begin with a dot, got "php"`:           func(c *php.Config) { c.Uploads.Forbid = []string{"php"} },
-		`watch.0: "[" is not a folder, file or glob`:                       func(c *php.Config) { c.Watch = []string{"["} },
+		`mode: must be worker or classic, got "cgi"`:                                       func(c *php.Config) { c.Mode = "cgi" },
+		"root: is required in classic mode: the folder with the index.php, such as public": func(c *php.Config) { c.Mode = "classic" },
+		`relay: must be pipes or unix or tcp, got "udp"`:                                   func(c *php.Config) { c.Relay = "udp" },
+		"workers.max: must be at least workers.min (4), got 2":                             func(c *php.Config) { c.Workers.Min, c.Workers.Max = 4, 2 },
+		"workers.min: must be at least 1, got 0":                                           func(c *php.Config) { c.Workers.Min = 0 },
+		"queue.timeout: must be positive, got 0s":                                          func(c *php.Config) { c.Queue.Timeout = 0 },
+		"exec_timeout: must not be negative (0 is unlimited), got -1ns":                    func(c *php.Config) { c.ExecTimeout = -1 },
+		"body.frame: must be between body.memory (256KiB) and 2GiB, got 1":                 func(c *php.Config) { c.Body.Frame = 1 },
+		`env: "A=B" is not a name and value of the environment`:                            func(c *php.Config) { c.Env = map[string]string{"A=B": ""} },
+		`uploads.forbid: extensions begin with a dot, got "php"`:                           func(c *php.Config) { c.Uploads.Forbid = []string{"php"} },
+		`watch.0: "[" is not a folder, file or glob`:                                       func(c *php.Config) { c.Watch = []string{"["} },
 	} {
 		bad := cfg
 		change(&bad)
