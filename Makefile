@@ -6,8 +6,12 @@ SHELL := /bin/bash
 sudo     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # Debian and Ubuntu packages that tests use: what the race detector links with, real PHP, toolchains for wasm guests.
-test_packages  := gcc libc6-dev php-cli php-xml php-mbstring phpunit php-nyholm-psr7 php-psr-simple-cache clang lld wabt
-bench_packages := nginx-light php-fpm wrk # the peers of make bench, whose program is tested too
+# The last two lines are the frameworks of examples/, which their tests run.
+test_packages  := gcc libc6-dev php-cli php-xml php-mbstring phpunit php-nyholm-psr7 php-psr-simple-cache clang lld wabt \
+	php-symfony-framework-bundle php-symfony-twig-bundle php-symfony-runtime php-symfony-mime php-symfony-yaml \
+	php-laravel-framework php-laravel-lumen-framework php-sqlite3
+bench_packages := nginx-light php-fpm php-cgi wrk # the peers of make bench, whose program is tested too
+bench_packages += php-symfony-framework-bundle php-symfony-twig-bundle php-symfony-runtime php-symfony-mime php-symfony-yaml php-laravel-framework
 
 # What tests were skipped, and for want of what.
 skipped := $(CURDIR)/.tools/skipped
@@ -74,7 +78,7 @@ soak: deps ## the load and chaos scenarios at their full counts; the result goes
 	EDGE_TEST_SOAK=1 EDGE_TEST_REQUIRE=all go test -timeout 60m -count 1 -v -run 'Soak|Under_?Load|Chaos' ./core/... ./php/... ./wasmhost/...
 
 .PHONY: bench
-bench: deps plugins ## Edge beside nginx + php-fpm and bare Go; rewrites the tables of docs/benchmarks.md
+bench: deps plugins ## Edge beside nginx + php-fpm and bare Go (19 minutes); rewrites the tables of docs/benchmarks.md
 	go run ./internal/bench -out docs/benchmarks.md
 
 .PHONY: fuzz

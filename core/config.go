@@ -53,6 +53,7 @@ type Config struct {
 // TelemetryConfig says where measurements go. The admin socket always answers /metrics.
 type TelemetryConfig struct {
 	Metrics *MetricsConfig `koanf:"metrics"`
+	Health  *HealthConfig  `koanf:"health"`
 }
 
 // MetricsConfig opens a listener for Prometheus.
@@ -67,9 +68,12 @@ type HTTPConfig struct {
 	TLS    httpserver.TLS      `koanf:"tls"`
 	Limits httpserver.Limits   `koanf:"limits"`
 
-	// Middleware runs for every request, before a route is chosen: names of built-in middleware (access-log, request-id)
-	// and of plugins. The first is outermost. Default none.
+	// Middleware runs for every request, before a route is chosen: names of built-in middleware (access-log, request-id,
+	// headers) and of plugins. The first is outermost. Default none.
 	Middleware []string `koanf:"middleware"`
+
+	// Headers is what the middleware headers does.
+	Headers middleware.HeadersConfig `koanf:"headers"`
 
 	// Routes are tried in order; the first match wins. Without a match the answer is 404.
 	Routes []Route `koanf:"routes"`
@@ -296,8 +300,11 @@ func (c *Config) Validate() error {
 	if c.Telemetry.Metrics != nil {
 		errs = append(errs, within("telemetry.metrics", c.Telemetry.Metrics.validate()))
 	}
+	if c.Telemetry.Health != nil {
+		errs = append(errs, within("telemetry.health", c.Telemetry.Health.validate()))
+	}
 	if c.HTTP != nil {
-		errs = append(errs, within("http", c.HTTP.server().Validate()), c.validateRoutes())
+		errs = append(errs, within("http", c.HTTP.server().Validate()), within("http.headers", c.HTTP.Headers.Validate()), c.validateRoutes())
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.PHP)) {
 		errs = append(errs, within("php."+name, c.PHP[name].Validate()))

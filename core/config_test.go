@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/edge-server/edge/core/configfile"
+	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/internal/testenv"
 )
 
@@ -31,6 +32,8 @@ func TestReferenceFileIsTrue(t *testing.T) {
 
 	// Sections that only the comments switch on are compared with their defaults, the others with what the demo gets.
 	live.Telemetry.Metrics = new(MetricsConfig{}.Defaults().(MetricsConfig))
+	live.Telemetry.Health = new(HealthConfig{}.Defaults().(HealthConfig))
+	live.HTTP.Headers.CORS = new(middleware.CORSConfig{}.Defaults().(middleware.CORSConfig))
 	for _, difference := range configfile.Diff(withDefaults, live) {
 		t.Errorf("edge.yaml documents another default than the code has: %s", difference)
 	}

@@ -34,6 +34,9 @@ type Options struct {
 
 	// LogOutput is where logs go. Default os.Stderr.
 	LogOutput io.Writer
+
+	// RoadRunner makes the server look like RoadRunner to the tools around it. Nil: it looks like itself.
+	RoadRunner *RoadRunner
 }
 
 // Edge is a whole server.
@@ -42,6 +45,8 @@ type Edge struct {
 	log     *slog.Logger
 	level   *slog.LevelVar
 	started time.Time
+
+	channels bool // whether the parts of the server name their loggers
 
 	lock      *stateLock
 	lifecycle lifecycle
@@ -76,7 +81,7 @@ func New(ctx context.Context, cfg *Config, opts Options) (*Edge, error) {
 		opts.LogOutput = os.Stderr
 	}
 	e := &Edge{opts: opts, started: time.Now()}
-	e.log, e.level = telemetry.NewLogger(cfg.Log, opts.LogOutput)
+	e.newLogger(cfg)
 	e.lifecycle.log = e.log
 	e.life, e.endLife = context.WithCancel(context.Background())
 	e.patience, e.losePatience = context.WithCancel(context.Background())
@@ -103,6 +108,10 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 	if cfg.Telemetry.Metrics != nil {
 		metrics := telemetry.NewListener(cfg.Telemetry.Metrics.Listen, e.collector, e.log)
 		e.lifecycle.add("metrics", metrics.Start, metrics.Stop)
+	}
+	if cfg.Telemetry.Health != nil {
+		health := e.newHealth(*cfg.Telemetry.Health)
+		e.lifecycle.add("health", health.Start, health.Stop)
 	}
 
 	// The way back: what PHP and plugins may call.

@@ -216,7 +216,11 @@ func TestStreamArrives(t *testing.T) {
 
 func TestStopLetsRequestsFinish(t *testing.T) {
 	t.Parallel()
-	s := edgetest.Start(t, `http: {routes: [{php: app}]}`+phpApp(t, "app.php", ""))
+	s := edgetest.Start(t, `
+http: {routes: [{php: app}]}
+kv: {counters: {driver: memory}}
+rpc: {}
+`+phpApp(t, "app.php", ""))
 	type answer struct {
 		status int
 		body   string

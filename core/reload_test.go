@@ -32,7 +32,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	traffic := startLoad(m, 8, "/version", ok)
 	defer traffic.end(t)
 
-	for n := range testenv.Count(4, 20) {
+	for n := range testenv.Count(4, 50) {
 		s.WriteConfig(t, config(n+1))
 		var wg sync.WaitGroup
 		for range 3 {

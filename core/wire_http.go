@@ -16,10 +16,10 @@ import (
 )
 
 // builtinMiddleware are the names that http.middleware and routes' use know beside plugins.
-var builtinMiddleware = []string{"access-log", "request-id"}
+var builtinMiddleware = []string{"access-log", "request-id", "headers"}
 
 func (e *Edge) newHTTP(cfg *Config) (*httpserver.Server, error) {
-	s, err := httpserver.New(cfg.HTTP.server(), httpserver.Options{Logger: e.log, StateDir: cfg.StateDir, Handler: e})
+	s, err := httpserver.New(cfg.HTTP.server(), httpserver.Options{Logger: e.channel("http"), StateDir: cfg.StateDir, Handler: e})
 	if err != nil {
 		return nil, cfg.located(err)
 	}
@@ -67,9 +67,11 @@ func (e *Edge) chain(w *world, names []string, h http.Handler) (http.Handler, er
 	for _, name := range slices.Backward(names) {
 		switch name {
 		case "access-log":
-			h = middleware.AccessLog(e.log)(h)
+			h = e.accessLog()(h)
 		case "request-id":
 			h = middleware.RequestID(h)
+		case "headers":
+			h = middleware.Headers(w.cfg.HTTP.Headers)(h)
 		default:
 			plugin, ok := w.plugins.Plugin(name)
 			if !ok {
@@ -85,7 +87,7 @@ func (e *Edge) chain(w *world, names []string, h http.Handler) (http.Handler, er
 func (e *Edge) target(w *world, route *Route) (http.Handler, error) {
 	switch {
 	case route.PHP != "":
-		return w.pools[route.PHP], nil
+		return phpTarget(w, route)
 	case route.Wasm != "":
 		plugin, ok := w.plugins.Plugin(route.Wasm)
 		if !ok {

@@ -4,12 +4,15 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"os/user"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/php"
 )
 
@@ -20,7 +23,7 @@ func (e *Edge) newPool(name string, c php.Config, cfg *Config) (*php.Pool, error
 		env = append(env, "RR_RPC="+e.rpc.Addr(), "EDGE_RPC="+e.rpc.Addr())
 	}
 	pool, err := php.New(name, c, php.Options{
-		Logger:   e.log,
+		Logger:   e.channel("server"),
 		StateDir: cfg.StateDir,
 		Env:      env,
 	})
@@ -28,6 +31,25 @@ func (e *Edge) newPool(name string, c php.Config, cfg *Config) (*php.Pool, error
 		return nil, fmt.Errorf("php.%s.%s", name, strings.TrimPrefix(err.Error(), fmt.Sprintf("php pool %q: ", name)))
 	}
 	return pool, nil
+}
+
+// phpTarget is the pool of a route, behind the files of the pool's root.
+func phpTarget(w *world, route *Route) (http.Handler, error) {
+	h, cfg := w.pools[route.PHP].Handler(route.key()), w.cfg.PHP[route.PHP]
+	if cfg.Root == "" {
+		return h, nil
+	}
+	files := middleware.StaticConfig{Root: cfg.Root, Forbid: cfg.Static.Forbid, Allow: cfg.Static.Allow}
+	if cfg.Mode == "classic" {
+		files.Index = path.Base(cfg.Index)
+	}
+	h, err := middleware.NewStatic(files, h)
+	return h, within("php", err)
+}
+
+// key tells routes apart.
+func (r *Route) key() string {
+	return cmp.Or(r.Name, strings.Join(slices.Concat(r.Match.Host, r.Match.Path, r.Match.Method), " "))
 }
 
 // workerUIDs are the users, other than the one of this process, as which workers of cfg run.

@@ -10,14 +10,19 @@ import (
 )
 
 // writeAnswer sends an answer that came in one frame. Its length is known, so head and body leave in one write.
-func writeAnswer(w http.ResponseWriter, r *http.Request, j *job) error {
+func (p *Pool) writeAnswer(w http.ResponseWriter, r *http.Request, j *job) error {
 	h := &j.decoded
-	if err := h.decode(string(j.head)); err != nil { // one allocation for all names and values
+	if err := h.read(j.head); err != nil {
 		return err
 	}
 	if informational(h.status) {
 		sendInformational(w, r, h)
 		return nil
+	}
+	if p.cfg.Sendfile.on() {
+		if done, err := p.passFile(w, r, h, j.pid); done {
+			return err
+		}
 	}
 	late := sendHead(w, r, h, int64(len(j.body)))
 	if len(j.body) > 0 && allowsBody(r, h.status) {
@@ -26,6 +31,9 @@ func writeAnswer(w http.ResponseWriter, r *http.Request, j *job) error {
 	late.send(w)
 	return nil
 }
+
+// headerPush names what a client of HTTP/2 will need next.
+const headerPush = "Http2-Push"
 
 // sendHead sends status and headers of a body of that length, or of unknown length when it is negative. It returns the
 // headers that PHP wants sent behind the body.
@@ -41,6 +49,9 @@ func sendHead(w http.ResponseWriter, r *http.Request, h *head, length int64) tra
 	} else if length >= 0 && !bodyless || length > 0 && r.Method == http.MethodHead && !h.has("Content-Length") {
 		dst["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}
+	if targets := dst[headerPush]; targets != nil && r.ProtoMajor == 2 {
+		push(w, targets)
+	}
 	if h.status == 0 {
 		h.status = http.StatusOK
 	}
@@ -55,18 +66,36 @@ func allowsBody(r *http.Request, status int) bool {
 
 func informational(status int) bool { return status >= 100 && status < 200 }
 
-// sendInformational sends early hints. Their headers do not become part of the final answer; other codes below 200 belong to the
-// server, not to PHP. HTTP/1.0 has no such answers: its clients would take the hints for the answer.
+// sendInformational sends early hints and the like. Their headers do not become part of the final answer. Whether the protocol is
+// switched is for the server to say, and HTTP/1.0 has no such answers: its clients would take the hints for the answer.
 func sendInformational(w http.ResponseWriter, r *http.Request, h *head) {
-	if h.status != http.StatusEarlyHints || !r.ProtoAtLeast(1, 1) {
+	if h.status == http.StatusSwitchingProtocols || !r.ProtoAtLeast(1, 1) {
 		return
 	}
 	dst := w.Header()
-	before := dst.Clone()
-	h.addTo(dst, false)
-	w.WriteHeader(http.StatusEarlyHints)
+	final := maps.Clone(dst)
 	clear(dst)
-	maps.Copy(dst, before)
+	h.addTo(dst, false)
+	w.WriteHeader(h.status)
+	clear(dst)
+	maps.Copy(dst, final)
+}
+
+// push offers what PHP names in Http2-Push to clients that still take it.
+func push(w http.ResponseWriter, targets []string) {
+	for {
+		if pusher, ok := w.(http.Pusher); ok {
+			for _, target := range targets {
+				_ = pusher.Push(target, nil) // the client will ask for what it needs
+			}
+			return
+		}
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return
+		}
+		w = wrapper.Unwrap()
+	}
 }
 
 // trailers are headers that go behind the body.
@@ -183,12 +212,22 @@ func (s *streamWriter) end() error {
 // write sends one part. Only the first head of a final answer counts; PHP repeats it with every part.
 func (s *streamWriter) write(c chunk) error {
 	if !s.headSent {
-		if err := s.head.decode(string(c.head)); err != nil {
+		if err := s.head.read(c.head); err != nil {
 			return err
 		}
 		if informational(s.head.status) {
 			sendInformational(s.w, s.r, s.head)
 			return nil
+		}
+		if s.pool.cfg.Sendfile.on() {
+			done, err := s.pool.passFile(s.w, s.r, s.head, s.stream.pid)
+			switch {
+			case err != nil:
+				return err
+			case done:
+				s.headSent = true
+				return errClientGone // nobody gets what PHP streams beside the file
+			}
 		}
 		s.sendHead()
 	}

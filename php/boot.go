@@ -34,6 +34,9 @@ type hello struct {
 
 // boot starts a worker and waits until it asks for work. Without an error its goroutine has yet to be started.
 func (p *Pool) boot(ctx context.Context, s *spec) (*worker, error) {
+	if s.classic != nil {
+		return p.bootClassic(ctx, s)
+	}
 	w, err := p.bootOnce(ctx, s)
 	if errors.Is(err, errNoFence) && ctx.Err() == nil {
 		if s.fence.Swap(fenceUnanswered) != fenceUnanswered {
@@ -69,6 +72,7 @@ func (p *Pool) bootOnce(ctx context.Context, s *spec) (*worker, error) {
 		jobs:    make(chan *job, 1),
 		quit:    make(chan struct{}),
 		limit:   jitter(p.cfg.MaxJobs),
+		expires: p.expiry(),
 	}
 	if err == nil {
 		// A process that left children behind may be gone while its relay stays open.
@@ -96,6 +100,13 @@ func (p *Pool) startProcess(ctx context.Context, s *spec, log *stderrLog) (*proc
 	if p.cfg.Relay == relayPipes {
 		return startOnPipes(p.spawner, cmd, log)
 	}
+	if p.cfg.Relay == relayTCP {
+		uid := os.Geteuid()
+		if s.user != nil {
+			uid = int(s.user.uid)
+		}
+		return startOnTCP(ctx, p.spawner, cmd, log, uid)
+	}
 	dir := p.opts.StateDir
 	if dir == "" || s.user != nil {
 		dir = p.temp.path // the workers' user must be able to enter it
@@ -107,30 +118,53 @@ func (p *Pool) startProcess(ctx context.Context, s *spec, log *stderrLog) (*proc
 	return startOnSocket(ctx, p.spawner, cmd, log, path, s.user)
 }
 
-// handshake exchanges pids, which shows that the script asks for work.
+// handshake exchanges pids, which shows that the script asks for work, and learns what the worker understands.
 func (w *worker) handshake() error {
-	w.reader = frame.NewReader(w.relay, math.MaxUint32)
-	pid := strconv.AppendInt([]byte(`{"pid":`), int64(os.Getpid()), 10)
-	if _, err := w.relay.Write(frame.AppendFrame(nil, frame.FlagControl|frame.FlagJSON, 0, append(pid, '}'))); err != nil {
-		return err
-	}
-	h, err := w.reader.Head()
-	if err != nil {
-		return err
-	}
-	payload, err := w.reader.Take(chunkSize)
-	if err != nil {
-		return err
-	}
 	var answer hello
-	if !h.Is(frame.FlagControl) || json.Unmarshal(payload, &answer) != nil || answer.PID <= 0 {
-		return fmt.Errorf("unexpected response in place of the worker's pid: flags %#x, %q", h.Flags, payload)
+	if r, ok := w.relay.(*tcpRelay); ok {
+		w.reader, answer = r.reader, r.hello
+	} else {
+		var err error
+		w.reader = frame.NewReader(w.relay, math.MaxUint32)
+		if answer, err = greet(w.relay, w.reader); err != nil {
+			return err
+		}
 	}
 	w.takesFiles = slices.Contains(answer.Edge.Features, featureBodyFile)
+	w.speaks = w.spec.speaks
+	if w.takesFiles && slices.Contains(answer.Edge.Features, featureNative) {
+		w.speaks = speaksNative
+	}
+	if slices.Contains(answer.Edge.Features, featureCancel) {
+		w.hangup = &hangup{}
+	}
 	if slices.Contains(answer.Edge.Features, featureOneAnswer) {
+		if slices.Contains(answer.Edge.Features, featureAhead) && w.hangup == nil && !w.pool.alone() {
+			w.goAhead()
+		}
 		return nil
 	}
 	return w.proveFence()
+}
+
+// greet tells a worker Edge's pid, and waits for its own.
+func greet(r relay, reader *frame.Reader) (answer hello, err error) {
+	pid := strconv.AppendInt([]byte(`{"pid":`), int64(os.Getpid()), 10)
+	if _, err := r.Write(frame.AppendFrame(nil, frame.FlagControl|frame.FlagJSON, 0, append(pid, '}'))); err != nil {
+		return answer, err
+	}
+	h, err := reader.Head()
+	if err != nil {
+		return answer, err
+	}
+	payload, err := reader.Take(chunkSize)
+	if err != nil {
+		return answer, err
+	}
+	if !h.Is(frame.FlagControl) || json.Unmarshal(payload, &answer) != nil || answer.PID <= 0 {
+		return answer, fmt.Errorf("unexpected response in place of the worker's pid: flags %#x, %q", h.Flags, payload)
+	}
+	return answer, nil
 }
 
 // bootError ends a worker that did not come up, and says why in PHP's own words.
@@ -154,7 +188,7 @@ func (p *Pool) bootError(ctx context.Context, w *worker, cause error) error {
 	w.proc.kill()
 	<-w.proc.exited
 	if w.relay != nil {
-		w.relay.Close()
+		w.closeRelay()
 	}
 	putBuffer(w.box)
 
@@ -181,6 +215,15 @@ func (w *worker) withOutput(cause error) error {
 		return fmt.Errorf("%w; it wrote %q", cause, output)
 	}
 	return cause
+}
+
+// expiry is when ttl is over for a worker that is booted now: up to 14 % earlier, so that workers started together do not go
+// together.
+func (p *Pool) expiry() int64 {
+	if p.cfg.TTL == 0 {
+		return 0
+	}
+	return p.now() + int64(p.cfg.TTL) - rand.Int64N(int64(p.cfg.TTL)*14/100+1)
 }
 
 // jitter adds up to 14 % to max_jobs, so that workers started together do not go together.

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -291,7 +290,7 @@ func TestFenceBytes(t *testing.T) {
 	if want := "\x13\x09\x09\x00\x00\x00\x6d\xfc\x98\x44\x00\x00" + `{"pid":1}`; string(fenceFrame) != want {
 		t.Errorf("fence %x, want %x", fenceFrame, want)
 	}
-	j := getJob()
+	j := getJob(speaksProto)
 	defer putJob(j)
 	j.buf = append(j.buf, "\x0a\x00abc"...)
 	j.contextLen = 2
@@ -299,33 +298,6 @@ func TestFenceBytes(t *testing.T) {
 	want := string(fenceFrame) + "\x14\x80\x05\x00\x00\x00\x8e\xa1\xbd\xaf\x00\x00\x02\x00\x00\x00\x0a\x00abc"
 	if err != nil || string(b) != want {
 		t.Errorf("job %x, %v; want %x", b, err, want)
-	}
-}
-
-func TestQueue(t *testing.T) {
-	t.Parallel()
-	var q queue
-	a, b, c := &job{}, &job{}, &job{}
-	order := func() (got []*job) {
-		for j := q.first; j != nil; j = j.next {
-			got = append(got, j)
-		}
-		return got
-	}
-	q.pushBack(b)
-	q.pushBack(c)
-	q.pushFront(a)
-	if got := order(); !reflect.DeepEqual(got, []*job{a, b, c}) || q.len != 3 {
-		t.Fatalf("order %p of %p %p %p", got, a, b, c)
-	}
-	q.remove(b)
-	if got := order(); !reflect.DeepEqual(got, []*job{a, c}) || q.last != c {
-		t.Fatalf("after removing the middle: %p", got)
-	}
-	q.remove(c)
-	q.remove(a)
-	if q.first != nil || q.last != nil || q.len != 0 || a.waiting {
-		t.Fatalf("not empty: %+v", q)
 	}
 }
 

@@ -20,13 +20,16 @@ type Config struct {
 	// Mode says how PHP runs. worker: long-lived processes that ask for requests. classic: scripts that start anew for every
 	// request, under php-cgi or php-fpm. Default: worker.
 	Mode string `koanf:"mode"`
-	// Debug starts a fresh worker for every request and shows errors in the browser. For development. Default: false.
+	// Debug starts a fresh worker for every request and shows errors in the browser. For development. Breakpoints of a debugger
+	// need exec_timeout: 0s beside it. Default: false.
 	Debug bool `koanf:"debug"`
 	// Workers bounds the number of processes.
 	Workers Workers `koanf:"workers"`
 	// Root is the folder of what the web sees, such as public: its files are served without PHP, never sources, dotfiles or what
 	// a link outside of it leads to. In classic mode it has the scripts, too, and is required. Default: none.
 	Root string `koanf:"root"`
+	// Static says which of the files of root are served.
+	Static Static `koanf:"static"`
 	// Index is the script, below root, that classic mode runs when the path names neither a file nor a script. Default: index.php.
 	Index string `koanf:"index"`
 	// FastCGI is the address of a FastCGI server that runs already, such as unix:///run/php/php8.2-fpm.sock or 127.0.0.1:9000.
@@ -34,18 +37,21 @@ type Config struct {
 	FastCGI string `koanf:"fastcgi"`
 	// Relay carries the frames. pipes: standard input and output. unix, tcp: a socket that the worker dials. Default: pipes.
 	Relay string `koanf:"relay"`
-	// Codec is how a request's context is written. proto: RoadRunner's since 2024. json: RoadRunner's before, for
-	// spiral/roadrunner-http up to 3.4. auto: what the worker turns out to understand. Default: auto.
+	// Codec is how a request's context is written for RoadRunner's packages. proto: RoadRunner's since 2024. json: RoadRunner's
+	// before, all that spiral/roadrunner-http reads up to 3.4, and faster for later ones. auto: json up to 3.4 by Composer's
+	// record beside the script, else proto. Default: auto.
 	Codec string `koanf:"codec"`
 	// MaxJobs replaces a worker after this many requests, and up to 14 % more so that workers do not go all at once. 0: never.
 	// Default: 0.
 	MaxJobs int `koanf:"max_jobs"`
-	// TTL is the age at which a worker is replaced, after the request it has. 0: never. Default: 0.
+	// TTL is the age at which a worker is replaced, after the request it has, and up to 14 % earlier so that workers do not go all
+	// at once. 0: never. Default: 0.
 	TTL time.Duration `koanf:"ttl"`
 	// IdleTTL is how long a worker that has worked may be idle before it is replaced, or ended when there are more than min.
 	// 0: for ever. Default: 0.
 	IdleTTL time.Duration `koanf:"idle_ttl"`
-	// MaxMemory is the resident memory at which a worker is replaced, after the request it has. 0: unlimited. Default: 0.
+	// MaxMemory is the resident memory, looked at every second, at which a worker is replaced, after the request it has. 0:
+	// unlimited. Default: 0.
 	MaxMemory bytesize.Size `koanf:"max_memory"`
 	// ExecTimeout is how long PHP may take for an answer, and between two parts of a stream, before the worker is killed and
 	// the client gets 504. A client that takes nothing of a stream for as long is dropped. 0: no limit. Default: 60s.
@@ -66,7 +72,7 @@ type Config struct {
 	Group string `koanf:"group"`
 	// Nice is added to the workers' scheduling priority, from -20 (more of the processor) to 19 (less). Default: 0.
 	Nice int `koanf:"nice"`
-	// Limits are the kernel's, for each worker.
+	// Limits are the kernel's, for each worker, set before it runs any code of the application. On Linux only.
 	Limits Limits `koanf:"limits"`
 	// Watch are folders (their .php files, recursively), files, or globs (** for any depth) whose changes reload the workers.
 	// Default: none.
@@ -103,6 +109,14 @@ type Sendfile struct {
 	// Accel maps the prefixes that the header X-Accel-Redirect may name to folders, such as /protected: storage. Default: none,
 	// and the header has no meaning.
 	Accel map[string]string `koanf:"accel"`
+}
+
+// Static says which of the files of root are served. PHP gets the requests for all others.
+type Static struct {
+	// Forbid lists file extensions, such as .txt, that are not served. Default: none.
+	Forbid []string `koanf:"forbid"`
+	// Allow lists the only extensions that are. Default: all but those of sources, backups and the like.
+	Allow []string `koanf:"allow"`
 }
 
 // Workers bounds the number of processes of a pool.
@@ -154,9 +168,9 @@ const (
 	relayUnix  = "unix"
 	relayTCP   = "tcp"
 
-	codecAuto  = "auto"
-	codecProto = "proto"
-	codecJSON  = "json"
+	autoCodec  = "auto"
+	protoCodec = "proto"
+	jsonCodec  = "json"
 
 	fairRoute = "route"
 	fairHost  = "host"
@@ -173,7 +187,7 @@ func DefaultConfig() Config {
 		Workers:     Workers{Min: 1, Max: 8, Spare: 1},
 		Index:       "index.php",
 		Relay:       relayPipes,
-		Codec:       codecAuto,
+		Codec:       autoCodec,
 		ExecTimeout: time.Minute,
 		BootTimeout: 10 * time.Second,
 		StopTimeout: 10 * time.Second,
@@ -215,6 +229,12 @@ func (c Config) Validate() error {
 		if c.Root == "" {
 			bad("root", "is required in classic mode: the folder with the index.php, such as public")
 		}
+		if !filepath.IsLocal(c.Index) || filepath.ToSlash(filepath.Clean(c.Index)) != c.Index || !strings.HasSuffix(c.Index, ".php") {
+			bad("index", "must be a script below root, such as index.php, got %q", c.Index)
+		}
+		if err := checkFastCGI(c.FastCGI); err != nil {
+			errs = append(errs, err)
+		}
 		if c.FastCGI != "" && len(c.Command) > 0 {
 			bad("command", "must not stand beside fastcgi, the address of a server that runs already")
 		}
@@ -227,7 +247,7 @@ func (c Config) Validate() error {
 		}
 	}
 	oneOf("relay", c.Relay, relayPipes, relayUnix, relayTCP)
-	oneOf("codec", c.Codec, codecAuto, codecProto, codecJSON)
+	oneOf("codec", c.Codec, autoCodec, protoCodec, jsonCodec)
 	oneOf("queue.fair", c.Queue.Fair, fairRoute, fairHost, fairNone)
 	if c.Workers.Min < 1 {
 		bad("workers.min", "must be at least 1, got %d", c.Workers.Min)
@@ -290,11 +310,24 @@ func (c Config) Validate() error {
 	for _, list := range []struct {
 		key        string
 		extensions []string
-	}{{"uploads.forbid", c.Uploads.Forbid}, {"uploads.allow", c.Uploads.Allow}} {
+	}{{"uploads.forbid", c.Uploads.Forbid}, {"uploads.allow", c.Uploads.Allow},
+		{"static.forbid", c.Static.Forbid}, {"static.allow", c.Static.Allow}} {
 		for _, ext := range list.extensions {
 			if !strings.HasPrefix(ext, ".") {
 				bad(list.key, "extensions begin with a dot, got %q", ext)
 			}
+		}
+	}
+	for i, folder := range c.Sendfile.Folders {
+		if folder == "" {
+			bad(fmt.Sprintf("sendfile.folders.%d", i), "is empty")
+		}
+	}
+	for _, prefix := range slices.Sorted(maps.Keys(c.Sendfile.Accel)) {
+		if !strings.HasPrefix(prefix, "/") || strings.ContainsAny(prefix, "?#%") {
+			bad("sendfile.accel", "%q is not the beginning of a path such as /protected", prefix)
+		} else if c.Sendfile.Accel[prefix] == "" {
+			bad("sendfile.accel."+prefix, "names no folder")
 		}
 	}
 	return errors.Join(errs...)

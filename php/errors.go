@@ -42,11 +42,12 @@ const statusClientGone = 499
 func statusFor(err error) int {
 	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.Is(err, ErrQueueFull), errors.Is(err, ErrQueueTimeout), errors.Is(err, ErrStopped):
+	case errors.Is(err, ErrQueueFull), errors.Is(err, ErrQueueTimeout), errors.Is(err, ErrStopped),
+		errors.Is(err, ErrOverloaded):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, ErrTimeout), errors.Is(err, context.DeadlineExceeded):
 		return http.StatusGatewayTimeout
-	case errors.Is(err, ErrCrashed), errors.Is(err, ErrBadAnswer):
+	case errors.Is(err, ErrCrashed), errors.Is(err, ErrBadAnswer), errors.Is(err, ErrUnreachable):
 		return http.StatusBadGateway
 	case errors.Is(err, ErrTooLarge), errors.As(err, &tooLarge):
 		return http.StatusRequestEntityTooLarge
@@ -54,6 +55,10 @@ func statusFor(err error) int {
 		return http.StatusRequestTimeout
 	case errors.Is(err, ErrBadRequest):
 		return http.StatusBadRequest
+	case errors.Is(err, errFileMissing), errors.Is(err, ErrNoScript):
+		return http.StatusNotFound
+	case errors.Is(err, errFileForbidden):
+		return http.StatusForbidden
 	case errors.Is(err, errClientGone), errors.Is(err, context.Canceled):
 		return statusClientGone
 	}

@@ -51,18 +51,47 @@ func hasFormBody(method string) bool {
 	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }
 
-// readURLEncoded parses name=value&… in the order in which the fields stand. What is badly escaped is taken as it is, as PHP does.
-func readURLEncoded(r *http.Request) (form, error) {
+// maxDiscard is how much of a body that nobody wants is read, as in net/http.
+const maxDiscard = 256 << 10
+
+// discardBody reads what PHP is not given. An answer that overtakes its request resets the stream in HTTP/2, which some clients
+// take for a failure.
+func discardBody(r *http.Request) {
+	if r.Body != nil && r.Body != http.NoBody {
+		_, _ = io.CopyN(io.Discard, r.Body, maxDiscard)
+	}
+}
+
+// readForm reads the body of a form that is not multipart.
+func readForm(r *http.Request) ([]byte, error) {
 	if !hasFormBody(r.Method) {
-		return form{}, nil
+		discardBody(r)
+		return nil, nil
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
 	if err != nil {
-		return form{}, bodyError(err)
+		return nil, bodyError(err)
 	}
 	if len(body) > maxForm {
-		return form{}, fmt.Errorf("%w: a form of more than %d bytes", ErrTooLarge, maxForm)
+		return nil, fmt.Errorf("%w: a form of more than %d bytes", ErrTooLarge, maxForm)
 	}
+	return body, nil
+}
+
+func readURLEncoded(r *http.Request) (form, error) {
+	if !hasFormBody(r.Method) {
+		discardBody(r)
+		return form{}, nil
+	}
+	body, err := readForm(r)
+	if err != nil {
+		return form{}, err
+	}
+	return parseURLEncoded(body)
+}
+
+// parseURLEncoded parses name=value&… in the order in which the fields stand. What is badly escaped is taken as it is, as PHP does.
+func parseURLEncoded(body []byte) (form, error) {
 	t := newTree()
 	for field := range strings.SplitSeq(string(body), "&") {
 		if field == "" {
@@ -86,6 +115,7 @@ func unescape(s string) string {
 // readMultipart parses a multipart body. Files go straight to disk.
 func (p *Pool) readMultipart(r *http.Request) (f form, err error) {
 	if !hasFormBody(r.Method) {
+		discardBody(r)
 		return form{}, nil
 	}
 	defer func() {

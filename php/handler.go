@@ -10,13 +10,21 @@ import (
 
 // ServeHTTP lets a worker answer the request. The body is read first, into memory or to disk, so that a slow client never holds
 // a worker while it sends.
-func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (p *Pool) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handle(w, r, "") }
+
+// handle is ServeHTTP for requests of a route.
+func (p *Pool) handle(w http.ResponseWriter, r *http.Request, route string) {
 	if !p.ready.Load() {
 		p.refuse(w, ErrStopped)
 		return
 	}
-	j := getJob()
+	j := getJob(p.dialect())
+	j.flow = p.flowOf(r, route)
 	if err := p.serve(w, r, j); err != nil {
+		if p.cfg.Debug {
+			p.explainInBrowser(w, r, err)
+			return
+		}
 		p.refuse(w, err)
 	}
 }
@@ -40,7 +48,7 @@ func (p *Pool) serve(w http.ResponseWriter, r *http.Request, j *job) error {
 	if j.stream != nil {
 		err = p.passStream(w, r, j)
 	} else {
-		err = writeAnswer(w, r, j)
+		err = p.writeAnswer(w, r, j)
 	}
 	if errors.Is(err, ErrBadAnswer) {
 		p.log.Error("php answer refused", "pool", p.name, "pid", j.pid, "error", err)
@@ -54,6 +62,10 @@ func (p *Pool) refuse(w http.ResponseWriter, err error) {
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
+	if p.cfg.ErrorStatus != 0 && status >= http.StatusInternalServerError {
+		w.WriteHeader(p.cfg.ErrorStatus) // without a body, as RoadRunner's clients know it
+		return
+	}
 	http.Error(w, http.StatusText(status), status)
 }
 
@@ -62,11 +74,18 @@ func (p *Pool) fill(r *http.Request, j *job) (form, error) {
 	if !validHost(hostOf(r)) {
 		return form{}, errBadHost
 	}
+	if p.cfg.Mode == modeClassic {
+		return form{}, p.fillClassic(r, j)
+	}
 	contentType := r.Header.Get("Content-Type")
 	switch {
 	case r.Method == http.MethodHead, r.Method == http.MethodOptions:
+		discardBody(r)
 		j.setContext(r, false, nil)
 		return form{}, nil
+	case p.cfg.Body.Raw:
+	case j.dialect == speaksNative && strings.Contains(contentType, "application/x-www-form-urlencoded"):
+		return form{}, fillRawForm(r, j)
 	case strings.Contains(contentType, "application/x-www-form-urlencoded"):
 		f, err := readURLEncoded(r)
 		return f, p.fillForm(r, j, f, err)
@@ -81,18 +100,26 @@ func (p *Pool) fill(r *http.Request, j *job) (form, error) {
 	return form{}, p.fillBody(r, j)
 }
 
+// fillRawForm leaves a form as it came to sdk/php: PHP's own parser costs no more there, and applications that check a signature
+// need the bytes.
+func fillRawForm(r *http.Request, j *job) error {
+	body, err := readForm(r)
+	if err != nil {
+		return err
+	}
+	j.setContext(r, false, nil)
+	j.source.rawForm = len(body) > 0
+	j.buf = append(j.buf, body...)
+	return nil
+}
+
 func (p *Pool) fillForm(r *http.Request, j *job, f form, err error) error {
 	if err != nil {
 		return err
 	}
 	j.setContext(r, true, f.uploads)
-	j.buf = append(j.buf, f.body...)
+	j.buf = j.dialect.appendBody(j.buf, f.body, true)
 	return nil
-}
-
-func (j *job) setContext(r *http.Request, parsed bool, uploads []byte) {
-	j.buf = appendContext(j.buf[:jobHeader], r, parsed, uploads)
-	j.contextLen = len(j.buf) - jobHeader
 }
 
 // fillBody reads the body behind the context. The buffer grows with what arrives, not with what the client announces; past

@@ -138,19 +138,28 @@ func TestTrailers(t *testing.T) {
 func TestEarlyHints(t *testing.T) {
 	t.Parallel()
 	w := setup(t, "app.php", nil)
-	var hint string
+	inner := w.server.Config.Handler
+	w.server.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("X-Middleware", "final")
+		inner.ServeHTTP(rw, r)
+	})
+	var hints []string
 	trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
-		hint = fmt.Sprint(code, " ", header.Get("Link"))
+		hints = append(hints, fmt.Sprint(code, " ", header))
 		return nil
 	}}
 	r := httptest.NewRequest("GET", "/hints", nil)
 	response, body := w.do(r.WithContext(httptrace.WithClientTrace(t.Context(), trace)))
-	if hint != "103 </a.css>; rel=preload" || body != "hinted" || response.Header.Get("Link") != "" {
-		t.Errorf("hint %q, body %q, headers %v", hint, body, response.Header)
+	want := []string{"100 map[X-100:[own]]", "102 map[X-102:[own]]", "103 map[Link:[</a.css>; rel=preload]]"}
+	if diff := cmp.Diff(want, hints); diff != "" {
+		t.Errorf("hints (-want +got):\n%s", diff)
+	}
+	h := response.Header
+	if body != "hinted" || h.Get("Link") != "" || h.Get("X-102") != "" || h.Get("X-Middleware") != "final" {
+		t.Errorf("body %q, headers %v", body, h)
 	}
 }
 
-// TestStreamGoesOutAtOnce lets PHP write its next part only after the client has the one before.
 // TestOldClients speaks HTTP/1.0, which has no early hints and may name no host.
 func TestOldClients(t *testing.T) {
 	t.Parallel()
@@ -185,6 +194,7 @@ func TestHostileURIs(t *testing.T) {
 	}
 }
 
+// TestStreamGoesOutAtOnce lets PHP write its next part only after the client has the one before.
 func TestStreamGoesOutAtOnce(t *testing.T) {
 	t.Parallel()
 	w := setup(t, "app.php", nil)
@@ -297,9 +307,10 @@ func TestUnusableAnswers(t *testing.T) {
 	t.Parallel()
 	w := setup(t, "app.php", func(c *php.Config, _ *php.Options) { c.ExecTimeout = 2 * time.Second })
 	for path, log := range map[string]string{
-		"/junk":      "something is wrong",
-		"/json":      "update spiral/roadrunner-http",
-		"/no-option": "broke the protocol",
+		"/junk":         "something is wrong",
+		"/codec":        "unknown payload type",
+		"/no-option":    "broke the protocol",
+		"/long-context": "broke the protocol",
 	} {
 		w.expectStatus(path, http.StatusBadGateway)
 		w.logged(log)

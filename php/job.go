@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/edge-server/edge/internal/frame"
 )
@@ -23,16 +24,24 @@ var jobHeader = fenceLen + frame.HeaderLen + 4
 // job is one request on its way through a worker. It belongs to the handler that made it, except from submit until done:
 // then to the queue, and to the worker that took it out.
 type job struct {
-	buf        []byte   // jobHeader bytes, context, body; ready to become a fence and a frame
-	contextLen int      // of buf
+	buf        []byte  // jobHeader bytes, context, body; ready to become a fence and a frame
+	contextLen int     // of buf
+	dialect    dialect // of the context
+	source     contextOf
 	file       *os.File // the body when it is not in buf
 	fileSize   int64
 
 	// While it waits. Protected by Pool.mu.
-	next, prev *job
-	waiting    bool
-	queuedAt   int64
-	attempts   int
+	flow         string // of which route or host it is, for fairness: see queue.go
+	in           *flow
+	next, prev   *job // in the flow
+	older, newer *job
+	waiting      bool
+	queuedAt     int64
+	attempts     int
+	number       byte // in the flight of a worker: see ahead.go
+	sealed       atomic.Bool
+	gone         bool // nobody waits for it any more
 
 	// The answer, valid after done.
 	done   chan struct{}
@@ -48,13 +57,13 @@ type job struct {
 
 var jobs = sync.Pool{New: func() any { return &job{done: make(chan struct{}, 1)} }}
 
-// getJob returns an empty job whose buffer has room for fence and header.
-func getJob() *job {
+// getJob returns an empty job for workers of that dialect, whose buffer has room for fence and header.
+func getJob(speaks dialect) *job {
 	j := jobs.Get().(*job)
 	if cap(j.buf) < jobHeader {
 		j.buf = make([]byte, 0, 4<<10)
 	}
-	j.buf = j.buf[:jobHeader]
+	j.buf, j.dialect = j.buf[:jobHeader], speaks
 	return j
 }
 
@@ -91,7 +100,7 @@ func (j *job) frameFor(takesFiles bool, limit int64) (head []byte, streamed int6
 	switch {
 	case j.file == nil:
 	case takesFiles:
-		b = appendAttribute(b, "edge.body_file", j.file.Name())
+		b = j.dialect.withBodyFile(b, j.file.Name())
 		contextLen += len(b) - len(j.buf)
 		payload = int64(contextLen)
 		j.buf = b[:len(j.buf)]
@@ -104,7 +113,8 @@ func (j *job) frameFor(takesFiles bool, limit int64) (head []byte, streamed int6
 	if payload > math.MaxUint32 {
 		return nil, 0, ErrTooLarge
 	}
-	frame.AppendHeader(append(b[:0], fenceFrame...), frame.FlagProto, 0, uint32(payload), uint32(contextLen))
+	frame.AppendHeader(append(b[:0], fenceFrame...), j.dialect.flag(), 0, uint32(payload), uint32(contextLen))
+	frame.SetNumber(b[fenceLen:], j.number)
 	return b, streamed, nil
 }
 

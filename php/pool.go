@@ -33,19 +33,22 @@ type Pool struct {
 	boots   chan struct{} // bounds the boots at a time
 	serial  atomic.Uint64 // of relay sockets
 	ready   atomic.Bool   // Start is done
+	speaks  atomic.Uint32 // the codec of the workers that joined last: see codec.go
 	spawner *spawner
+	seats   seats // of debug mode
 	stats   counters
 	pace    pace
 
-	changing sync.Mutex      // one start, reload or end at a time
-	life     context.Context // boots, reloads and the supervisor end with it
-	endLife  context.CancelFunc
-	forced   chan struct{}  // closed when a stop ran out of time
-	settled  chan struct{}  // closed when a stopping pool has no job left
-	stopped  chan struct{}  // closed when everything ended
-	running  sync.WaitGroup // workers and boots
-	control  sync.WaitGroup // supervisor and watcher
-	wake     chan struct{}  // for the supervisor
+	changing   sync.Mutex      // one start, reload or end at a time
+	life       context.Context // boots, reloads and the supervisor end with it
+	endLife    context.CancelFunc
+	forced     chan struct{}  // closed when a stop ran out of time
+	settled    chan struct{}  // closed when a stopping pool has no job left
+	stopped    chan struct{}  // closed when everything ended
+	running    sync.WaitGroup // workers and boots
+	control    sync.WaitGroup // supervisor and watcher
+	wake       chan struct{}  // for the supervisor
+	rescueWake chan struct{}
 
 	mu        sync.Mutex // protects everything below
 	spec      *spec      // of the current generation
@@ -55,7 +58,11 @@ type Pool struct {
 	busy      int
 	booting   int
 	growing   bool // the supervisor was told that jobs wait
-	failures  int  // boots and unproved workers that failed in a row
+	extra     int  // jobs that lie behind another in a worker's pipe: see ahead.go
+	next      uint // of the workers, to be looked at for room
+	rescuing  bool // rescue is awake
+	scratch   [2 * packetMax]byte
+	failures  int // boots and unproved workers that failed in a row
 	retryAt   int64
 	lastErr   error
 	reloadErr error // of the last reload
@@ -69,6 +76,9 @@ type pace struct {
 	growAfter  time.Duration // the wait in the queue from which a pool grows
 	shrinkIdle time.Duration // idle time after which a worker is one too many
 	shrinkStep time.Duration // between two workers retired for idleness
+	short      time.Duration // for requests ahead: see ahead.go
+	patience   time.Duration
+	weigh      time.Duration // between two looks at the memory of the workers
 }
 
 func defaultPace(c Config) pace {
@@ -81,6 +91,9 @@ func defaultPace(c Config) pace {
 		growAfter:  5 * time.Millisecond,
 		shrinkIdle: 30 * time.Second,
 		shrinkStep: time.Second,
+		short:      time.Millisecond,
+		patience:   time.Millisecond,
+		weigh:      time.Second,
 	}
 }
 
@@ -89,25 +102,32 @@ func New(name string, cfg Config, opts Options) (*Pool, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("php pool %q: %w", name, err)
 	}
-	user, err := lookupAccount(cfg.User)
+	user, err := lookupAccount(cfg.User, cfg.Group)
 	if err != nil {
 		return nil, fmt.Errorf("php pool %q: %w", name, err)
 	}
 	p := &Pool{
-		name:    name,
-		cfg:     cfg,
-		opts:    opts,
-		log:     opts.Logger,
-		user:    user,
-		epoch:   time.Now(),
-		boots:   make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
-		pace:    defaultPace(cfg),
-		forced:  make(chan struct{}),
-		settled: make(chan struct{}),
-		stopped: make(chan struct{}),
-		wake:    make(chan struct{}, 1),
+		name:       name,
+		cfg:        cfg,
+		opts:       opts,
+		log:        opts.Logger,
+		user:       user,
+		epoch:      time.Now(),
+		boots:      make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
+		pace:       defaultPace(cfg),
+		forced:     make(chan struct{}),
+		settled:    make(chan struct{}),
+		stopped:    make(chan struct{}),
+		wake:       make(chan struct{}, 1),
+		rescueWake: make(chan struct{}, 1),
+	}
+	if p.alone() {
+		p.seats.taken = make(chan struct{}, cfg.Workers.Max)
 	}
 	if p.spec, err = p.newSpec(); err != nil {
+		return nil, fmt.Errorf("php pool %q: %w", name, err)
+	}
+	if err := cfg.Sendfile.check(); err != nil {
 		return nil, fmt.Errorf("php pool %q: %w", name, err)
 	}
 	return p, nil
@@ -138,8 +158,11 @@ func (p *Pool) prepare() error {
 	if err != nil {
 		return err
 	}
+	if p.spawner, err = newSpawner(p.cfg.Nice, p.cfg.Limits, p.newMemoryGroup()); err != nil {
+		_ = temp.remove()
+		return fmt.Errorf("php pool %q: %w", p.name, err)
+	}
 	p.temp = temp
-	p.spawner = newSpawner()
 	p.life, p.endLife = context.WithCancel(context.Background())
 	p.started = true
 	return nil
@@ -152,10 +175,13 @@ func (p *Pool) bringUp(ctx context.Context) error {
 	if p.isSettled() {
 		return fmt.Errorf("start php pool %q: %w", p.name, ErrStopped)
 	}
-	if err := p.startWorkers(ctx); err != nil {
+	if p.alone() {
+		p.log.Warn("php pool runs in debug mode: every request starts PHP anew, and errors are shown to whoever asks; not for production", "pool", p.name)
+	} else if err := p.startWorkers(ctx); err != nil {
 		return err
 	}
 	p.control.Go(p.supervise) // ends with life
+	p.control.Go(p.rescue)    // ends with life
 	if err := p.startWatch(); err != nil {
 		return err
 	}
@@ -190,28 +216,53 @@ func (p *Pool) startWorkers(ctx context.Context) error {
 
 // submit gives the job to a worker and waits until it is done. An error means that no worker had it.
 func (p *Pool) submit(ctx context.Context, j *job) error {
+	if p.alone() {
+		return p.submitAlone(ctx, j)
+	}
 	p.stats.requests.Add(1)
 	p.mu.Lock()
 	if p.closing {
 		p.mu.Unlock()
-		p.stats.rejected.Add(1)
+		p.stats.refused.Add(1)
 		return ErrStopped
+	}
+	now := p.now()
+	j.queuedAt = now
+	if p.queue.len == 0 {
+		w := p.hot(j, now)
+		if w == nil && len(p.idle) == 0 {
+			w = p.roomy(j, now)
+		}
+		if w != nil {
+			p.assign(w, j, now)
+			p.mu.Unlock()
+			w.put(j)
+			return p.await(ctx, j)
+		}
 	}
 	if n := len(p.idle); n > 0 {
 		w := p.idle[n-1] // the one that worked last has the warmest caches
 		p.idle = p.idle[:n-1]
-		p.beginWork(w)
-		p.mu.Unlock()
-		w.jobs <- j
+		if w.ahead != nil {
+			p.assign(w, j, now)
+			p.mu.Unlock()
+			w.put(j)
+		} else {
+			p.beginAt(w, now)
+			p.mu.Unlock()
+			w.jobs <- j
+			if w.hangup != nil {
+				return p.await(ctx, j)
+			}
+		}
 		<-j.done
 		return nil
 	}
-	if p.queue.len >= p.cfg.Queue.Max {
+	if p.queue.len >= p.cfg.Queue.Max && !p.makeRoom(j) {
 		p.mu.Unlock()
-		p.stats.rejected.Add(1)
+		p.stats.queueFull.Add(1)
 		return ErrQueueFull
 	}
-	j.queuedAt = p.now()
 	p.queue.pushBack(j)
 	tell := !p.growing && len(p.workers)+p.booting < p.cfg.Workers.Max
 	p.growing = p.growing || tell
@@ -219,13 +270,18 @@ func (p *Pool) submit(ctx context.Context, j *job) error {
 	if tell {
 		p.poke()
 	}
+	return p.await(ctx, j)
+}
 
+// await waits for a job that no worker has begun. When ctx ends before one does, the job is the caller's again.
+func (p *Pool) await(ctx context.Context, j *job) error {
 	select {
 	case <-j.done:
 		return nil
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
+	j.gone = true // in case that it comes back to the queue
 	waiting := j.waiting
 	if waiting {
 		p.queue.remove(j)
@@ -235,6 +291,7 @@ func (p *Pool) submit(ctx context.Context, j *job) error {
 	if waiting {
 		return ctx.Err()
 	}
+	p.hangUp(j)
 	<-j.done // a worker has it, or it just expired
 	return nil
 }
@@ -249,22 +306,17 @@ func (p *Pool) requeue(j *job) {
 		j.finish(ErrStopped)
 		return
 	}
-	if j.attempts >= maxAttempts {
+	if j.attempts >= maxAttempts || p.alone() {
 		p.mu.Unlock()
 		j.finish(fmt.Errorf("%w: %d workers ended before they took the request", ErrCrashed, j.attempts))
 		return
 	}
-	if n := len(p.idle); n > 0 {
-		w := p.idle[n-1]
-		p.idle = p.idle[:n-1]
-		p.beginWork(w)
-		p.mu.Unlock()
-		w.jobs <- j
-		return
-	}
 	j.queuedAt = p.now()
-	p.queue.pushFront(j)
+	w := p.give(j, j.queuedAt)
 	p.mu.Unlock()
+	if w != nil {
+		p.running.Go(func() { w.put(j) }) // ends when PHP read the request, or is dead
+	}
 	p.poke()
 }
 
@@ -275,8 +327,7 @@ func (p *Pool) nextJob(w *worker) (*job, fate) {
 		p.mu.Unlock()
 		return nil, stop
 	}
-	if j := p.queue.first; j != nil {
-		p.queue.remove(j)
+	if j := p.queue.pop(); j != nil {
 		p.beginWork(w)
 		p.stats.waited(w.since - j.queuedAt)
 		p.mu.Unlock()
@@ -318,19 +369,23 @@ func (p *Pool) diedIdle(w *worker) (*job, fate) {
 }
 
 // beginWork notes that a worker is given a job, its first or the next. p.mu is held.
-func (p *Pool) beginWork(w *worker) {
+func (p *Pool) beginWork(w *worker) { p.beginAt(w, p.now()) }
+
+func (p *Pool) beginAt(w *worker, now int64) {
 	if w.state != StateBusy {
 		p.busy++
 	}
-	w.state, w.since = StateBusy, p.now()
+	w.state, w.since = StateBusy, now
 }
 
 // endWork notes that a worker has no job any more. p.mu is held.
-func (p *Pool) endWork(w *worker, next State) {
+func (p *Pool) endWork(w *worker, next State) { p.endAt(w, next, p.now()) }
+
+func (p *Pool) endAt(w *worker, next State, now int64) {
 	if w.state == StateBusy {
 		p.busy--
 	}
-	w.state, w.since = next, p.now()
+	w.state, w.since = next, now
 	p.checkSettled()
 }
 
@@ -344,7 +399,7 @@ func (p *Pool) launch(ctx context.Context, s *spec, old *worker) error {
 	p.mu.Lock()
 	p.booting--
 	if old != nil {
-		old.replacing = false
+		old.notReplaced()
 	}
 	if s == p.spec && ctx.Err() == nil {
 		p.failed(err)
@@ -367,6 +422,7 @@ func (p *Pool) join(w, old *worker) {
 		p.poke()
 		return
 	}
+	p.speaks.Store(uint32(w.speaks))
 	w.state, w.since = StateBooting, p.now() // until it looks for its first job
 	p.running.Go(w.run)                      // ends when the worker is retired or dies
 	if old != nil {
@@ -383,7 +439,11 @@ func (p *Pool) retire(w *worker) {
 	w.retire = true
 	if i := slices.Index(p.idle, w); i >= 0 {
 		p.idle = slices.Delete(p.idle, i, i+1)
-		close(w.quit)
+		if w.ahead != nil {
+			interrupt(w.relay)
+		} else {
+			close(w.quit)
+		}
 	}
 }
 
@@ -408,6 +468,7 @@ func (p *Pool) stopping(w *worker) {
 func (p *Pool) leave(w *worker, crashed bool) {
 	crashed = crashed && !w.doomed.Load() && !w.killed.Load()
 	p.mu.Lock()
+	p.stats.ended.count(w.endedBy(crashed))
 	p.endWork(w, StateStopping)
 	w.retire = true
 	p.workers = slices.DeleteFunc(p.workers, func(other *worker) bool { return other == w })
@@ -418,14 +479,13 @@ func (p *Pool) leave(w *worker, crashed bool) {
 	if crashed {
 		p.stats.crashes.Add(1)
 	}
-	p.stats.ended.Add(1)
 	p.poke()
 }
 
 // wornOut notes that a worker has served max_jobs; the supervisor boots its successor.
 func (p *Pool) wornOut(w *worker) {
 	p.mu.Lock()
-	w.worn = true
+	w.wear(byMaxJobs)
 	p.mu.Unlock()
 	p.poke()
 }
@@ -448,4 +508,9 @@ func (p *Pool) poke() {
 	}
 }
 
-func (p *Pool) logFor(w *worker) *slog.Logger { return p.log.With("pool", p.name, "pid", w.proc.pid) }
+func (p *Pool) logFor(w *worker) *slog.Logger {
+	if w.log != nil {
+		return w.log
+	}
+	return p.log.With("pool", p.name, "pid", w.proc.pid)
+}

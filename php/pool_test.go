@@ -84,7 +84,7 @@ func TestFreshWorkerAsksToStop(t *testing.T) {
 func TestQueueFull(t *testing.T) {
 	t.Parallel()
 	w := setup(t, "app.php", func(c *php.Config, _ *php.Options) {
-		c.Queue = php.Queue{Max: 2, Timeout: patience}
+		c.Queue.Max, c.Queue.Timeout = 2, patience
 		c.ExecTimeout = 2 * time.Second
 	})
 	var wg sync.WaitGroup
@@ -102,7 +102,7 @@ func TestQueueFull(t *testing.T) {
 func TestQueueTimeout(t *testing.T) {
 	t.Parallel()
 	w := setup(t, "app.php", func(c *php.Config, _ *php.Options) {
-		c.Queue = php.Queue{Max: 10, Timeout: 100 * time.Millisecond}
+		c.Queue.Max, c.Queue.Timeout = 10, 100*time.Millisecond
 		c.ExecTimeout = 2 * time.Second
 	})
 	var wg sync.WaitGroup
@@ -289,7 +289,7 @@ func TestStderrIsLogged(t *testing.T) {
 	if n := strings.Count(w.log.String(), "\n"); n > 10_000 {
 		t.Errorf("%d lines were logged", n)
 	}
-	if !strings.Contains(w.log.String(), "lines dropped") || strings.Contains(w.log.String(), strings.Repeat("long", 3000)) {
+	if !strings.Contains(w.log.String(), "lines dropped") || !strings.Contains(w.log.String(), "bytes=") || strings.Contains(w.log.String(), strings.Repeat("long", 3000)) {
 		t.Error("the flood was not cut")
 	}
 }

@@ -1,6 +1,7 @@
 package php
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -21,6 +22,9 @@ type process struct {
 	gone   atomic.Bool   // exited is closed; cheaper to ask before every request
 	status string        // how it ended; read after exited
 	clean  bool          // it ended by itself and in order; read after exited
+	oom    bool          // the kernel killed it for limits.memory; read after exited
+
+	end func() // ends what stands for a process where there is none: see classic_worker.go
 
 	mu     sync.Mutex // protects what follows
 	reaped bool
@@ -28,29 +32,51 @@ type process struct {
 }
 
 // spawner starts processes, all from one thread: the kernel's parent-death signal is bound to the thread that forked, and an
-// ordinary thread of the runtime may end while Edge lives.
+// ordinary thread of the runtime may end while Edge lives. The thread's priority is the one of the processes.
 type spawner struct {
-	work chan func()
-	done chan struct{}
+	limits Limits
+	group  *memoryGroup // nil without limits.memory
+	work   chan func()
+	done   chan struct{}
 }
 
-func newSpawner() *spawner {
-	s := &spawner{work: make(chan func()), done: make(chan struct{})}
-	go func() { // ends when work is closed by stop
+func newSpawner(nice int, limits Limits, group *memoryGroup) (*spawner, error) {
+	s := &spawner{limits: limits, group: group, work: make(chan func()), done: make(chan struct{})}
+	isNice := make(chan error, 1)
+	go func() { // ends when work is closed by stop, and the thread with it, since nobody else wants its priority
 		defer close(s.done)
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+		isNice <- beNice(nice)
 		for f := range s.work {
 			f()
 		}
 	}()
-	return s
+	if err := <-isNice; err != nil {
+		_ = s.stop()
+		return nil, err
+	}
+	return s, nil
 }
 
 // stop ends the thread. No process may be alive and nobody may call start any more.
-func (s *spawner) stop() {
+func (s *spawner) stop() error {
 	close(s.work)
 	<-s.done
+	return s.group.remove()
+}
+
+// newMemoryGroup makes the cgroup for limits.memory. Where Edge may not, the log says why, and there is no limit.
+func (p *Pool) newMemoryGroup() *memoryGroup {
+	limit := p.cfg.Limits.Memory
+	if limit == 0 {
+		return nil
+	}
+	group, err := newMemoryGroup(p.name, int64(limit))
+	if err != nil {
+		p.log.Warn("php pool: limits.memory has no effect here", "pool", p.name, "limit", limit, "reason", err)
+		return nil
+	}
+	return group
 }
 
 // start runs cmd and closes the files that only the child needs. stderr is read to its end and logged.
@@ -64,8 +90,9 @@ func (s *spawner) start(cmd *exec.Cmd, log *stderrLog, childFiles ...*os.File) (
 	if cmd.Stdout == nil {
 		cmd.Stdout = write
 	}
+	s.group.enter(cmd.SysProcAttr)
 	result := make(chan error)
-	s.work <- func() { result <- cmd.Start() }
+	s.work <- func() { result <- s.startLimited(cmd) }
 	err = <-result
 	closeAll(append(childFiles, write))
 	if err != nil {
@@ -89,14 +116,39 @@ func (s *spawner) start(cmd *exec.Cmd, log *stderrLog, childFiles ...*os.File) (
 		wg.Wait()
 		read.Close()
 		p.status, p.clean = cmd.ProcessState.String(), cmd.ProcessState.Success()
+		if p.oom = wasKilled(cmd.ProcessState) && s.group.blame(); p.oom {
+			p.status += fmt.Sprintf(": out of memory, limits.memory of the pool is %s", s.limits.Memory)
+		}
 		p.tellGone()
 		close(p.exited)
 	}()
 	return p, nil
 }
 
+// startLimited starts a process and limits it before it runs anything of the application.
+func (s *spawner) startLimited(cmd *exec.Cmd) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	err := s.limits.apply(cmd.Process.Pid)
+	if err != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	return err
+}
+
+func wasKilled(state *os.ProcessState) bool {
+	status, ok := state.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
 // kill ends the process and all of its group.
 func (p *process) kill() {
+	if p.end != nil {
+		p.end()
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.reaped {

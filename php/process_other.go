@@ -3,6 +3,7 @@
 package php
 
 import (
+	"net"
 	"os"
 	"syscall"
 )
@@ -23,5 +24,10 @@ func waitExit(int) {}
 func growPipe(*os.File) {}
 
 func unreadBytes(*os.File) int { return -1 }
+
+func parentOf(int) int { return 0 }
+
+// dialedBy cannot tell without Linux's tables.
+func dialedBy(*net.TCPConn) (uid int, known bool) { return 0, false }
 
 func residentBytes(int) int64 { return 0 }

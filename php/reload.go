@@ -39,18 +39,22 @@ func (p *Pool) replaceGeneration(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.alone() {
+		return nil // every request reads the code anew
+	}
 	first, err := p.boot(ctx, next)
 	if err != nil {
 		return err
 	}
 
 	p.mu.Lock()
-	p.spec = next // from here on every boot is of the new generation
+	defer p.spec.retire() // of the generation that ends
+	p.spec = next         // from here on every boot is of the new generation
 	p.failures, p.lastErr = 0, nil
 	var old []*worker
 	for _, w := range p.workers {
 		if !w.retire {
-			w.replacing = true
+			w.replacing, w.why = true, byReload
 			old = append(old, w)
 		}
 	}

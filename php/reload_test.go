@@ -44,7 +44,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 	close(done)
 	wg.Wait()
-	if s := w.pool.Stats(); s.Rejected+s.Crashes != 0 || s.Reloads == 0 {
+	if s := w.pool.Stats(); s.Rejected()+s.Crashes != 0 || s.Reloads == 0 {
 		t.Errorf("stats %+v", s)
 	}
 }

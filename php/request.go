@@ -55,6 +55,9 @@ func appendContext(b []byte, r *http.Request, parsed bool, uploads []byte) []byt
 		b = appendTag(b, fieldUploads, len(uploads))
 		b = append(b, uploads...)
 	}
+	for _, a := range attributesOf(r) {
+		b = appendEntry(b, fieldAttributes, a.name, a.values)
+	}
 	return b
 }
 
@@ -77,21 +80,15 @@ func remoteIP(addr string) string {
 
 // appendURI appends the absolute URI, which is where PHP finds the host.
 func appendURI(b []byte, r *http.Request, query string) []byte {
-	scheme, host, path := "http", hostOf(r), r.URL.EscapedPath()
-	if r.TLS != nil {
-		scheme = "https"
-	}
-	if r.URL.IsAbs() && r.URL.Host != "" {
-		scheme = r.URL.Scheme
-	}
-	if path != "" && path[0] != '/' {
-		path = "/" + path // OPTIONS *
-	}
+	scheme, host, path := uriParts(r)
 	n := len(scheme) + len("://") + len(host) + len(path)
 	if query != "" {
 		n += len("?") + len(query)
 	}
-	b = appendTag(b, fieldURI, n)
+	return appendURIText(appendTag(b, fieldURI, n), scheme, host, path, query)
+}
+
+func appendURIText(b []byte, scheme, host, path, query string) []byte {
 	b = append(b, scheme...)
 	b = append(b, "://"...)
 	b = append(b, host...)
@@ -101,6 +98,21 @@ func appendURI(b []byte, r *http.Request, query string) []byte {
 		b = append(b, query...)
 	}
 	return b
+}
+
+// uriParts are the scheme, host and path of the absolute URI, which has neither user nor fragment.
+func uriParts(r *http.Request) (scheme, host, path string) {
+	scheme, host, path = "http", hostOf(r), r.URL.EscapedPath()
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	if r.URL.IsAbs() && r.URL.Host != "" {
+		scheme = r.URL.Scheme
+	}
+	if path != "" && path[0] != '/' {
+		path = "/" + path // OPTIONS *
+	}
+	return scheme, host, path
 }
 
 // hostOf is the host of the URI: the one asked for, or for an old client that names none the address it came to, since PHP
@@ -173,27 +185,35 @@ func cleanQuery(query string) string {
 // entry of a protobuf map replaces an earlier one.
 func appendCookies(b []byte, line string) []byte {
 	for line != "" {
-		var part string
-		part, line, _ = strings.Cut(line, ";")
-		name, value, _ := strings.Cut(strings.Trim(part, " \t"), "=")
-		name = strings.TrimRight(name, " \t")
-		value = strings.Trim(value, " \t")
-		if !httpguts.ValidHeaderFieldName(name) {
-			continue
+		var name, value string
+		var ok bool
+		if name, value, line, ok = nextCookie(line); ok {
+			b = appendPair(b, fieldCookies, name, value)
 		}
-		if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
-			value = value[1 : len(value)-1]
-		}
-		if strings.ContainsAny(value, "%+") {
-			unescaped, err := url.QueryUnescape(value)
-			if err != nil {
-				continue
-			}
-			value = unescaped
-		}
-		b = appendPair(b, fieldCookies, name, value)
 	}
 	return b
+}
+
+// nextCookie cuts the first cookie off a Cookie line. It is not ok when it is none, or is badly escaped.
+func nextCookie(line string) (name, value, rest string, ok bool) {
+	part, rest, _ := strings.Cut(line, ";")
+	name, value, _ = strings.Cut(strings.Trim(part, " \t"), "=")
+	name = strings.TrimRight(name, " \t")
+	value = strings.Trim(value, " \t")
+	if !httpguts.ValidHeaderFieldName(name) {
+		return "", "", rest, false
+	}
+	if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+		value = value[1 : len(value)-1]
+	}
+	if strings.ContainsAny(value, "%+") {
+		unescaped, err := url.QueryUnescape(value)
+		if err != nil {
+			return "", "", rest, false
+		}
+		value = unescaped
+	}
+	return name, value, rest, true
 }
 
 // appendEntry appends an entry of a map of name to HeaderValue.

@@ -22,9 +22,18 @@ const (
 type head struct {
 	status int // 0: PHP said nothing, which means 200
 	fields []headField
+	spans  []fieldSpan // scratch of decodeJSON
 }
 
 type headField struct{ name, value string }
+
+// read reads the context of an answer in whichever encoding it is. The copy is the one allocation for all names and values.
+func (h *head) read(context []byte) error {
+	if isJSON(context) {
+		return h.decodeJSON(context)
+	}
+	return h.decode(string(context))
+}
 
 // decode reads the context of an answer and refuses what must not reach a client: a name that is no token, a value with a line
 // break. Names and values are parts of ctx, which therefore must never change.

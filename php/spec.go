@@ -20,11 +20,18 @@ type spec struct {
 	env  []string
 	user *account
 
+	speaks dialect // how the script reads requests, unless its workers say so themselves
+
+	classic *classic // nil in worker mode
+
 	fence atomic.Int32 // whether the script answers a second greeting: see fence.go
 }
 
 // newSpec resolves what the configuration names and checks that the workers will be able to read it.
 func (p *Pool) newSpec() (*spec, error) {
+	if p.cfg.Mode == modeClassic {
+		return p.newClassicSpec()
+	}
 	dir, err := filepath.Abs(p.cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("dir: %w", err)
@@ -37,6 +44,7 @@ func (p *Pool) newSpec() (*spec, error) {
 		return nil, err
 	}
 	s := &spec{path: program, args: p.cfg.Command, dir: dir, user: p.user, env: p.environment()}
+	s.speaks = dialectOf(s, p.cfg.Codec)
 	if p.user == nil {
 		return s, checkScript(s)
 	}

@@ -12,9 +12,11 @@ import (
 const (
 	// maxLogLine is where a line of a worker's stderr is cut.
 	maxLogLine = 8 << 10
-	// A worker may log this many lines in a burst and per second; the rest is counted and dropped.
-	logBurst      = 1000
-	logsPerSecond = 200
+	// A worker may log this many lines and bytes in a burst, and per second; the rest is counted and dropped.
+	lineBurst, linesPerSecond = 1000, 200
+	byteBurst, bytesPerSecond = 1 << 20, 256 << 10
+	// floodReport is how often, at most, the log says that a worker floods.
+	floodReport = time.Second
 	// bootTail is how much of what PHP said an error about a failed start carries.
 	bootTail = 4 << 10
 )
@@ -27,14 +29,24 @@ type stderrLog struct {
 
 	mu   sync.Mutex // protects tail
 	tail []byte     // what came last, for errors; cut off at bootTail
-	// the token bucket, used by copy only
-	tokens  float64
-	filled  time.Time
-	dropped int
+
+	// Used by copy only.
+	lines, bytes bucket
+	filled       time.Time
+	dropped      int // lines since the last report
+	droppedBytes int
+	reported     time.Time
+}
+
+// bucket holds what may still be logged now.
+type bucket float64
+
+func (b *bucket) fill(seconds, perSecond, burst float64) {
+	*b = min(bucket(burst), *b+bucket(seconds*perSecond))
 }
 
 func newStderrLog(log *slog.Logger, pool string) *stderrLog {
-	return &stderrLog{log: log, pool: pool, tokens: logBurst, filled: time.Now()}
+	return &stderrLog{log: log, pool: pool, lines: lineBurst, bytes: byteBurst, filled: time.Now()}
 }
 
 // copy logs until the end of r.
@@ -42,14 +54,16 @@ func (l *stderrLog) copy(pid int, r io.Reader) {
 	lines := bufio.NewReaderSize(r, maxLogLine)
 	for cut := false; ; {
 		line, err := lines.ReadSlice('\n')
-		if len(line) > 0 && !cut {
+		if cut {
+			l.drop(pid, 0, len(line))
+		} else if len(line) > 0 {
 			l.line(pid, bytes.TrimRight(line, "\r\n"), err == bufio.ErrBufferFull)
 		}
 		if cut = err == bufio.ErrBufferFull; err != nil && !cut {
 			break
 		}
 	}
-	l.reportDropped(pid)
+	l.report(pid)
 }
 
 func (l *stderrLog) line(pid int, line []byte, cut bool) {
@@ -64,14 +78,19 @@ func (l *stderrLog) line(pid int, line []byte, cut bool) {
 	l.mu.Unlock()
 
 	now := time.Now()
-	l.tokens = min(logBurst, l.tokens+now.Sub(l.filled).Seconds()*logsPerSecond)
+	passed := now.Sub(l.filled).Seconds()
+	l.lines.fill(passed, linesPerSecond, lineBurst)
+	l.bytes.fill(passed, bytesPerSecond, byteBurst)
 	l.filled = now
-	if l.tokens < 1 {
-		l.dropped++
+	if l.lines < 1 || l.bytes < bucket(len(line)) {
+		l.drop(pid, 1, len(line))
 		return
 	}
-	l.tokens--
-	l.reportDropped(pid)
+	l.lines--
+	l.bytes -= bucket(len(line))
+	if now.Sub(l.reported) >= floodReport {
+		l.report(pid)
+	}
 	text := string(line)
 	if cut {
 		text += " … (line cut)"
@@ -79,11 +98,21 @@ func (l *stderrLog) line(pid int, line []byte, cut bool) {
 	l.log.Info(text, "pool", l.pool, "pid", pid)
 }
 
-func (l *stderrLog) reportDropped(pid int) {
-	if l.dropped > 0 {
-		l.log.Warn("php worker floods stderr, lines dropped", "pool", l.pool, "pid", pid, "lines", l.dropped)
-		l.dropped = 0
+// drop counts what is not logged. The log hears of a flood at once, and then once in a while.
+func (l *stderrLog) drop(pid, lines, bytes int) {
+	l.dropped += lines
+	l.droppedBytes += bytes
+	if l.dropped > 0 && time.Since(l.reported) >= floodReport {
+		l.report(pid)
 	}
+}
+
+func (l *stderrLog) report(pid int) {
+	if l.dropped == 0 {
+		return
+	}
+	l.log.Warn("php worker floods stderr, lines dropped", "pool", l.pool, "pid", pid, "lines", l.dropped, "bytes", l.droppedBytes)
+	l.dropped, l.droppedBytes, l.reported = 0, 0, time.Now()
 }
 
 // said returns the end of what came so far.

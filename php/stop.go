@@ -2,6 +2,7 @@ package php
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -44,7 +45,10 @@ func (p *Pool) end(ctx context.Context) error {
 
 	p.mu.Lock()
 	for _, w := range p.workers {
-		p.retire(w)
+		if !w.retire {
+			w.why = byStop
+			p.retire(w)
+		}
 	}
 	p.mu.Unlock()
 	ended := make(chan struct{})
@@ -63,8 +67,8 @@ func (p *Pool) end(ctx context.Context) error {
 		}
 	}
 
-	p.spawner.stop()
-	err := p.temp.remove()
+	p.spec.retire()
+	err := errors.Join(p.spawner.stop(), p.temp.remove())
 	close(p.stopped)
 	if p.isForced() {
 		return fmt.Errorf("stop php pool %q: workers were killed: %w", p.name, context.Cause(ctx))
@@ -80,8 +84,9 @@ func (p *Pool) force() {
 		return
 	}
 	close(p.forced)
-	for p.queue.first != nil {
-		p.dropFirst(ErrStopped)
+	for j := p.queue.oldest(); j != nil; j = p.queue.oldest() {
+		p.stats.refused.Add(1)
+		p.drop(j, ErrStopped)
 	}
 	for _, w := range p.workers {
 		w.killed.Store(true)
@@ -92,11 +97,9 @@ func (p *Pool) force() {
 	}
 }
 
-// dropFirst fails the first waiting job. p.mu is held.
-func (p *Pool) dropFirst(err error) {
-	j := p.queue.first
+// drop fails a waiting job. p.mu is held.
+func (p *Pool) drop(j *job, err error) {
 	p.queue.remove(j)
-	p.stats.rejected.Add(1)
 	j.finish(err)
 }
 

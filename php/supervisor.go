@@ -1,6 +1,10 @@
 package php
 
-import "time"
+import (
+	"runtime"
+	"slices"
+	"time"
+)
 
 const (
 	// freeFailures is how many failures in a row are retried at once: workers get killed, and machines are slow at times.
@@ -9,12 +13,12 @@ const (
 	maxBackoff   = 30 * time.Second
 )
 
-// supervise keeps the pool in shape: it kills workers beyond exec_timeout, expires the queue, boots and retires workers. It
-// ends with the pool's life.
+// supervise keeps the pool in shape: it kills workers beyond exec_timeout, expires the queue, boots, replaces and retires
+// workers. It ends with the pool's life.
 func (p *Pool) supervise() {
 	timer := time.NewTimer(p.pace.tick)
 	defer timer.Stop()
-	shrunk := p.now()
+	shrunk, weighed := p.now(), p.now()
 	for {
 		select {
 		case <-p.life.Done():
@@ -25,6 +29,11 @@ func (p *Pool) supervise() {
 		now := p.now()
 		p.killOverdue(now)
 		p.expireQueue(now)
+		p.wearByAge(now)
+		if p.cfg.MaxMemory > 0 && now-weighed >= int64(p.pace.weigh) {
+			p.wearByMemory()
+			weighed = now
+		}
 		if now-shrunk >= int64(p.pace.shrinkStep) && p.shrink(now) {
 			shrunk = now
 		}
@@ -55,10 +64,77 @@ func (p *Pool) killOverdue(now int64) {
 func (p *Pool) expireQueue(now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.queue.first != nil && now-p.queue.first.queuedAt >= int64(p.cfg.Queue.Timeout) {
-		p.dropFirst(ErrQueueTimeout)
+	for j := p.queue.oldest(); j != nil && now-j.queuedAt >= int64(p.cfg.Queue.Timeout); j = p.queue.oldest() {
+		p.stats.queueTimeouts.Add(1)
+		p.drop(j, ErrQueueTimeout)
 	}
 	p.checkSettled()
+}
+
+// makeRoom ends the wait of a request of the longest flow for one that finds the queue full, and reports whether it did. p.mu
+// is held.
+func (p *Pool) makeRoom(newcomer *job) bool {
+	j := p.queue.giveWay(newcomer.flow)
+	if j == nil {
+		return false
+	}
+	p.stats.queueFull.Add(1)
+	p.drop(j, ErrQueueFull)
+	return true
+}
+
+// wearByAge finds the workers that are older than ttl, or idle for longer than idle_ttl. An idle one that the pool does not need
+// ends; all others stay until there is another in their place.
+func (p *Pool) wearByAge(now int64) {
+	if p.cfg.TTL == 0 && p.cfg.IdleTTL == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	surplus := p.live() - p.cfg.Workers.Min
+	for _, w := range p.workers {
+		idle := p.cfg.IdleTTL > 0 && w.state == StateIdle && w.served.Load() > 0 && now-w.since >= int64(p.cfg.IdleTTL)
+		switch {
+		case w.retire:
+		case idle && surplus > 0:
+			surplus--
+			w.why = byIdle
+			p.retire(w)
+		case idle:
+			w.wear(byIdle)
+		case w.expires > 0 && now >= w.expires:
+			w.wear(byTTL)
+		}
+	}
+}
+
+// wearByMemory finds the workers whose resident memory is beyond max_memory.
+func (p *Pool) wearByMemory() {
+	p.mu.Lock()
+	all := slices.Clone(p.workers)
+	p.mu.Unlock()
+	for _, w := range all {
+		if residentBytes(w.proc.pid) <= int64(p.cfg.MaxMemory) {
+			continue
+		}
+		p.mu.Lock()
+		w.wear(byMemory)
+		p.mu.Unlock()
+	}
+}
+
+// wear notes why a worker is to be replaced. Pool.mu is held.
+func (w *worker) wear(why reason) {
+	if !w.worn && !w.retire {
+		w.worn, w.why = true, why
+	}
+}
+
+// notReplaced notes that the successor of a worker did not come up. Pool.mu is held.
+func (w *worker) notReplaced() {
+	if w.replacing = false; !w.worn {
+		w.why = byRequest
+	}
 }
 
 // shrink retires the worker that was idle longest when that was long, and reports whether it did.
@@ -72,6 +148,7 @@ func (p *Pool) shrink(now int64) bool {
 	if now-longest.since < int64(p.pace.shrinkIdle) {
 		return false
 	}
+	longest.why = byIdle
 	p.retire(longest)
 	return true
 }
@@ -81,7 +158,7 @@ func (p *Pool) scale(now int64) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next := p.pace.tick
-	if p.isSettled() {
+	if p.isSettled() || p.alone() {
 		return next
 	}
 	if p.failures > 0 && p.booting == 0 && p.live() >= p.cfg.Workers.Min && now-p.retryAt > int64(maxBackoff) {
@@ -96,13 +173,6 @@ func (p *Pool) scale(now int64) time.Duration {
 			return min(next, time.Duration(p.retryAt-now))
 		}
 	}
-	for _, w := range p.workers {
-		if w.worn && !w.replacing && !w.retire {
-			w.replacing = true
-			p.bootOne(w)
-		}
-	}
-
 	want, live := 0, p.live()+p.booting
 	if p.queue.len == 0 {
 		p.growing = false
@@ -112,7 +182,7 @@ func (p *Pool) scale(now int64) time.Duration {
 		want = p.cfg.Workers.Min - live
 	case p.queue.len > p.booting && live < p.cfg.Workers.Max:
 		next = min(next, p.pace.growAfter)
-		if now-p.queue.first.queuedAt >= int64(p.pace.growAfter) {
+		if now-p.queue.oldest().queuedAt >= int64(p.pace.growAfter) {
 			want = min(p.queue.len-p.booting, p.cfg.Workers.Max-live)
 		}
 	}
@@ -122,7 +192,33 @@ func (p *Pool) scale(now int64) time.Duration {
 	for range want {
 		p.bootOne(nil)
 	}
+	if p.failures == 0 || want == 0 {
+		p.replaceWorn()
+	}
 	return next
+}
+
+// replaceWorn boots successors of worn workers, a few at a time; while boots fail, one. p.mu is held.
+func (p *Pool) replaceWorn() {
+	room := runtime.GOMAXPROCS(0)
+	if p.failures > 0 {
+		room = 1
+	}
+	for _, w := range p.workers {
+		if w.replacing && !w.retire {
+			room--
+		}
+	}
+	for _, w := range p.workers {
+		if room <= 0 {
+			return
+		}
+		if w.worn && !w.replacing && !w.retire {
+			w.replacing = true
+			p.bootOne(w)
+			room--
+		}
+	}
 }
 
 // bootOne boots a worker of the current generation, in the place of old when that is not nil. p.mu is held.

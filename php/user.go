@@ -19,11 +19,31 @@ type account struct {
 	groups   []uint32
 }
 
-// lookupAccount finds the workers' user. It returns nil when they run as Edge itself does.
-func lookupAccount(name string) (*account, error) {
+// lookupAccount finds who the workers run as. It returns nil when that is who Edge itself runs as.
+func lookupAccount(name, group string) (*account, error) {
 	if os.Geteuid() != 0 {
-		return nil, checkSameUser(name)
+		if err := checkSameUser(name); err != nil {
+			return nil, err
+		}
+		return nil, checkSameGroup(group)
 	}
+	a, err := lookupUser(name)
+	if err != nil || group == "" {
+		return a, err
+	}
+	gid, err := lookupGroup(group)
+	if err != nil {
+		return nil, err
+	}
+	if a == nil {
+		a = &account{name: "root", home: "/root"}
+	}
+	a.gid, a.groups = gid, append(a.groups, gid)
+	return a, nil
+}
+
+// lookupUser finds the workers' user for an Edge that runs as root; nil is root.
+func lookupUser(name string) (*account, error) {
 	said := name
 	if name == "" {
 		name = defaultUser
@@ -74,6 +94,33 @@ func checkSameUser(name string) error {
 	}
 	if me.Username != name {
 		return fmt.Errorf("user: only root can run workers as %q, and Edge runs as %q: start Edge as root, or leave user out", name, me.Username)
+	}
+	return nil
+}
+
+func lookupGroup(name string) (uint32, error) {
+	g, err := user.LookupGroup(name)
+	var unknown user.UnknownGroupError
+	if errors.As(err, &unknown) {
+		return 0, fmt.Errorf("group: there is no group %q: create it (groupadd --system %s) or name another", name, name)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("group: look up %q: %w", name, err)
+	}
+	return parseID(g.Gid)
+}
+
+// checkSameGroup refuses a group that an Edge without root's rights is not in by default.
+func checkSameGroup(name string) error {
+	if name == "" {
+		return nil
+	}
+	gid, err := lookupGroup(name)
+	if err != nil {
+		return err
+	}
+	if int(gid) != os.Getegid() {
+		return fmt.Errorf("group: only root can run workers as group %q, and Edge runs as group %d: start Edge as root, or leave group out", name, os.Getegid())
 	}
 	return nil
 }

@@ -6,56 +6,81 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
 
-// debounce is the silence after a change that ends a burst of them, such as a checkout.
-const debounce = 100 * time.Millisecond
+const (
+	// debounce is the silence after a change that ends a burst of them, such as a checkout.
+	debounce = 100 * time.Millisecond
+	// maxBurst is when a burst without an end counts as one.
+	maxBurst = 2 * time.Second
+)
 
 // startWatch watches what the configuration names and reloads the pool when it changes.
 func (p *Pool) startWatch() error {
-	if len(p.cfg.Watch) == 0 {
+	if len(p.cfg.Watch) == 0 || p.alone() {
 		return nil
+	}
+	w, err := p.newWatcher()
+	if err != nil {
+		return fmt.Errorf("php pool %q: %w", p.name, err)
+	}
+	p.control.Go(func() { p.watch(w) }) // ends with life
+	return nil
+}
+
+// newWatcher watches everything as it is found now.
+func (p *Pool) newWatcher() (*watcher, error) {
+	base, err := filepath.Abs(p.cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("watch: %w", err)
 	}
 	fsw, err := fsnotify.NewWatcher()
 	if err != nil {
-		return fmt.Errorf("php pool %q: watch: %w", p.name, err)
+		return nil, fmt.Errorf("watch: %w", err)
 	}
-	w := &watcher{fs: fsw}
+	w := &watcher{fs: fsw, links: map[string]string{}}
 	for _, pattern := range p.cfg.Watch {
-		if err := w.add(p.spec.dir, pattern); err != nil {
+		if err := w.add(base, pattern); err != nil {
 			fsw.Close()
-			return fmt.Errorf("php pool %q: watch %s: %w", p.name, pattern, err)
+			return nil, fmt.Errorf("watch %s: %w", pattern, err)
 		}
 	}
-	p.control.Go(func() { // ends with life
-		defer fsw.Close()
-		p.watch(w)
-	})
-	return nil
+	return w, nil
 }
 
 // watch reloads after every burst of changes.
 func (p *Pool) watch(w *watcher) {
+	defer func() { w.fs.Close() }() // of the last one
+	var began time.Time             // the burst, zero between two
 	quiet := time.NewTimer(time.Hour)
 	quiet.Stop()
 	defer quiet.Stop()
+	changed := func() {
+		if began.IsZero() {
+			began = time.Now()
+		}
+		quiet.Reset(max(0, min(debounce, time.Until(began.Add(maxBurst)))))
+	}
 	for {
 		select {
 		case <-p.life.Done():
 			return
 		case event := <-w.fs.Events:
 			if w.matters(event) {
-				quiet.Reset(debounce)
+				changed()
 			}
 		case err := <-w.fs.Errors:
 			// Events were lost, so something changed.
 			p.log.Warn("php watch", "pool", p.name, "error", err)
-			quiet.Reset(debounce)
+			changed()
 		case <-quiet.C:
+			began = time.Time{}
+			w = p.follow(w)
 			if err := p.Reload(p.life); err != nil && p.life.Err() == nil {
 				p.log.Error("php code changed and does not start, the old code keeps serving", "pool", p.name, "error", err)
 			}
@@ -63,10 +88,77 @@ func (p *Pool) watch(w *watcher) {
 	}
 }
 
+// follow returns a watcher of where the links lead now, when one of them was moved: a deployment does not change files, it
+// points its link to others.
+func (p *Pool) follow(w *watcher) *watcher {
+	if !w.moved() {
+		return w
+	}
+	next, err := p.newWatcher()
+	if err != nil {
+		// Links are gone for a moment when they are not replaced in one step. Their return is seen by the old one.
+		p.log.Warn("php watch: a link was moved and cannot be followed yet", "pool", p.name, "error", err)
+		return w
+	}
+	w.fs.Close()
+	return next
+}
+
 // watcher knows the folders that are watched and which of their files matter.
 type watcher struct {
 	fs    *fsnotify.Watcher
 	rules []watchRule
+	links map[string]string // symlinks on the way to the folders, and what they say
+}
+
+// moved reports whether a link says something else by now.
+func (w *watcher) moved() bool {
+	for link, target := range w.links {
+		if now, err := os.Readlink(link); err != nil || now != target {
+			return true
+		}
+	}
+	return false
+}
+
+// resolve follows the symlinks on the way to path, and watches each of them.
+func (w *watcher) resolve(path string) (string, error) {
+	resolved, rest := string(filepath.Separator), split(path)
+	for len(rest) > 0 {
+		next := filepath.Join(resolved, rest[0])
+		rest = rest[1:]
+		info, err := os.Lstat(next)
+		if err != nil {
+			return "", err
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			resolved = next
+			continue
+		}
+		target, err := os.Readlink(next)
+		if err != nil {
+			return "", err
+		}
+		if len(w.links) >= maxLinks {
+			return "", fmt.Errorf("%s: there are more than %d symlinks on the way", path, maxLinks)
+		}
+		w.links[next] = target
+		if err := w.fs.Add(resolved); err != nil {
+			return "", err
+		}
+		rest = append(split(target), rest...)
+		if filepath.IsAbs(target) {
+			resolved = string(filepath.Separator)
+		}
+	}
+	return resolved, nil
+}
+
+// maxLinks ends the search in links that lead to each other.
+const maxLinks = 255
+
+func split(path string) []string {
+	return slices.DeleteFunc(strings.Split(path, string(filepath.Separator)), func(s string) bool { return s == "" })
 }
 
 // watchRule is one entry of watch: a folder and what in it matters.
@@ -86,8 +178,12 @@ func (w *watcher) add(base, pattern string) error {
 			return err
 		}
 		if info.IsDir() {
-			w.rules = append(w.rules, watchRule{dir: pattern})
-			return w.addTree(pattern)
+			dir, err := w.resolve(pattern)
+			if err != nil {
+				return err
+			}
+			w.rules = append(w.rules, watchRule{dir: dir})
+			return w.addTree(dir)
 		}
 	}
 	dir, rest := filepath.Split(pattern)
@@ -96,7 +192,10 @@ func (w *watcher) add(base, pattern string) error {
 		rest = filepath.Join(filepath.Base(dir), rest)
 		dir = filepath.Dir(dir)
 	}
-	dir = filepath.Clean(dir)
+	dir, err := w.resolve(dir)
+	if err != nil {
+		return err
+	}
 	w.rules = append(w.rules, watchRule{dir: dir, pattern: rest})
 	if !strings.ContainsRune(rest, filepath.Separator) {
 		return w.fs.Add(dir)
@@ -128,6 +227,9 @@ func (w *watcher) addTree(root string) error {
 func (w *watcher) matters(event fsnotify.Event) bool {
 	if event.Op == fsnotify.Chmod {
 		return false
+	}
+	if _, isLink := w.links[event.Name]; isLink {
+		return true
 	}
 	if event.Has(fsnotify.Create) {
 		if info, err := os.Stat(event.Name); err == nil && info.IsDir() {

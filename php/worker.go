@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"sync/atomic"
 	"time"
@@ -57,10 +58,16 @@ type worker struct {
 	proc       *process
 	relay      relay
 	reader     *frame.Reader
-	box        *buffer // what the reader reads into
-	takesFiles bool    // it understands edge.body_file
-	fences     bool    // its requests go behind a fence
+	box        *buffer      // what the reader reads into
+	speaks     dialect      // how it reads the context of a request
+	takesFiles bool         // it understands edge.body_file
+	fences     bool         // its requests go behind a fence
+	hangup     *hangup      // how it is told that a client is gone, if it wants to be
+	log        *slog.Logger // in debug mode; else nil
 	started    time.Time
+
+	ahead *ahead        // for workers that get requests ahead; nil for all others
+	fcgi  *conversation // for workers of classic mode; nil for all others
 
 	jobs chan *job     // one job for an idle worker
 	quit chan struct{} // closed to retire an idle worker
@@ -78,7 +85,9 @@ type worker struct {
 	since     int64 // in this state
 	retire    bool  // stop after the current job
 	replacing bool  // its successor is booting
-	worn      bool  // max_jobs is reached
+	worn      bool  // it is to be replaced
+	why       reason
+	expires   int64 // when ttl is over, 0 for never
 	limit     uint64
 }
 
@@ -93,6 +102,10 @@ const (
 
 // run takes jobs until the worker is retired or dies.
 func (w *worker) run() {
+	if w.ahead != nil {
+		w.runAhead()
+		return
+	}
 	for {
 		j, next := w.pool.nextJob(w)
 		if next == keep {
@@ -126,6 +139,9 @@ func (w *worker) count() {
 
 // serve runs one job. It always hands it back: to its handler, or to the queue.
 func (w *worker) serve(j *job) fate {
+	if w.fcgi != nil {
+		return w.serveScript(j)
+	}
 	if w.proc.gone.Load() {
 		w.logEnd(nil, false)
 		w.pool.requeue(j)
@@ -152,7 +168,9 @@ func (w *worker) serve(j *job) fate {
 			return w.neverTaken(j, err)
 		}
 	}
+	w.listen(j)
 	h, err := w.head()
+	w.listen(nil)
 	if err != nil {
 		return w.failed(j, sent, err)
 	}
@@ -163,6 +181,7 @@ func (w *worker) serve(j *job) fate {
 // send writes the job's frame and returns how much of it. The header must arrive in one piece, so it goes with all that is in
 // memory.
 func (w *worker) send(j *job, fenced bool) (sent int64, err error) {
+	j.speak(w.speaks)
 	head, streamed, err := j.frameFor(w.takesFiles, int64(w.pool.cfg.Body.Frame))
 	if err != nil {
 		return 0, err
@@ -214,13 +233,12 @@ func (w *worker) receive(j *job, h frame.Header) fate {
 	return result
 }
 
-// checkCodec refuses answers in JSON, which PHP packages before RoadRunner 2024 gave.
+// checkCodec refuses answers in what no package answers in. Protobuf and JSON are told apart by their first byte: packages before
+// RoadRunner 2024 leave the codec empty.
 func checkCodec(h frame.Header, context []byte) error {
-	if len(context) == 0 || h.Is(frame.FlagProto) {
+	const known = frame.FlagProto | frame.FlagJSON
+	if len(context) == 0 || h.Flags&frame.CodecMask&^known == 0 {
 		return nil
-	}
-	if h.Is(frame.FlagJSON) || context[0] == '{' {
-		return fmt.Errorf("%w: the worker answers in JSON, update spiral/roadrunner-http to 3.5 or later", ErrBadAnswer)
 	}
 	return fmt.Errorf("%w: unknown payload type: %d", ErrBadAnswer, h.Flags&frame.CodecMask)
 }
@@ -338,7 +356,19 @@ func (w *worker) explain(cause error) error {
 func (w *worker) head() (frame.Header, error) {
 	for {
 		h, err := w.reader.Head()
-		if err == nil || !w.again(err) {
+		if err == nil && w.ahead != nil && h.Is(frame.FlagControl) && h.Number != 0 {
+			w.untaken(h.Number)
+			if err = w.skipFrame(); err == nil {
+				continue
+			}
+		}
+		if err == nil {
+			return h, nil
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) && w.retired() {
+			return h, errRetired
+		}
+		if !w.again(err) {
 			return h, err
 		}
 	}
@@ -399,6 +429,10 @@ func interrupt(r relay) { _ = r.SetReadDeadline(time.Unix(1, 0)) }
 
 // shutdown asks PHP to end, and kills it when it does not within stop_timeout.
 func (w *worker) shutdown() {
+	if w.fcgi != nil {
+		w.endScripts()
+		return
+	}
 	w.pool.stopping(w)
 	until := time.Now().Add(w.pool.cfg.StopTimeout)
 	_ = w.relay.SetWriteDeadline(until)
@@ -417,8 +451,15 @@ func (w *worker) shutdown() {
 func (w *worker) kill() {
 	w.proc.kill()
 	<-w.proc.exited
-	w.relay.Close()
+	w.closeRelay()
 	putBuffer(w.box)
+}
+
+func (w *worker) closeRelay() {
+	w.relay.Close()
+	if w.ahead != nil {
+		w.ahead.pipe.close()
+	}
 }
 
 // stopRequest asks to end: as a control frame the worker, as an answer's context the server.

@@ -14,10 +14,18 @@ import (
 	"github.com/edge-server/edge/core"
 )
 
-func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	if calledAsRR(os.Args[0]) {
+		os.Exit(runRR(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // run is the whole program, with what tests want to hold in their hands. It returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "rr" {
+		return runRR(ctx, args[1:], stdout, stderr)
+	}
 	root := &cobra.Command{
 		Use:           "edge",
 		Short:         "Serve PHP applications and wasm plugins over HTTP/1, 2 and 3",
@@ -34,6 +42,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		workersCommand(config),
 		pluginCommand(config),
 		trustCommand(config),
+		phpServerCommand(),
+		migrateCommand(),
+		rrStub(),
 		versionCommand(),
 	)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

@@ -21,7 +21,8 @@ type LogConfig struct {
 	// Level is the least severe level that is logged: debug, info, warn or error. Default info.
 	Level string `koanf:"level"`
 
-	// Format is console, json, or auto: console when standard error is a terminal, else json. Default auto.
+	// Format is console, json, roadrunner (JSON with RoadRunner's fields: ts, level, logger, msg), or auto: console when standard
+	// error is a terminal, else json. Default auto.
 	Format string `koanf:"format"`
 }
 
@@ -33,8 +34,8 @@ func (c LogConfig) Validate() error {
 	if _, ok := levels[c.Level]; !ok {
 		return fmt.Errorf("level: %q is not a level: write debug, info, warn or error", c.Level)
 	}
-	if !slices.Contains([]string{"auto", "console", "json"}, c.Format) {
-		return fmt.Errorf("format: %q is not a format: write auto, console or json", c.Format)
+	if !slices.Contains([]string{"auto", "console", "json", "roadrunner"}, c.Format) {
+		return fmt.Errorf("format: %q is not a format: write auto, console, json or roadrunner", c.Format)
 	}
 	return nil
 }
@@ -54,6 +55,9 @@ func NewLogger(c LogConfig, w io.Writer) (*slog.Logger, *slog.LevelVar) {
 		return slog.New(tint.NewHandler(w, &tint.Options{
 			Level: level, TimeFormat: time.TimeOnly, NoColor: !isTerminal(w) || os.Getenv("NO_COLOR") != "",
 		})), level
+	}
+	if c.Format == "roadrunner" {
+		return slog.New(newRoadRunnerHandler(w, level)), level
 	}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: seconds})), level
 }

@@ -95,14 +95,23 @@ func (m metrics) php(pool string, s php.Stats) {
 	m.seconds("edge_php_queue_wait_seconds_total", "Time that requests waited for a worker.", s.WaitTotal.Seconds(), "pool", pool)
 	m.counter("edge_php_queue_waits_total", "Requests that waited for a worker.", s.WaitedCount, "pool", pool)
 	m.counter("edge_php_requests_total", "Requests given to the pool.", s.Requests, "pool", pool)
-	m.counter("edge_php_rejected_total", "Requests answered 503: queue full, or too long in it.", s.Rejected, "pool", pool)
+	for reason, n := range map[string]uint64{"queue_full": s.QueueFull, "queue_timeout": s.QueueTimeouts, "stopped": s.Refused} {
+		m.counter("edge_php_rejected_total", "Requests answered 503, by reason.", n, "pool", pool, "reason", reason)
+	}
+	m.gauge("edge_php_memory_bytes", "Resident memory of all workers; what they share counts for each.", float64(s.Memory), "pool", pool)
 	m.counter("edge_php_timeouts_total", "Workers killed for exec_timeout.", s.Timeouts, "pool", pool)
 	m.counter("edge_php_crashes_total", "Workers that died unasked.", s.Crashes, "pool", pool)
 	m.counter("edge_php_errors_total", "Errors that the application reported.", s.Errors, "pool", pool)
 	m.counter("edge_php_streams_total", "Answers in parts.", s.Streams, "pool", pool)
 	m.counter("edge_php_retries_total", "Requests that moved to another worker before PHP saw them.", s.Retries, "pool", pool)
 	m.counter("edge_php_started_total", "Workers booted.", s.Started, "pool", pool)
-	m.counter("edge_php_ended_total", "Workers that ended, for whatever reason.", s.Ended, "pool", pool)
+	for reason, n := range map[string]uint64{
+		"max_jobs": s.Ended.MaxJobs, "ttl": s.Ended.TTL, "idle": s.Ended.Idle, "memory": s.Ended.Memory, "timeout": s.Ended.Timeout,
+		"crash": s.Ended.Crash, "out_of_memory": s.Ended.OutOfMemory, "reload": s.Ended.Reload, "stop": s.Ended.Stop,
+		"requested": s.Ended.Requested,
+	} {
+		m.counter("edge_php_ended_total", "Workers that ended, by reason.", n, "pool", pool, "reason", reason)
+	}
 	m.counter("edge_php_reloads_total", "Reloads.", s.Reloads, "pool", pool)
 	m.counter("edge_php_failed_reloads_total", "Reloads whose new workers did not boot.", s.ReloadsFailed, "pool", pool)
 	m.gauge("edge_php_boot_failures", "Boots that failed in a row; 0 is healthy.", float64(s.Failures), "pool", pool)

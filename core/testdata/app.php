@@ -36,6 +36,10 @@ $served = 0;
         case '/slow':
             file_put_contents('slow.started', '1');
             usleep(700_000);
+            $kv?->set('slow', 'whole'); // what a worker needs is there as long as it is
+            if ($kv !== null && $kv->get('slow') !== 'whole') {
+                return new Response(500, [], 'the store is gone');
+            }
             return new Response(200, ['Content-Type' => 'text/plain'], 'slow but whole');
         case '/length':
             return $json(['length' => strlen($request->body)]);

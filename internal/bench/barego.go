@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -24,18 +25,25 @@ func launchBareGo(_ context.Context, space *workspace, srv *server) error {
 		return err
 	}
 	srv.base = "http://" + address
-	return srv.run(space, "server", self, bareGoCommand, address)
+	return srv.run(space, "server", self, bareGoCommand, address, srv.app.name)
 }
 
-// serveBareGo serves every scenario with nothing but net/http until ctx ends.
-func serveBareGo(ctx context.Context, address string) error {
+// serveBareGo serves every scenario of an application with nothing but net/http until ctx ends.
+func serveBareGo(ctx context.Context, address, app string) error {
 	mux := http.NewServeMux()
 	for _, s := range scenarios {
-		mux.HandleFunc("GET "+s.Path(), func(w http.ResponseWriter, _ *http.Request) {
-			contentType, body := s.Answer()
+		if s.App != app {
+			continue
+		}
+		mux.HandleFunc(s.Method()+" "+s.Path(), func(w http.ResponseWriter, r *http.Request) {
+			request, err := io.ReadAll(r.Body)
+			if err != nil {
+				return // the client went away; there is nobody to tell
+			}
+			contentType, body := s.Answer(request)
 			w.Header().Set("Content-Type", contentType)
 			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-			_, _ = w.Write(body) // the client went away; there is nobody to tell
+			_, _ = w.Write(body)
 		})
 	}
 	listener, err := net.Listen("tcp", address)

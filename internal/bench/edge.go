@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,14 +22,21 @@ const edgeBinaryName = "edge"
 // edgeVariant is Edge with some of its parts on a request's way.
 type edgeVariant struct {
 	name, about string
-	php         bool
+	worker      string // the script in the php folder; "" for fixed answers
+	classic     bool   // the front controller under php-cgi instead
 	guest       *guest // the wasm middleware; nil for none
 }
 
+// plainWorker is the script with nothing but sdk/php.
+const plainWorker = "worker.php"
+
 func (v edgeVariant) target() target {
 	needs := []string{"go"}
-	if v.php {
+	if v.worker != "" {
 		needs = append(needs, "php")
+	}
+	if v.classic {
+		needs = append(needs, "php-cgi")
 	}
 	if v.guest != nil {
 		needs = append(needs, v.guest.tools...)
@@ -47,12 +55,12 @@ func (v edgeVariant) launch(ctx context.Context, space *workspace, srv *server) 
 		return err
 	}
 	srv.base = "http://" + address
-	data := edgeData{
-		workspace: space, Address: address, StateDir: space.path(v.name + ".state"),
-		Worker: filepath.Join(space.php, "worker.php"), Workers: phpWorkers,
-	}
-	if v.php {
-		data.PHP = space.tool["php"]
+	data := edgeData{workspace: space, Address: address, StateDir: space.path(srv.title() + ".state"), Workers: phpWorkers}
+	switch {
+	case v.classic:
+		data.setClassic(srv.app)
+	case v.worker != "":
+		data.setWorker(v.worker, srv.app)
 	}
 	if v.guest != nil {
 		if data.Module, err = v.guest.build(ctx, space); err != nil {
@@ -60,7 +68,7 @@ func (v edgeVariant) launch(ctx context.Context, space *workspace, srv *server) 
 		}
 		data.Guest, srv.proof = v.guest.name, v.guest.proof
 	}
-	config, err := space.render(v.name+".yaml", edgeTemplate, data)
+	config, err := space.render(srv.title()+".yaml", edgeTemplate, data)
 	if err != nil {
 		return err
 	}
@@ -71,16 +79,42 @@ func (v edgeVariant) launch(ctx context.Context, space *workspace, srv *server) 
 type edgeData struct {
 	*workspace
 	Address, StateDir string
-	PHP, Worker       string // no PHP: fixed answers
+	Command           []string // of a worker; none: fixed answers
+	Env               map[string]string
+	WorkDir           string // of a worker; "" is Edge's own
+	Root              string // classic mode: the folder of the front controller
 	Workers           int
 	Guest, Module     string // no Guest: no wasm
+}
+
+// setWorker says what a worker runs. Opcache does for it what it does for php-fpm.
+func (d *edgeData) setWorker(script string, a app) {
+	path := filepath.Join(d.php, script)
+	if a.name != "" {
+		d.WorkDir = d.appDir(a.name)
+		path = filepath.Join(d.WorkDir, a.worker)
+	}
+	d.Command = append(append([]string{d.tool["php"]}, opcacheSettings...), path)
+	d.Env = maps.Clone(a.env)
+	maps.Copy(d.Env, a.workerEnv)
+}
+
+// setClassic says where the front controller is.
+func (d *edgeData) setClassic(a app) {
+	d.Command, d.Root, d.Env = append([]string{d.tool["php-cgi"]}, opcacheSettings...), d.php, a.env
+	if a.name != "" {
+		d.Root = filepath.Join(d.appDir(a.name), "public")
+	}
 }
 
 // Answers are the bodies that the variant without PHP is configured with.
 func (d edgeData) Answers() []edgeAnswer {
 	var list []edgeAnswer
 	for _, s := range d.scenarios {
-		contentType, body := s.Answer()
+		if !s.servedBy(edgeRespond) {
+			continue
+		}
+		contentType, body := s.Answer(s.Post)
 		list = append(list, edgeAnswer{s.Path(), contentType, string(body)})
 	}
 	return list
@@ -88,9 +122,9 @@ func (d edgeData) Answers() []edgeAnswer {
 
 type edgeAnswer struct{ Path, Type, Body string }
 
-// Quote writes a text as YAML, of which JSON is a subset.
-func (edgeData) Quote(text string) (string, error) {
-	quoted, err := json.Marshal(text)
+// Quote writes a text, a list or a map as YAML, of which JSON is a subset.
+func (edgeData) Quote(value any) (string, error) {
+	quoted, err := json.Marshal(value)
 	return string(quoted), err
 }
 

@@ -15,13 +15,16 @@ func TestEdgeConfiguration(t *testing.T) {
 	listen := list{object{"address": "127.0.0.1:8080"}}
 	answers := list{}
 	for _, s := range scenarios {
-		contentType, body := s.Answer()
+		if !s.servedBy(edgeRespond) {
+			continue
+		}
+		contentType, body := s.Answer(s.Post)
 		answers = append(answers, object{
 			"match":   object{"path": s.Path()},
 			"respond": object{"body": string(body), "headers": object{"Content-Type": contentType}},
 		})
 	}
-	pool := object{"command": list{"/usr/bin/php", "/a b/worker.php"}, "user": "www-data", "workers": object{"min": 2, "max": 2}}
+	pool := object{"command": list{"/usr/bin/php", "/a b/worker.php"}, "env": object{"APP_ENV": "prod"}, "user": "www-data", "workers": object{"min": 2, "max": 2}}
 
 	for name, test := range map[string]struct {
 		data edgeData
@@ -32,14 +35,14 @@ func TestEdgeConfiguration(t *testing.T) {
 			object{"http": object{"listen": listen, "routes": answers}},
 		},
 		"php": {
-			edgeData{PHP: "/usr/bin/php"},
+			edgeData{Command: []string{"/usr/bin/php", "/a b/worker.php"}, Env: map[string]string{"APP_ENV": "prod"}},
 			object{
 				"http": object{"listen": listen, "routes": list{object{"match": object{"path": "/*"}, "php": "app"}}},
 				"php":  object{"app": pool},
 			},
 		},
 		"wasm and php": {
-			edgeData{PHP: "/usr/bin/php", Guest: "stamp", Module: "/tmp/stamp.wasm"},
+			edgeData{Command: []string{"/usr/bin/php", "/a b/worker.php"}, Env: map[string]string{"APP_ENV": "prod"}, Guest: "stamp", Module: "/tmp/stamp.wasm"},
 			object{
 				"http":    object{"listen": listen, "routes": list{object{"match": object{"path": "/*"}, "use": list{"stamp"}, "php": "app"}}},
 				"php":     object{"app": pool},
@@ -52,7 +55,7 @@ func TestEdgeConfiguration(t *testing.T) {
 			space := testWorkspace(t)
 			space.User = "www-data"
 			test.data.workspace, test.data.Address, test.data.StateDir = space, "127.0.0.1:8080", "/state"
-			test.data.Worker, test.data.Workers = "/a b/worker.php", phpWorkers
+			test.data.Workers = phpWorkers
 			path, err := space.render("edge.yaml", edgeTemplate, test.data)
 			if err != nil {
 				t.Fatal(err)

@@ -1,14 +1,17 @@
 // Command bench measures Edge beside the servers that people would run instead: `make bench`.
 //
 // A target is a server under test: Edge in several shapes, nginx with php-fpm, bare Go net/http, and whatever BENCH_PEERS
-// names by address. A scenario is one request and the answer that every target must give to it, byte for byte. All targets
-// run at once, each as real processes on a free loopback port with their files in a temporary folder; wrk drives one at a
-// time, in rounds that visit every target, so that a noisy minute of the machine falls on all of them alike.
+// names by address. A scenario is one request and the answer that every target must give to it, byte for byte; it is measured
+// at one or more numbers of connections. All targets run at once, one server for each application that it serves, as real
+// processes on free loopback ports with their files in a temporary folder; wrk drives one at a time, in rounds that visit
+// every target, so that a noisy minute of the machine falls on all of them alike. At the end, what the project promises (the
+// bars) stands beside what was measured.
 //
 // The figures that count are ratios within one run. Nothing is left out: minimum, median and maximum of all runs are
 // printed, and one wrong answer ends the run without a result.
 //
-// To add a scenario: one value in scenario.go and one file in php/scenarios. To add a target: one value in target.go.
+// To add a scenario: one value in scenario.go and one file in php/scenarios. To add a target: one value in target.go. To add a
+// framework's application: one value in app.go. To add a bar: one value in bars.go.
 package main
 
 import (
@@ -39,8 +42,8 @@ func main() {
 
 // run is the program. The report goes to stdout, progress to stderr.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
-	if len(args) == 2 && args[0] == bareGoCommand {
-		return serveBareGo(ctx, args[1])
+	if len(args) == 3 && args[0] == bareGoCommand {
+		return serveBareGo(ctx, args[1], args[2])
 	}
 	opts, err := parseOptions(args, getenv, stderr)
 	if err != nil {
@@ -55,6 +58,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	if opts.out == "" {
 		return nil
+	}
+	if opts.isPartial() {
+		sections = sections[1:] // the bars of a full run stay
 	}
 	return publish(opts.out, sections)
 }
@@ -72,25 +78,25 @@ func bench(ctx context.Context, opts options, progress io.Writer) (sections []se
 	}
 	opts.load.program = space.tool["wrk"]
 
-	var servers []*server
+	servers := opts.servers()
 	defer func() { err = errors.Join(err, stopAll(servers)) }()
-	for _, t := range opts.targets {
-		fmt.Fprintf(progress, "starting %s\n", t.Name)
-		srv := &server{target: t}
-		servers = append(servers, srv)
-		if err := srv.start(ctx, space); err != nil {
-			return nil, interrupted(ctx, fmt.Errorf("target %s: %w", t.Name, err))
+	for _, srv := range servers {
+		fmt.Fprintf(progress, "starting %s\n", srv.title())
+		if err := srv.start(ctx, space, progress); err != nil {
+			return nil, interrupted(ctx, fmt.Errorf("target %s: %w", srv.title(), err))
 		}
 	}
 	machine := describeMachine(ctx, space)
-	for _, s := range opts.scenarios {
-		results, err := measure(ctx, servers, s, opts.load, opts.runs, progress)
+	var all []measurement
+	for _, m := range opts.measurements() {
+		m.results, err = m.run(ctx, servers, opts.runs, progress)
 		if err != nil {
-			return nil, interrupted(ctx, fmt.Errorf("scenario %s: %w", s.Name, err))
+			return nil, interrupted(ctx, fmt.Errorf("scenario %s: %w", m.scenario.Name, err))
 		}
-		sections = append(sections, newSection(s, results, opts, machine, time.Now()))
+		all = append(all, m)
+		sections = append(sections, newSection(m, opts, machine, time.Now()))
 	}
-	return sections, nil
+	return append([]section{barSection(all)}, sections...), nil
 }
 
 // interrupted spares people who pressed Ctrl-C the errors that it caused.

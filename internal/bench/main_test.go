@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// The bare Go target starts this program again, which here is the test's.
-	if len(os.Args) == 3 && os.Args[1] == bareGoCommand {
+	if len(os.Args) == 4 && os.Args[1] == bareGoCommand {
 		main()
 		return
 	}
@@ -37,11 +39,12 @@ func TestMeasuresThePeers(t *testing.T) {
 	}
 
 	var report, progress bytes.Buffer
-	args := []string{"-target", nginxFPM + "," + bareGo, "-scenario", "json", "-runs", "1", "-duration", "1s", "-connections", "4"}
+	args := []string{"-target", nginxFPM + "," + bareGo, "-scenario", "json,post-64k", "-runs", "1", "-duration", "1s", "-connections", "4"}
 	if err := run(t.Context(), args, noEnvironment, &report, &progress); err != nil {
 		t.Fatalf("%v\n%s", err, &progress)
 	}
-	for _, want := range []string{"### json, 4 connections", "| `nginx-fpm`: ", "| `bare-go`: ", "-connections 4 -threads", "php-fpm 8"} {
+	for _, want := range []string{"### json, 4 connections", "### post-64k, 4 connections", "| `nginx-fpm`: ", "| `bare-go`: ", "-connections 4 -threads",
+		"php-fpm 8", "### Bars", "not measured"} {
 		if !strings.Contains(report.String(), want) {
 			t.Errorf("the report lacks %q:\n%s", want, &report)
 		}
@@ -74,17 +77,22 @@ func TestPHPAndGoAgree(t *testing.T) {
 	t.Parallel()
 	php := testenv.PHP(t)
 	for _, s := range scenarios {
-		code := `[$type, $body] = (require $argv[1])(); echo $type, "\n", $body;`
-		out, err := exec.Command(php, "-r", code, filepath.Join("php", "scenarios", s.Name+".php")).CombinedOutput()
+		if s.App != "" {
+			continue
+		}
+		code := `[$type, $body] = (require $argv[1])(static fn (): string => file_get_contents('php://stdin')); echo $type, "\n", $body;`
+		cmd := exec.Command(php, "-r", code, filepath.Join("php", "scenarios", s.Name+".php"))
+		cmd.Stdin = bytes.NewReader(s.Post)
+		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", s.Name, err, out)
 		}
-		contentType, body := s.Answer()
+		contentType, body := s.Answer(s.Post)
 		if want := contentType + "\n" + string(body); string(out) != want {
 			t.Errorf("%s: PHP says %q, Go says %q", s.Name, out, want)
 		}
 	}
-	if _, body := catalogue(); len(body) != 1024 {
+	if _, body := catalogue(nil); len(body) != 1024 {
 		t.Errorf("the 1 KiB of json are %d bytes", len(body))
 	}
 }
@@ -131,7 +139,7 @@ func TestStartSaysWhatTheProcessPrinted(t *testing.T) {
 		srv.base = "http://127.0.0.1:1"
 		return srv.run(space, "server", "/bin/sh", "-c", "echo no such pool >&2; exit 3")
 	}}}
-	err := srv.start(t.Context(), space)
+	err := srv.start(t.Context(), space, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "no such pool") {
 		t.Errorf("got %v, want the exit status and the output", err)
 	}
@@ -172,6 +180,31 @@ func TestStopNamesWhatStaysBehind(t *testing.T) {
 	}
 }
 
+// A server by address is measured in what it serves and left out, aloud, of the rest.
+func TestPeerServesWhatItHas(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /hello", func(w http.ResponseWriter, _ *http.Request) { writeHello(w) })
+	web := httptest.NewServer(mux)
+	defer web.Close()
+	peers, err := parsePeers("mine=" + web.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, progress := &server{target: peers[0].target()}, &bytes.Buffer{}
+	if err := srv.start(t.Context(), testWorkspace(t), progress); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range scenarios {
+		if s.App == "" && srv.serves(s) != (s.Name == "hello") {
+			t.Errorf("serves %s: %v", s.Name, srv.serves(s))
+		}
+	}
+	if want := "mine does not serve /json and is left out there\n"; !strings.Contains(progress.String(), want) {
+		t.Errorf("progress %q lacks %q", progress, want)
+	}
+}
+
 func TestMissingToolsAreNamedTogether(t *testing.T) {
 	space := testWorkspace(t)
 	t.Setenv("PATH", t.TempDir())
@@ -186,7 +219,8 @@ func TestMissingToolsAreNamedTogether(t *testing.T) {
 
 func testWorkspace(t *testing.T) *workspace {
 	t.Helper()
-	space, err := newWorkspace(scenarios)
+	ours := slices.DeleteFunc(slices.Clone(scenarios), func(s scenario) bool { return s.App != "" })
+	space, err := newWorkspace(ours)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +233,7 @@ func testWorkspace(t *testing.T) *workspace {
 }
 
 func writeHello(w http.ResponseWriter) {
-	_, body := hello()
+	_, body := hello(nil)
 	_, _ = w.Write(body)
 }
 

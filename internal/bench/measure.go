@@ -16,10 +16,19 @@ type sample struct {
 	local     bool          // the processes are ours, so the rest is known
 	serverCPU time.Duration // per run, not per request
 	phpCPU    time.Duration
-	rssKiB    int64 // at the end of the run
+	rssKiB    int64  // at the end of the run
+	checked   uint64 // requests that were compared meanwhile, beside those of wrk
 }
 
-// result is all runs of one server in one scenario.
+// measurement is one scenario at one number of connections.
+type measurement struct {
+	scenario scenario
+	load     load
+	targets  []string // by name, those of peers too
+	results  []result
+}
+
+// result is all runs of one server in one measurement.
 type result struct {
 	target  target
 	samples []sample
@@ -28,8 +37,19 @@ type result struct {
 // warmUp is the uncounted run before the first round: caches fill, heaps grow, opcache compiles.
 const warmUp = 2 * time.Second
 
-// measure drives all servers in rounds. Every round begins with another server, so that none always follows the same one.
-func measure(ctx context.Context, servers []*server, s scenario, l load, rounds int, progress io.Writer) ([]result, error) {
+// checkPause is how long the check beside wrk waits between two requests: its own load must not count.
+const checkPause = 100 * time.Millisecond
+
+// run drives the servers of the measurement in rounds. Every round begins with another server, so that none always follows the
+// same one.
+func (m measurement) run(ctx context.Context, all []*server, rounds int, progress io.Writer) ([]result, error) {
+	var servers []*server
+	for _, srv := range all {
+		if slices.Contains(m.targets, srv.Name) && srv.serves(m.scenario) {
+			servers = append(servers, srv)
+		}
+	}
+	s, l := m.scenario, m.load
 	results := make([]result, len(servers))
 	for i, srv := range servers {
 		results[i].target = srv.target
@@ -48,13 +68,13 @@ func measure(ctx context.Context, servers []*server, s scenario, l load, rounds 
 				return nil, fmt.Errorf("run %d of %s: %w", round+1, srv.Name, err)
 			}
 			results[i].samples = append(results[i].samples, one)
-			fmt.Fprintf(progress, "%s %d/%d %-14s %9.0f req/s  p50 %s  p99 %s\n", s.Name, round+1, rounds, srv.Name, one.perSec, one.p50, one.p99)
+			fmt.Fprintf(progress, "%s c=%d %d/%d %-14s %9.0f req/s  p50 %s  p99 %s\n", s.Name, l.connections, round+1, rounds, srv.Name, one.perSec, one.p50, one.p99)
 		}
 	}
 	return results, nil
 }
 
-// drive runs wrk once and checks that the server gives the right answer before and after.
+// drive runs wrk once and checks that the server gives the right answer before, meanwhile and after.
 func (s *server) drive(ctx context.Context, scenario scenario, l load) (sample, error) {
 	if err := s.check(ctx, scenario); err != nil {
 		return sample{}, errors.Join(err, s.died())
@@ -63,8 +83,11 @@ func (s *server) drive(ctx context.Context, scenario scenario, l load) (sample, 
 	if err != nil {
 		return sample{}, err
 	}
+	stopChecks := s.checkMeanwhile(ctx, scenario)
+	l.script = s.scripts[scenario.Name]
 	outcome, err := l.wrk(ctx, s.base+scenario.Path())
-	if err != nil {
+	checked, wrong := stopChecks()
+	if err := errors.Join(err, wrong); err != nil {
 		return sample{}, errors.Join(err, s.died(), s.logs())
 	}
 	after, _, err := s.usage()
@@ -80,7 +103,36 @@ func (s *server) drive(ctx context.Context, scenario scenario, l load) (sample, 
 		serverCPU: after.server - before.server,
 		phpCPU:    after.php - before.php,
 		rssKiB:    after.serverResidentKiB,
+		checked:   checked,
 	}, nil
+}
+
+// checkMeanwhile compares answers while wrk drives the server. The function that it returns ends it, and says how many answers
+// were compared and what was wrong with one.
+func (s *server) checkMeanwhile(ctx context.Context, scenario scenario) func() (uint64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var checked uint64
+	result := make(chan error, 1)
+	go func() { // ends with ctx, or with the first wrong answer
+		for {
+			select {
+			case <-ctx.Done():
+				result <- nil
+				return
+			case <-time.After(checkPause):
+			}
+			if err := s.check(ctx, scenario); err != nil && ctx.Err() == nil {
+				result <- fmt.Errorf("under load: %w", err)
+				return
+			}
+			checked++
+		}
+	}()
+	return func() (uint64, error) {
+		cancel()
+		err := <-result
+		return checked, err
+	}
 }
 
 // metric is a column of the report.
@@ -102,7 +154,7 @@ var (
 )
 
 func (s sample) perRequest(cpu time.Duration) float64 {
-	return s.ifLocal(microseconds(cpu) / float64(s.requests))
+	return s.ifLocal(microseconds(cpu) / float64(s.requests+s.checked))
 }
 
 func (s sample) ifLocal(v float64) float64 {

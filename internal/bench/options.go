@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,40 +18,42 @@ const peersVariable = "BENCH_PEERS"
 
 // options is the command line.
 type options struct {
-	scenarios []scenario
-	targets   []target
-	load      load
-	runs      int
-	partial   string // what -target said
-	out       string // a Markdown file whose sections are replaced; "" prints only
-	peers     []peer
+	scenarios   []scenario
+	targets     []target
+	load        load  // but for the number of connections
+	connections []int // what -connections said; nil: those of the scenarios
+	runs        int
+	partial     string // what -target said
+	out         string // a Markdown file whose sections are replaced; "" prints only
+	peers       []peer
 }
 
 func parseOptions(args []string, getenv func(string) string, usage io.Writer) (options, error) {
 	var opts options
-	var scenarioNames string
+	var scenarioNames, connections string
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(usage)
 	flags.StringVar(&scenarioNames, "scenario", "", "comma-separated scenarios, of "+joinNames(scenarios)+" (default all)")
 	flags.StringVar(&opts.partial, "target", "", "comma-separated targets, of "+joinNames(targets)+" (default all)")
 	flags.IntVar(&opts.runs, "runs", 5, "runs per target; their median is reported")
-	flags.DurationVar(&opts.load.duration, "duration", 5*time.Second, "length of one run, in whole seconds")
-	flags.IntVar(&opts.load.connections, "connections", 16, "keep-alive connections")
+	flags.DurationVar(&opts.load.duration, "duration", 4*time.Second, "length of one run, in whole seconds")
+	flags.StringVar(&connections, "connections", "", "comma-separated numbers of keep-alive connections (default those of the scenarios)")
 	flags.IntVar(&opts.load.threads, "threads", min(2, runtime.NumCPU()), "threads of wrk")
 	flags.StringVar(&opts.out, "out", "", "Markdown `file` whose sections are replaced (default print only)")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
 	}
 
-	var errs [4]error
+	var errs [5]error
 	opts.scenarios, errs[0] = choose("scenario", scenarios, scenarioNames)
 	opts.targets, errs[1] = choose("target", targets, opts.partial)
 	opts.peers, errs[2] = parsePeers(getenv(peersVariable))
+	opts.connections, errs[3] = parseConnections(connections)
 	for _, p := range opts.peers {
 		opts.targets = append(opts.targets, p.target())
 	}
 	if flags.NArg() > 0 {
-		errs[3] = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+		errs[4] = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	if opts.partial != "" && opts.out != "" {
 		return options{}, errors.New("-target and -out exclude each other: results are published of all targets or not at all")
@@ -66,14 +69,83 @@ func (o options) validate() error {
 	if o.load.duration < time.Second || o.load.duration%time.Second != 0 {
 		errs = append(errs, fmt.Errorf("-duration: must be whole seconds, which is all wrk takes; got %s", o.load.duration))
 	}
-	if o.load.threads < 1 || o.load.connections < o.load.threads {
-		errs = append(errs, fmt.Errorf("-threads: must be between 1 and -connections (%d), got %d", o.load.connections, o.load.threads))
+	if o.load.threads < 1 {
+		errs = append(errs, fmt.Errorf("-threads: must be at least 1, got %d", o.load.threads))
+	}
+	for _, s := range o.scenarios {
+		if !slices.ContainsFunc(o.targets, func(t target) bool { return t.peer || s.servedBy(t.Name) }) {
+			errs = append(errs, fmt.Errorf("-target: none of %s serves the scenario %s", joinNames(o.targets), s.Name))
+		}
 	}
 	return errors.Join(errs...)
 }
 
-// command is the command line that repeats the measurement of one scenario.
-func (o options) command(s scenario) string {
+// isPartial reports whether only some scenarios or numbers of connections are measured.
+func (o options) isPartial() bool {
+	return len(o.scenarios) < len(scenarios) || o.connections != nil
+}
+
+// parseConnections reads -connections.
+func parseConnections(text string) ([]int, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var list []int
+	for item := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(item)
+		if err != nil || n < 1 || slices.Contains(list, n) {
+			return nil, fmt.Errorf("-connections: must be different numbers of at least 1, such as 1,16; got %q", text)
+		}
+		list = append(list, n)
+	}
+	return list, nil
+}
+
+// measurements is what the command line asks for, in the order of the table.
+func (o options) measurements() []measurement {
+	var list []measurement
+	for _, s := range o.scenarios {
+		numbers := o.connections
+		if numbers == nil {
+			numbers = append([]int{connectionsOfAll}, s.More...)
+		}
+		for _, n := range numbers {
+			m := measurement{scenario: s, load: o.load}
+			m.load.connections = n
+			m.load.threads = min(o.load.threads, n)
+			// Only a choice by name brings the other targets to the other numbers of connections.
+			few := n != connectionsOfAll && o.partial == "" && o.connections == nil
+			for _, t := range o.targets {
+				if t.peer || s.servedBy(t.Name) && (!few || slices.Contains(essentials, t.Name)) {
+					m.targets = append(m.targets, t.Name)
+				}
+			}
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// servers returns a server for every target and application that the measurements need.
+func (o options) servers() []*server {
+	var list []*server
+	for _, t := range o.targets {
+		if t.peer {
+			list = append(list, &server{target: t})
+			continue
+		}
+		for _, a := range apps {
+			needed := func(m measurement) bool { return m.scenario.App == a.name && slices.Contains(m.targets, t.Name) }
+			if slices.ContainsFunc(o.measurements(), needed) {
+				list = append(list, &server{target: t, app: a})
+			}
+		}
+	}
+	return list
+}
+
+// command is the command line that repeats one measurement.
+func (o options) command(m measurement) string {
 	var b strings.Builder
 	if len(o.peers) > 0 {
 		var list []string
@@ -83,9 +155,15 @@ func (o options) command(s scenario) string {
 		fmt.Fprintf(&b, "%s=%s ", peersVariable, strings.Join(list, ","))
 	}
 	fmt.Fprintf(&b, "go run ./internal/bench -scenario %s -runs %d -duration %s -connections %d -threads %d",
-		s.Name, o.runs, o.load.duration, o.load.connections, o.load.threads)
-	if o.partial != "" {
-		b.WriteString(" -target " + o.partial)
+		m.scenario.Name, o.runs, o.load.duration, m.load.connections, m.load.threads)
+	var own []string
+	for _, name := range m.targets {
+		if !slices.ContainsFunc(o.peers, func(p peer) bool { return p.name == name }) {
+			own = append(own, name)
+		}
+	}
+	if o.partial != "" || m.load.connections != connectionsOfAll {
+		b.WriteString(" -target " + strings.Join(own, ","))
 	}
 	return b.String()
 }
@@ -118,12 +196,6 @@ func joinNames[T named](rows []T) string {
 		list = append(list, row.name())
 	}
 	return strings.Join(list, ", ")
-}
-
-// peer is a server that runs already.
-type peer struct {
-	name string
-	base *url.URL
 }
 
 // parsePeers reads BENCH_PEERS.

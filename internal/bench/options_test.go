@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +17,7 @@ func TestOptions(t *testing.T) {
 		}
 		return ""
 	}
-	opts, err := parseOptions([]string{"-scenario", "json,hello", "-runs", "3", "-duration", "2s", "-threads", "1"}, peers, io.Discard)
+	opts, err := parseOptions([]string{"-scenario", "json,hello", "-runs", "3", "-duration", "2s", "-threads", "2"}, peers, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,26 +27,44 @@ func TestOptions(t *testing.T) {
 	if got, want := joinNames(opts.targets), joinNames(targets)+", caddy, frank"; got != want {
 		t.Errorf("targets are %s, want %s", got, want)
 	}
-	if opts.runs != 3 || opts.load.duration != 2*time.Second || opts.load.connections != 16 {
+	if opts.runs != 3 || opts.load.duration != 2*time.Second {
 		t.Errorf("got %+v", opts)
 	}
 	want := "BENCH_PEERS=caddy=http://127.0.0.1:81,frank=http://me:xxxxx@127.0.0.1:82/app " +
-		"go run ./internal/bench -scenario json -runs 3 -duration 2s -connections 16 -threads 1"
-	if got := opts.command(opts.scenarios[1]); got != want {
+		"go run ./internal/bench -scenario json -runs 3 -duration 2s -connections 16 -threads 2"
+	measurements := opts.measurements()
+	var got []string
+	for _, m := range measurements {
+		got = append(got, fmt.Sprintf("%s %d/%d", m.scenario.Name, m.load.connections, m.load.threads))
+	}
+	if want := "hello 16/2, hello 1/1, hello 64/2, hello 512/2, json 16/2"; strings.Join(got, ", ") != want {
+		t.Errorf("measured are %s, want %s", strings.Join(got, ", "), want)
+	}
+	if got := measurements[1].targets; !slices.Equal(got, append(slices.Clone(essentials), "caddy", "frank")) {
+		t.Errorf("with one connection %s are measured, want the essential targets and the peers", got)
+	}
+	if got := opts.command(measurements[4]); got != want {
 		t.Errorf("command is\n%s, want\n%s", got, want)
+	}
+	if got, want := opts.command(measurements[1]), "-connections 1 -threads 1 -target edge-php,nginx-fpm,bare-go"; !strings.HasSuffix(got, want) {
+		t.Errorf("command is\n%s, want\n%s at its end", got, want)
 	}
 }
 
 func TestOptionsSayWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ args, peers, want string }{
-		{args: "-scenario helo", want: `no scenario is called "helo"; there are hello, json`},
+		{args: "-scenario helo", want: `no scenario is called "helo"; there are hello, json, `},
 		{args: "-target apache", want: `no target is called "apache"`},
 		{args: "-target edge -out x.md", want: "exclude each other"},
 		{args: "-runs 0", want: "-runs: must be at least 1, got 0"},
 		{args: "-duration 1500ms", want: "whole seconds"},
 		{args: "-duration 0s", want: "whole seconds"},
-		{args: "-connections 1 -threads 2", want: "between 1 and -connections (1), got 2"},
+		{args: "-threads 0", want: "at least 1, got 0"},
+		{args: "-connections 1,x", want: `different numbers of at least 1, such as 1,16; got "1,x"`},
+		{args: "-connections 0", want: "at least 1"},
+		{args: "-connections 4,4", want: "different numbers"},
+		{args: "-scenario post-64k -target edge", want: "none of edge serves the scenario post-64k"},
 		{args: "hello", want: `unexpected argument "hello"`},
 		{peers: "caddy", want: "name=http://host:port"},
 		{peers: "caddy=127.0.0.1:80", want: "name=http://host:port"},

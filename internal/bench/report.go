@@ -10,16 +10,16 @@ import (
 )
 
 // newSection writes what one scenario measured, as Markdown.
-func newSection(s scenario, results []result, opts options, m machine, now time.Time) section {
+func newSection(m measurement, opts options, where machine, now time.Time) section {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### %s, %d connections\n\n%s\n\n", s.Name, opts.load.connections, s.About)
-	fmt.Fprintf(&b, "%s. %s\n\n", now.Format(time.DateOnly), m)
+	fmt.Fprintf(&b, "### %s, %s\n\n%s\n\n", m.scenario.Name, plural(m.load.connections, "connection"), m.scenario.About)
+	fmt.Fprintf(&b, "%s. %s\n\n", now.Format(time.DateOnly), where)
 	fmt.Fprintf(&b, "Medians of %d interleaved runs of %s. × is the ratio of medians in this run.\n\n", opts.runs, opts.load.duration)
-	writeMedians(&b, results)
+	writeMedians(&b, m.results)
 	b.WriteString("\nEvery run counts; min / median / max:\n\n")
-	writeSpreads(&b, results)
-	fmt.Fprintf(&b, "\n```sh\n%s\n# each run: wrk %s URL\n```\n", opts.command(s), strings.Join(opts.load.args(), " "))
-	return section{key: fmt.Sprintf("%s c=%d", s.Name, opts.load.connections), text: b.String()}
+	writeSpreads(&b, m.results)
+	fmt.Fprintf(&b, "\n```sh\n%s\n# each run: wrk %s URL\n```\n", opts.command(m), strings.Join(m.load.args(), " "))
+	return section{key: fmt.Sprintf("%s c=%d", m.scenario.Name, m.load.connections), text: b.String()}
 }
 
 // writeMedians writes the table to look at first, with the ratios.
@@ -52,17 +52,29 @@ func writeSpreads(b *strings.Builder, results []result) {
 	}
 }
 
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}
+
 func (r result) title() string { return fmt.Sprintf("`%s`: %s", r.target.Name, r.target.About) }
 
 func (r result) median(m metric) string { return formatNumber(r.spread(m).median, m.decimals) }
 
 // ratio of the medians of this and the named target.
 func (r result) ratio(all []result, m metric, reference string) string {
-	i := slices.IndexFunc(all, func(other result) bool { return other.target.Name == reference })
-	if i < 0 {
-		return formatNumber(math.NaN(), 2)
+	return formatNumber(r.spread(m).median/medianOf(all, m, reference), 2)
+}
+
+// medianOf is that of a target by name; NaN when it was not measured.
+func medianOf(all []result, m metric, name string) float64 {
+	i := slices.IndexFunc(all, func(r result) bool { return r.target.Name == name })
+	if i < 0 || len(all[i].samples) == 0 {
+		return math.NaN()
 	}
-	return formatNumber(r.spread(m).median/all[i].spread(m).median, 2)
+	return all[i].spread(m).median
 }
 
 func (s spread) format(decimals int) string {

@@ -25,8 +25,9 @@ func TestReport(t *testing.T) {
 		{target{Name: nginxFPM, About: "nginx"}, runs(true, 20_000, 19_000, 21_000)},
 		peerResult(runs(false, 1_234_567)),
 	}
-	opts := options{runs: 3, load: load{connections: 16, threads: 2, duration: time.Second}}
-	got := newSection(scenarios[0], results, opts, "A machine.", time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC))
+	l := load{connections: 16, threads: 2, duration: time.Second}
+	m := measurement{scenario: scenarios[0], load: l, results: results}
+	got := newSection(m, options{runs: 3, load: l}, "A machine.", time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC))
 
 	if got.key != "hello c=16" {
 		t.Errorf("key is %q", got.key)
@@ -37,7 +38,7 @@ func TestReport(t *testing.T) {
 		"| `nginx-fpm`: nginx | 20,000 | 1.00 | – | 500 | 2,000 | 20.0 | – | 30.0 | 10.2 |\n",
 		"| `p`: by address, http://127.0.0.1:81 | 1,234,567 | 61.73 | – | 500 | 2,000 | – | – | – | – |\n",
 		"| `edge` | 30,000 / 40,000 / 50,000 | 500 / 500 / 500 | 2,000 / 2,000 / 2,000 | 20.0 / 20.0 / 20.0 | 30.0 / 30.0 / 30.0 | 10.2 / 10.2 / 10.2 |\n",
-		"wrk -t2 -c16 -d1s --latency URL\n",
+		"wrk -t2 -c16 -d1s --timeout 10s --latency URL\n",
 	} {
 		if !strings.Contains(got.text, want) {
 			t.Errorf("the report lacks %q:\n%s", want, got.text)

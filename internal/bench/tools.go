@@ -21,6 +21,7 @@ var tools = map[string]tool{
 	"php":     {[]string{"php"}, "apt-get install php-cli"},
 	"nginx":   {[]string{"nginx"}, "apt-get install nginx-light"},
 	"php-fpm": {[]string{"php-fpm", "php-fpm[0-9]*"}, "apt-get install php-fpm"},
+	"php-cgi": {[]string{"php-cgi"}, "apt-get install php-cgi"},
 	"clang":   {[]string{"clang"}, "apt-get install clang lld"},
 	"wasm-ld": {[]string{"wasm-ld", "wasm-ld-[0-9]*"}, "apt-get install lld"},
 	"go":      {[]string{"go"}, "see https://go.dev/doc/install"},

@@ -22,6 +22,7 @@ type workspace struct {
 	php         string // copy of internal/bench/php that the workers' account can read
 	scenarios   []scenario
 	tool        map[string]string // path by key of tools
+	scripts     map[string]string // of wrk, by scenario
 }
 
 func newWorkspace(scenarios []scenario) (*workspace, error) {
@@ -33,15 +34,12 @@ func newWorkspace(scenarios []scenario) (*workspace, error) {
 	if err != nil {
 		return nil, err
 	}
-	space := &workspace{Dir: dir, root: root, scenarios: scenarios, tool: map[string]string{}}
+	space := &workspace{Dir: dir, root: root, scenarios: scenarios, tool: map[string]string{}, scripts: map[string]string{}}
 	if err := space.populate(); err != nil {
 		return nil, errors.Join(err, space.remove())
 	}
 	return space, nil
 }
-
-// Scenarios is for templates.
-func (w *workspace) Scenarios() []scenario { return w.scenarios }
 
 func (w *workspace) path(name string) string { return filepath.Join(w.Dir, name) }
 
@@ -68,6 +66,21 @@ func (w *workspace) populate() error {
 		}
 	}
 	w.php = filepath.Join(w.Dir, "internal", "bench", "php")
+	return errors.Join(w.install(), w.writeScripts())
+}
+
+// writeScripts writes the scripts of wrk, and the bodies that they send.
+func (w *workspace) writeScripts() error {
+	for _, s := range w.scenarios {
+		if s.Post == nil {
+			continue
+		}
+		body, script := w.path(s.Name+".body"), w.path(s.Name+".lua")
+		if err := errors.Join(os.WriteFile(body, s.Post, 0o644), os.WriteFile(script, []byte(postScript(body)), 0o644)); err != nil {
+			return err
+		}
+		w.scripts[s.Name] = script
+	}
 	return nil
 }
 

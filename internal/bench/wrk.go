@@ -16,14 +16,25 @@ type load struct {
 	program              string // path of wrk
 	connections, threads int
 	duration             time.Duration // whole seconds
+	script               string        // a Lua script that makes the request; "" is a GET
 }
 
 // args are wrk's arguments; the URL follows.
 func (l load) args() []string {
-	return []string{
+	args := []string{
 		"-t" + strconv.Itoa(l.threads), "-c" + strconv.Itoa(l.connections),
-		"-d" + strconv.Itoa(int(l.duration/time.Second)) + "s", "--latency",
+		"-d" + strconv.Itoa(int(l.duration/time.Second)) + "s", "--timeout", "10s", "--latency",
 	}
+	if l.script != "" {
+		args = append(args, "-s", l.script)
+	}
+	return args
+}
+
+// postScript is a Lua script for wrk that posts the content of a file.
+func postScript(file string) string {
+	return fmt.Sprintf("local f = assert(io.open(%q, 'rb'))\nwrk.method, wrk.body = 'POST', f:read('*a')\nf:close()\n"+
+		"wrk.headers['Content-Type'] = %q\n", file, postType)
 }
 
 // wrkResult is what wrk prints at its end.

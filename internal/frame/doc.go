@@ -8,7 +8,7 @@
 //	     2     4  payload length, options excluded
 //	     6     4  CRC-32 (IEEE) of the bytes 0 to 5
 //	    10     1  stream bits (StreamMore, StreamStop, StreamPing, StreamPong), not under the CRC
-//	    11     1  reserved, 0
+//	    11     1  number of a request to sdk/php, which its answer repeats; otherwise 0
 //	    12   4*n  options
 //	12+4*n   len  payload
 //

@@ -17,6 +17,7 @@ const (
 	maxWords     = minWords + MaxOptions
 	crcOffset    = 6
 	streamOffset = 10
+	numberOffset = 11
 )
 
 // The flags of byte 1.
@@ -45,6 +46,7 @@ const (
 type Header struct {
 	Flags   byte
 	Stream  byte
+	Number  byte   // of a request, repeated by its answer where both sides agreed on that; else 0
 	Len     uint32 // bytes of payload
 	NumOpts int
 	opts    [MaxOptions]uint32
@@ -63,6 +65,46 @@ func (h *Header) Is(flag byte) bool { return h.Flags&flag != 0 }
 
 // Has reports whether the stream bit is set.
 func (h *Header) Has(bit byte) bool { return h.Stream&bit != 0 }
+
+// wordsOf is the length of the header that begins with b, in words; 0 when there is no such header.
+func wordsOf(b []byte) int {
+	words := int(b[0] & 0x0f)
+	if b[0]>>4 != version || words < minWords || words > maxWords {
+		return 0
+	}
+	return words
+}
+
+// headerOf decodes a header that is there whole.
+func headerOf(b []byte, words int) Header {
+	h := Header{
+		Flags: b[1], Stream: b[streamOffset], Number: b[numberOffset],
+		Len: binary.LittleEndian.Uint32(b[2:]), NumOpts: words - minWords,
+	}
+	for i := range h.NumOpts {
+		h.opts[i] = binary.LittleEndian.Uint32(b[HeaderLen+4*i:])
+	}
+	return h
+}
+
+// Cut cuts the first frame off b. It is not ok when b does not begin with a whole frame.
+func Cut(b []byte) (h Header, rest []byte, ok bool) {
+	if len(b) < HeaderLen || binary.LittleEndian.Uint32(b[crcOffset:]) != checksum(b) {
+		return Header{}, nil, false
+	}
+	words := wordsOf(b)
+	if words == 0 || len(b) < 4*words {
+		return Header{}, nil, false
+	}
+	h = headerOf(b, words)
+	if uint64(len(b)-4*words) < uint64(h.Len) {
+		return Header{}, nil, false
+	}
+	return h, b[4*words+int(h.Len):], true
+}
+
+// SetNumber puts a number into the header at the start of b.
+func SetNumber(b []byte, number byte) { b[numberOffset] = number }
 
 // AppendHeader appends the header and options of a frame whose payload has payloadLen bytes.
 // It panics on more than MaxOptions options: their number is written in the caller's source, not in foreign bytes.

@@ -2,6 +2,7 @@ package frame_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	goridge "github.com/roadrunner-server/goridge/v3/pkg/frame"
+	goridgepipe "github.com/roadrunner-server/goridge/v3/pkg/pipe"
 
 	"github.com/edge-server/edge/internal/frame"
 )
@@ -80,38 +82,125 @@ func TestSealed(t *testing.T) {
 	}
 }
 
+// TestAgreesWithGoridge writes random frames with both implementations and reads each with the other, through its own relay.
 func TestAgreesWithGoridge(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 500 {
-		options := make([]uint32, rng.IntN(frame.MaxOptions+1))
-		for i := range options {
-			options[i] = rng.Uint32()
-		}
-		payload := make([]byte, rng.IntN(300))
-		for i := range payload {
-			payload[i] = byte(rng.Uint32())
-		}
-		flags := byte(rng.Uint32())
-
-		theirs := goridge.NewFrame()
-		theirs.WriteVersion(theirs.Header(), goridge.Version1)
-		theirs.WriteFlags(theirs.Header(), flags)
-		theirs.WriteOptions(theirs.HeaderPtr(), options...)
-		theirs.WritePayloadLen(theirs.Header(), uint32(len(payload)))
-		theirs.WriteCRC(theirs.Header())
-		theirs.WritePayload(payload)
-		theirs.SetStreamFlag(theirs.Header())
-
-		ours := frame.AppendFrame(nil, flags, frame.StreamMore, payload, options...)
-		if diff := cmp.Diff(theirs.Bytes(), ours); diff != "" {
+	for range 1000 {
+		want := randomFrame(rng)
+		theirs := writeWithGoridge(want)
+		ours := frame.AppendFrame(nil, want.flags, want.stream, []byte(want.payload), want.options...)
+		if diff := cmp.Diff(theirs, ours); diff != "" {
 			t.Fatalf("goridge and we write differently (-goridge +ours):\n%s", diff)
 		}
-		read := goridge.ReadFrame(ours)
-		if !read.VerifyCRC(read.Header()) || !bytes.Equal(read.Payload(), payload) {
-			t.Fatalf("goridge cannot read %x", ours)
+		if diff := cmp.Diff(want, readWithGoridge(t, ours), compareFrames); diff != "" {
+			t.Fatalf("goridge reads %x differently (-want +goridge):\n%s", ours, diff)
+		}
+		if diff := cmp.Diff(want, readOne(t, theirs), compareFrames); diff != "" {
+			t.Fatalf("we read %x differently (-want +ours):\n%s", theirs, diff)
 		}
 	}
+}
+
+// plainFrame is a frame by its parts.
+type plainFrame struct {
+	flags, stream byte
+	options       []uint32
+	payload       string
+}
+
+var compareFrames = cmp.AllowUnexported(plainFrame{})
+
+func randomFrame(rng *rand.Rand) plainFrame {
+	f := plainFrame{flags: byte(rng.Uint32()), stream: byte(rng.Uint32()) & 0x0f, options: make([]uint32, rng.IntN(frame.MaxOptions+1))}
+	for i := range f.options {
+		f.options[i] = rng.Uint32()
+	}
+	payload := make([]byte, rng.IntN(300))
+	for i := range payload {
+		payload[i] = byte(rng.Uint32())
+	}
+	f.payload = string(payload)
+	return f
+}
+
+func writeWithGoridge(f plainFrame) []byte {
+	theirs := goridge.NewFrame()
+	theirs.WriteVersion(theirs.Header(), goridge.Version1)
+	theirs.WriteFlags(theirs.Header(), f.flags)
+	theirs.WriteOptions(theirs.HeaderPtr(), f.options...)
+	theirs.WritePayloadLen(theirs.Header(), uint32(len(f.payload)))
+	theirs.WriteCRC(theirs.Header())
+	for bit, set := range map[byte]func([]byte){
+		frame.StreamMore: theirs.SetStreamFlag, frame.StreamStop: theirs.SetStopBit,
+		frame.StreamPing: theirs.SetPingBit, frame.StreamPong: theirs.SetPongBit,
+	} {
+		if f.stream&bit != 0 {
+			set(theirs.Header())
+		}
+	}
+	theirs.WritePayload([]byte(f.payload))
+	return theirs.Bytes()
+}
+
+func readWithGoridge(t *testing.T, wire []byte) plainFrame {
+	t.Helper()
+	theirs := goridge.NewFrame()
+	if err := goridgepipe.NewPipeRelay(io.NopCloser(bytes.NewReader(wire)), nil).Receive(theirs); err != nil {
+		t.Fatalf("goridge cannot read %x: %v", wire, err)
+	}
+	h := theirs.Header()
+	f := plainFrame{flags: theirs.ReadFlags(), options: append([]uint32{}, theirs.ReadOptions(h)...), payload: string(theirs.Payload())}
+	for bit, is := range map[byte]func([]byte) bool{
+		frame.StreamMore: theirs.IsStream, frame.StreamStop: theirs.IsStop, frame.StreamPing: theirs.IsPing, frame.StreamPong: theirs.IsPong,
+	} {
+		if is(h) {
+			f.stream |= bit
+		}
+	}
+	return f
+}
+
+func readOne(t *testing.T, wire []byte) plainFrame {
+	t.Helper()
+	h, payload, err := frame.NewReader(bytes.NewReader(wire), 1<<20).Next()
+	if err != nil {
+		t.Fatalf("we cannot read %x: %v", wire, err)
+	}
+	f := plainFrame{flags: h.Flags, stream: h.Stream, options: make([]uint32, h.NumOpts), payload: string(payload)}
+	for i := range f.options {
+		f.options[i] = h.Option(i)
+	}
+	return f
+}
+
+// FuzzAgainstGoridge reads whatever comes with both: what goridge takes, we take alike.
+func FuzzAgainstGoridge(f *testing.F) {
+	for _, g := range golden {
+		f.Add(frame.AppendFrame(nil, g.flags, g.stream, []byte(g.payload), g.options...))
+	}
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		if len(wire) < frame.HeaderLen || binary.LittleEndian.Uint32(wire[2:]) > 1<<16 {
+			return // goridge would allocate whatever is announced
+		}
+		h, payload, err := frame.NewReader(bytes.NewReader(wire), 1<<16).Next()
+		theirs := goridge.NewFrame()
+		theirErr := goridgepipe.NewPipeRelay(io.NopCloser(bytes.NewReader(wire)), nil).Receive(theirs)
+		if err == nil && theirErr != nil {
+			t.Fatalf("we read %x and goridge does not: %v", wire, theirErr)
+		}
+		if err != nil {
+			// It checks neither the version nor, at the end of a pipe, that the frame is whole.
+			if theirErr == nil && !errors.Is(err, frame.ErrHeader) && !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Fatalf("goridge reads %x and we do not: %v", wire, err)
+			}
+			return
+		}
+		if h.Flags != theirs.ReadFlags() || !bytes.Equal(payload, theirs.Payload()) || h.NumOpts != len(theirs.ReadOptions(theirs.Header())) {
+			t.Fatalf("%x: flags %#x, %d options, payload %q; goridge %#x, %v, %q", wire, h.Flags, h.NumOpts, payload,
+				theirs.ReadFlags(), theirs.ReadOptions(theirs.Header()), theirs.Payload())
+		}
+	})
 }
 
 func TestFramesInAnyPieces(t *testing.T) {

@@ -8,6 +8,9 @@ import (
 const (
 	// initialBuffer holds a usual request or answer whole, so that one read gets it.
 	initialBuffer = 8 << 10
+	// slack makes a buffer that grew for a payload large enough for the header of the next such frame, too, so that it comes with
+	// one read and is not moved.
+	slack = 4 << 10
 	// growStep bounds what a header may make a Reader allocate before the bytes it announces have come.
 	growStep = 1 << 20
 	// emptyReads is the number of reads without data or error after which the source is called broken, as in bufio.
@@ -56,19 +59,15 @@ func (r *Reader) Head() (Header, error) {
 	if string(b[:HeaderLen]) == notFoundPrefix || binary.LittleEndian.Uint32(b[crcOffset:]) != checksum(b) {
 		return Header{}, r.junk()
 	}
-	words := int(b[0] & 0x0f)
-	if b[0]>>4 != version || words < minWords || words > maxWords {
+	words := wordsOf(b)
+	if words == 0 {
 		return Header{}, ErrHeader
 	}
 	if err := r.need(words * 4); err != nil {
 		return Header{}, err
 	}
 
-	b = r.buf[r.pos:r.end]
-	h := Header{Flags: b[1], Stream: b[streamOffset], Len: binary.LittleEndian.Uint32(b[2:]), NumOpts: words - minWords}
-	for i := range h.NumOpts {
-		h.opts[i] = binary.LittleEndian.Uint32(b[HeaderLen+4*i:])
-	}
+	h := headerOf(r.buf[r.pos:r.end], words)
 	if h.Len > r.max {
 		return Header{}, &SizeError{Size: h.Len, Limit: r.max}
 	}
@@ -169,7 +168,7 @@ func (r *Reader) makeRoom(n int) {
 	}
 	size := len(r.buf)
 	if want := min(n, growStep); size < want {
-		size = want
+		size = want + slack
 	} else if r.end-r.pos == size {
 		size = min(n, 2*size)
 	}

@@ -42,6 +42,18 @@ while ($r = $worker->next()) {
         case '/headers':
             $worker->respond(200, 'body', json_decode($q['h'], true));
             break;
+        case '/sendfile':
+            if (!isset($q['stream'])) {
+                $worker->respond((int) $q['n'], 'unseen', ['X-Sendfile' => [$q['f']]]);
+                break;
+            }
+            while (!$worker->readable()) { // until the server says STOP
+                $worker->chunk((int) $q['n'], 'unseen', ['X-Sendfile' => [$q['f']]]);
+                usleep(1000);
+            }
+            $worker->read();
+            $worker->frame('', '', 0, 0);
+            break;
         case '/slow':
             usleep(1000 * (int) $q['ms']);
             $worker->respond(200, 'slow', $text);
@@ -71,7 +83,7 @@ while ($r = $worker->next()) {
         case '/endless': // until the server says STOP
             for ($i = 0; !$worker->readable(isset($q['quiet']) ? 1000 : 0); $i++) {
                 if (!isset($q['quiet']) || $i === 0) {
-                    $worker->chunk(200, str_repeat('.', 1000) . "\n", $text);
+                    $worker->chunk((int) ($q['status'] ?? 200), str_repeat('.', 1000) . "\n", $text);
                 }
             }
             [, $bits] = $worker->read();
@@ -87,6 +99,9 @@ while ($r = $worker->next()) {
             sleep(600);
             break;
         case '/hints':
+            foreach ([100, 101, 102] as $status) {
+                $worker->chunk($status, '', ["X-$status" => ['own']]);
+            }
             $worker->chunk(103, '', ['Link' => ['</a.css>; rel=preload']]);
             $worker->respond(200, 'hinted', $text);
             break;
@@ -152,6 +167,14 @@ while ($r = $worker->next()) {
             file_put_contents($q['pid'], proc_get_status($child)['pid']);
             posix_kill(getmypid(), SIGKILL);
             break;
+        case '/eat': // memory, for good
+            $GLOBALS['eaten'][] = str_repeat('x', 1048576 * (int) $q['mb']);
+            $worker->respond(200, (string) getmypid(), $text);
+            break;
+        case '/child': // a process in the worker's own group
+            $GLOBALS['child'] = proc_open(['sleep', '600'], [], $pipes);
+            $worker->respond(200, (string) proc_get_status($GLOBALS['child'])['pid'], $text);
+            break;
         case '/always-stop':
             $worker->frame('{"stop":true}', '');
             break;
@@ -167,6 +190,21 @@ while ($r = $worker->next()) {
             break;
         case '/json':
             $worker->frame('{"status":200,"headers":{}}', 'json', 0, 0);
+            break;
+        case '/codec': // MessagePack
+            $worker->frame("\x80", '', 0, 0x10);
+            break;
+        case '/long-context': // longer than the frame
+            $worker->write('body', 0x80, [5]);
+            break;
+        case '/thrown': // how RoadRunner's packages end a stream whose generator throws
+            $worker->chunk(200, "part\n", $text);
+            $worker->frame('', '', 0, 0);
+            break;
+        case '/late-head': // the context comes with the second part
+            $worker->frame('', 'early ', 1);
+            $worker->chunk(404, 'late', $text);
+            $worker->end();
             break;
         case '/garbage':
             $worker->frame(hex2bin($q['hex']), 'body');

@@ -29,6 +29,18 @@ final class Worker
     /** Waits for a request; null means stop. */
     public function next(): ?Request
     {
+        $payload = $this->payload();
+        if ($payload === null) {
+            return null;
+        }
+        $request = self::decode($payload[0]);
+        $request->body = $payload[1];
+        return $request;
+    }
+
+    /** @return ?array{string, string} the context and the body of the next request */
+    public function payload(): ?array
+    {
         while (true) {
             [$flags, $stream, $options, $payload] = $this->read();
             if ($flags & 1) {
@@ -42,9 +54,7 @@ final class Worker
             if ($options === []) {
                 continue; // a STOP or PONG that came too late
             }
-            $request = self::decode(substr($payload, 0, $options[0]));
-            $request->body = substr($payload, $options[0]);
-            return $request;
+            return [substr($payload, 0, $options[0]), substr($payload, $options[0])];
         }
     }
 

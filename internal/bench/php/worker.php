@@ -9,13 +9,10 @@ use Edge\Http\Worker;
 
 require __DIR__ . '/../../../sdk/php/autoload.php';
 
-$scenarios = [];
-foreach (glob(__DIR__ . '/scenarios/*.php') as $file) {
-    $scenarios['/' . basename($file, '.php')] = require $file;
-}
+$scenarios = require __DIR__ . '/scenarios.php';
 
 (new Worker())->serve(static function (Request $request) use ($scenarios): Response {
-    [$type, $body] = $scenarios[$request->path]();
+    [$type, $body] = $scenarios[$request->path](static fn (): string => $request->body);
 
     return new Response(200, ['Content-Type' => $type], $body);
 });

@@ -13,7 +13,7 @@ namespace Edge;
  *          2     4  payload length
  *          6     4  CRC-32 of the bytes 0 to 5
  *         10     1  stream bits
- *         11     1  0
+ *         11     1  number of a request for sdk/php, repeated in what answers it; otherwise 0
  *         12   4*n  options
  *
  * An HTTP frame has one option, the length of its context; the payload is context and body. A call has two, its number and the
@@ -24,6 +24,7 @@ namespace Edge;
 final class Frame
 {
     public const CONTROL = 0x01;
+    public const RAW = 0x04;
     public const JSON = 0x08;
     public const ERROR = 0x40;
     public const PROTO = 0x80;
@@ -34,20 +35,20 @@ final class Frame
     public const PONG = 0x08;
 
     /** A frame with one option, the length of the context. */
-    public static function payload(int $flags, int $stream, string $context, string $body): string
+    public static function payload(int $flags, int $stream, string $context, string $body, int $number = 0): string
     {
         $size = \strlen($context);
-        $head = "\x14" . \chr($flags) . \pack('V', $size + \strlen($body));
+        $head = \pack('vV', 0x14 | $flags << 8, $size + \strlen($body));
 
-        return $head . \pack('VvV', \crc32($head), $stream, $size) . $context . $body;
+        return $head . \pack('VvV', \crc32($head), $stream | $number << 8, $size) . $context . $body;
     }
 
     /** A frame without options. */
-    public static function plain(int $flags, string $payload): string
+    public static function plain(int $flags, string $payload, int $number = 0): string
     {
         $head = "\x13" . \chr($flags) . \pack('V', \strlen($payload));
 
-        return $head . \pack('Vv', \crc32($head), 0) . $payload;
+        return $head . \pack('Vv', \crc32($head), $number << 8) . $payload;
     }
 
     /** A call of a method over RPC. */

@@ -22,6 +22,9 @@ final class Relay
     /** Its stream bits. */
     public int $stream = 0;
 
+    /** Its number. */
+    public int $number = 0;
+
     /** @var list<int> Its options. */
     public array $options = [];
 
@@ -31,10 +34,15 @@ final class Relay
     private const READ = 8192;
     private const READ_LARGE = 1 << 20;
 
+    /** How much is asked for when the frame before was larger than READ: one read gets a body of the usual limits. */
+    private const READ_NEXT = 256 << 10;
+
+    private int $ask = self::READ;
+
     /** Bytes that were read and belong to later frames. */
     private string $buffer = '';
 
-    /** @var list<array{int, int, list<int>, string}> Frames that were set aside while a PONG was awaited. */
+    /** @var list<array{int, int, list<int>, string, int}> Frames that were set aside while a PONG was awaited. */
     private array $waiting = [];
 
     /**
@@ -77,12 +85,52 @@ final class Relay
     public function receive(): bool
     {
         if ($this->waiting !== []) {
-            [$this->flags, $this->stream, $this->options, $this->payload] = \array_shift($this->waiting);
+            [$this->flags, $this->stream, $this->options, $this->payload, $this->number] = \array_shift($this->waiting);
 
             return true;
         }
 
         return $this->read();
+    }
+
+    /**
+     * Takes a request, context and body, the shortest way. null means that what comes is something else, or is still to come, and
+     * receive() has it. What the checksum would find on a relay that lost a byte, the lengths find here.
+     *
+     * @return array{string, string}|null
+     */
+    public function request(): ?array
+    {
+        if ($this->buffer !== '' || $this->waiting !== []) {
+            return null;
+        }
+        $bytes = (string) \fread($this->in, $this->ask);
+        $length = \strlen($bytes);
+        if ($length < 16 || $bytes[0] !== "\x14") {
+            $this->buffer = $bytes;
+
+            return null;
+        }
+        ['flags' => $flags, 'size' => $size, 'stream' => $stream, 'number' => $number, 'context' => $context]
+            = \unpack('x/Cflags/Vsize/x4/Cstream/Cnumber/Vcontext', $bytes);
+        if ($stream !== 0 || $flags & (Frame::CONTROL | Frame::ERROR) || $context > $size || $length > $size + 16 || $length < $context + 16) {
+            $this->buffer = $bytes;
+
+            return null;
+        }
+        $this->flags = $flags;
+        $this->number = $number;
+        $this->ask = $size < self::READ ? self::READ : self::READ_NEXT;
+        $body = $size === $context ? '' : \substr($bytes, $context + 16);
+        if ($length < $size + 16) {
+            $body = $this->fill($body, $missing = $size - $context);
+            if (\strlen($body) > $missing) {
+                $this->buffer = \substr($body, $missing);
+                $body = \substr($body, 0, $missing);
+            }
+        }
+
+        return [\substr($bytes, 16, $context), $body];
     }
 
     /** Sends a frame in a single write, which the reader of a pipe relies on. */
@@ -107,6 +155,15 @@ final class Relay
     public function stopped(): bool
     {
         while ($this->buffer !== '' || $this->readable()) {
+            // The server may take back, in this very moment, the request that made it readable: a read that waits would wait for ever.
+            if ($this->buffer === '') {
+                \stream_set_blocking($this->in, false);
+                $this->buffer = (string) @\fread($this->in, self::READ);
+                \stream_set_blocking($this->in, true);
+                if ($this->buffer === '' && !\feof($this->in)) {
+                    return false;
+                }
+            }
             if (!$this->read()) {
                 return true;
             }
@@ -141,11 +198,16 @@ final class Relay
         return @\stream_select($read, $none, $none, 0) > 0;
     }
 
-    /** Keeps a frame for receive(), unless it was a PONG that nobody waits for. */
+    /**
+     * Keeps a frame for receive(), unless it was a PONG that nobody waits for. A request goes back: another worker may be free for
+     * it, and a stream can last.
+     */
     private function setAside(): void
     {
-        if (!($this->stream & Frame::PONG)) {
-            $this->waiting[] = [$this->flags, $this->stream, $this->options, $this->payload];
+        if ($this->number !== 0) {
+            $this->send(Frame::plain(Frame::CONTROL, '{"untaken":true}', $this->number));
+        } elseif (!($this->stream & Frame::PONG)) {
+            $this->waiting[] = [$this->flags, $this->stream, $this->options, $this->payload, $this->number];
         }
     }
 
@@ -160,8 +222,8 @@ final class Relay
             return false;
         }
 
-        ['first' => $first, 'flags' => $flags, 'size' => $size, 'crc' => $crc, 'stream' => $stream]
-            = \unpack('Cfirst/Cflags/Vsize/Vcrc/Cstream', $bytes);
+        ['first' => $first, 'flags' => $flags, 'size' => $size, 'crc' => $crc, 'stream' => $stream, 'number' => $number]
+            = \unpack('Cfirst/Cflags/Vsize/Vcrc/Cstream/Cnumber', $bytes);
         $words = $first & 0x0f;
         if ($crc !== \crc32(\substr($bytes, 0, 6)) || $first >> 4 !== 1 || $words < 3 || $words > 13) {
             throw new ProtocolException('no frame begins with these bytes: ' . \bin2hex(\substr($bytes, 0, 12)));
@@ -177,6 +239,7 @@ final class Relay
 
         $this->flags = $flags;
         $this->stream = $stream;
+        $this->number = $number;
         $this->options = $words === 3 ? [] : \array_values(\unpack('V' . $words - 3, $bytes, 12));
         $this->payload = \substr($bytes, $words * 4);
 

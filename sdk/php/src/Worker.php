@@ -21,23 +21,43 @@ final class Worker
     /** The body of it. */
     public string $body = '';
 
+    /** Whether the context is in PHP's own serialization; otherwise it is an http.v1.Request. */
+    public bool $native = false;
+
     /** What this package can do beyond RoadRunner's protocol; the server reads it from the answer to its greeting. */
-    private const EDGE = ['v' => 1, 'features' => ['body-file', 'one-answer']];
+    private const EDGE = ['v' => 1, 'features' => ['body-file', 'one-answer', 'native', 'ahead']];
 
     private const FATAL = \E_ERROR | \E_PARSE | \E_CORE_ERROR | \E_COMPILE_ERROR | \E_RECOVERABLE_ERROR | \E_USER_ERROR;
 
+    /** The number of the task, which its answer repeats: the server may have sent the next one already. */
+    private int $number = 0;
+
+    /** Where output goes while a response is printed, in place of standard error. It gets one string. */
+    public ?\Closure $sink = null;
+
     private bool $busy = false;
     private bool $leaving = false;
+    private bool $cancel = false;
+    private bool $cancelled = false;
+
+    /** How many output buffers there are when the application has none. */
+    private int $level = 0;
 
     public function __construct(public readonly Relay $relay)
     {
+        $this->level = \ob_get_level();
     }
 
-    /** The worker that this process is. */
-    public static function create(): self
+    /**
+     * The worker that this process is.
+     *
+     * @param bool $cancel Whether cancelled() is to tell that a client is gone. It costs that the server sends no request ahead.
+     */
+    public static function create(bool $cancel = false): self
     {
         $worker = new self(Relay::ofWorker());
-        self::divertOutput();
+        $worker->cancel = $cancel;
+        $worker->divertOutput();
         \register_shutdown_function($worker->onShutdown(...));
 
         return $worker;
@@ -47,7 +67,14 @@ final class Worker
     public function wait(): bool
     {
         $relay = $this->relay;
-        $this->busy = false;
+        $this->busy = $this->cancelled = false;
+        if (!$this->leaving && null !== $task = $relay->request()) {
+            [$this->context, $this->body] = $task;
+            $this->native = ($relay->flags & Frame::RAW) !== 0;
+            $this->number = $relay->number;
+
+            return $this->busy = true;
+        }
         while ($relay->receive()) {
             if ($relay->flags & Frame::CONTROL) {
                 if (!$this->control($relay->payload)) {
@@ -63,12 +90,14 @@ final class Worker
             if ($size < 0 || $size > \strlen($relay->payload)) {
                 throw new ProtocolException('the task has no context, or one that is longer than the task');
             }
+            $this->number = $relay->number;
             if ($this->leaving) {
                 // Only in place of an answer does the server expect it.
-                $relay->send(Frame::payload(0, 0, '{"stop":true}', ''));
+                $relay->send(Frame::payload(0, 0, '{"stop":true}', '', $this->number));
 
                 return false;
             }
+            $this->native = ($relay->flags & Frame::RAW) !== 0;
             $this->context = \substr($relay->payload, 0, $size);
             $this->body = \substr($relay->payload, $size);
             $relay->payload = '';
@@ -82,16 +111,18 @@ final class Worker
     /** Answers the task. A second answer is refused: the server would take it for that of the next task. */
     public function respond(string $context, string $body, int $codec = Frame::PROTO): void
     {
-        $this->mustBeBusy();
+        if (!$this->busy) {
+            $this->mustBeBusy();
+        }
         $this->busy = false;
-        $this->relay->send(Frame::payload($codec, 0, $context, $body));
+        $this->relay->send(Frame::payload($codec, 0, $context, $body, $this->number));
     }
 
     /** Sends a part of the answer; respond() sends the last one. */
     public function part(string $context, string $body, int $stream = Frame::STREAM): void
     {
         $this->mustBeBusy();
-        $this->relay->send(Frame::payload(Frame::PROTO, $stream, $context, $body));
+        $this->relay->send(Frame::payload(Frame::PROTO, $stream, $context, $body, $this->number));
     }
 
     /** Reports that the task failed. The worker stays in service. After an answer, the text only goes to the log. */
@@ -103,7 +134,7 @@ final class Worker
             return;
         }
         $this->busy = false;
-        $this->relay->send(Frame::plain(Frame::ERROR, $text));
+        $this->relay->send(Frame::plain(Frame::ERROR, $text, $this->number));
     }
 
     /**
@@ -117,13 +148,30 @@ final class Worker
             return;
         }
         $this->busy = false;
-        $this->relay->send(Frame::payload(0, 0, '{"stop":true}', ''));
+        $this->relay->send(Frame::payload(0, 0, '{"stop":true}', '', $this->number));
     }
 
     /** Whether the task that wait() returned for is still to be answered. */
     public function busy(): bool
     {
         return $this->busy;
+    }
+
+    /** Whether the client of the task is gone, so that nobody waits for the answer. It is to be given all the same. */
+    public function cancelled(): bool
+    {
+        if (!$this->cancel) {
+            throw new \LogicException('whether a client is gone is told to workers that ask for it: Worker::create(cancel: true)');
+        }
+
+        return $this->cancelled = $this->cancelled || $this->busy && $this->relay->stopped();
+    }
+
+    /** Ends the output buffers that the application has begun and not ended; what is in them is printed. */
+    public function endBuffers(): void
+    {
+        while (\ob_get_level() > $this->level && @\ob_end_flush()) {
+        }
     }
 
     private function mustBeBusy(): void
@@ -133,11 +181,22 @@ final class Worker
         }
     }
 
+    /** @return array{v: int, features: list<string>} */
+    private function edge(): array
+    {
+        $edge = self::EDGE;
+        if ($this->cancel) {
+            $edge['features'] = [...\array_diff($edge['features'], ['ahead']), 'cancel'];
+        }
+
+        return $edge;
+    }
+
     private function control(string $payload): bool
     {
         $command = \json_decode($payload, true);
         if (isset($command['pid'])) {
-            $this->relay->send(Frame::plain(Frame::CONTROL, \json_encode(['pid' => \getmypid(), 'edge' => self::EDGE])));
+            $this->relay->send(Frame::plain(Frame::CONTROL, \json_encode(['pid' => \getmypid(), 'edge' => $this->edge()])));
 
             return true;
         }
@@ -148,13 +207,13 @@ final class Worker
     }
 
     /** Sends everything that PHP would write to standard output to standard error instead. */
-    private static function divertOutput(): void
+    private function divertOutput(): void
     {
         // The outermost buffer may be neither removed nor kept waiting: every piece leaves at once.
         \ob_start(
-            static function (string $output): string {
+            function (string $output): string {
                 if ($output !== '') {
-                    \fwrite(\STDERR, $output);
+                    $this->sink !== null ? ($this->sink)($output) : \fwrite(\STDERR, $output);
                 }
 
                 return '';
@@ -162,6 +221,7 @@ final class Worker
             1,
             \PHP_OUTPUT_HANDLER_CLEANABLE | \PHP_OUTPUT_HANDLER_FLUSHABLE,
         );
+        $this->level = \ob_get_level();
         if (\filter_var(\ini_get('display_errors'), \FILTER_VALIDATE_BOOL) || \ini_get('display_errors') === 'stdout') {
             \ini_set('display_errors', 'stderr');
         }

@@ -158,4 +158,60 @@ final class RequestTest extends TestCase
         self::assertNull($request->bodyFile);
         self::assertSame('body', $request->body);
     }
+
+    /** The context in PHP's own serialization, as php/native.go writes it. */
+    public function testNative(): void
+    {
+        $request = self::native([
+            'POST', 'https', 'HTTP/2.0', '192.0.2.1', 'a=1&b[]=2', '/a%20b', 'example.com:8443',
+            serialize(['Accept' => ['text/html', 'a/b'], 123 => ['numeric']]), serialize(['user' => ['42']]), '', '', serialize(['c' => 'd;"']), '',
+        ], 'the body');
+        self::assertSame('https://example.com:8443/a%20b?a=1&b[]=2', $request->uri);
+        self::assertSame(['POST', 'HTTP/2.0', '192.0.2.1', '/a%20b', 'example.com:8443', 'a=1&b[]=2'], [
+            $request->method, $request->protocol, $request->remoteAddr, $request->path, $request->host, $request->queryString,
+        ]);
+        self::assertSame(['a' => '1', 'b' => ['2']], $request->query);
+        self::assertSame(['Accept' => ['text/html', 'a/b'], 123 => ['numeric']], $request->headers);
+        self::assertSame('text/html, a/b', $request->header('accept'));
+        self::assertSame('42', $request->attribute('user'));
+        self::assertSame(['c' => 'd;"'], $request->cookies);
+        self::assertSame('the body', $request->body);
+        self::assertNull($request->bodyFile);
+        self::assertFalse(isset($request->bodyFile));
+        self::assertSame([], $request->form);
+    }
+
+    public function testNativeForm(): void
+    {
+        $uploads = json_encode(['f' => ['name' => 'a.txt', 'mime' => '', 'size' => 7, 'error' => 0, 'tmpName' => '/tmp/x']]);
+        $request = self::native(['POST', 'http', 'HTTP/1.1', '', '', '', 'h', '', '', '1', $uploads, '', ''], '{"a":["1"]}');
+        self::assertSame(['a' => ['1']], $request->form);
+        self::assertSame('', $request->body);
+        self::assertSame('a.txt', $request->files['f']->clientName);
+        self::assertSame([[], [], [], '/', 'http://h'], [$request->headers, $request->cookies, $request->attributes, $request->path, $request->uri]);
+    }
+
+    public function testNativeBodyFile(): void
+    {
+        $path = tempnam(sys_get_temp_dir(), 'edge');
+        file_put_contents($path, 'a large body');
+        $request = self::native(['PUT', 'http', 'HTTP/1.1', '', '', '/', 'h', '', '', '', '', '', $path]);
+        self::assertSame([$path, 'a large body'], [$request->bodyFile, $request->body]);
+        unlink($path);
+    }
+
+    /** Only texts and arrays come out of a context, and nothing else than the list that was agreed on. */
+    public function testNativeRefusesAnythingElse(): void
+    {
+        $this->expectException(ProtocolException::class);
+        self::native((object) ['a' => 1]);
+    }
+
+    private static function native(mixed $list, string $body = ''): Request
+    {
+        $task = new \Edge\Worker(new \Edge\Relay(fopen('php://memory', 'r'), fopen('php://memory', 'w')));
+        [$task->context, $task->body, $task->native] = [serialize($list), $body, true];
+
+        return Request::ofTask($task);
+    }
 }

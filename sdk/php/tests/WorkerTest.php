@@ -41,7 +41,7 @@ final class WorkerTest extends TestCase
 
         $this->server->receive();
         self::assertSame(Frame::CONTROL, $this->server->flags);
-        self::assertSame(['pid' => getmypid(), 'edge' => ['v' => 1, 'features' => ['body-file', 'one-answer']]], json_decode($this->server->payload, true));
+        self::assertSame(['pid' => getmypid(), 'edge' => ['v' => 1, 'features' => ['body-file', 'one-answer', 'native', 'ahead']]], json_decode($this->server->payload, true));
         $this->assertFrame(Frame::PROTO, 0, "\x08\xc8\x01" . Pack::entry(2, 'Content-Type', 'text/plain; charset=utf-8'), 'hello /world body');
     }
 
@@ -267,6 +267,32 @@ final class WorkerTest extends TestCase
             return new PsrResponse(201, ['X-A' => ['b', 'c']], 'made');
         });
         $this->assertFrame(Frame::PROTO, 0, "\x08\xc9\x01" . Pack::entry(2, 'X-A', 'b', 'c'), 'made');
+    }
+
+    /** Every kind of answer has the number of its request; a request that comes during a stream goes back with its own. */
+    public function testNumbers(): void
+    {
+        foreach ([7, 8] as $number) {
+            $this->server->send(Frame::payload(Frame::PROTO, 0, Pack::request(), '', $number));
+        }
+        self::assertNotNull($this->worker->wait());
+        $this->worker->send(200, [], ['piece']);
+        $this->server->send(Frame::payload(Frame::PROTO, 0, Pack::request(), '', 255));
+        self::assertNotNull($this->worker->wait());
+        $this->worker->error('failed');
+        $this->server->send(Frame::payload(Frame::PROTO, 0, Pack::request(), '', 1));
+        self::assertNotNull($this->worker->wait());
+        $this->process->stop();
+
+        $seen = [];
+        for ($i = 0; $i < 5; ++$i) {
+            $this->server->receive();
+            $seen[] = [$this->server->number, $this->server->flags, $this->server->stream];
+        }
+        self::assertFalse($this->server->readable());
+        self::assertSame([
+            [7, Frame::PROTO, Frame::STREAM], [8, Frame::CONTROL, 0], [7, Frame::PROTO, 0], [255, Frame::ERROR, 0], [1, 0, 0],
+        ], $seen);
     }
 
     private function request(string $method = 'GET', string $uri = 'http://localhost/', string $body = ''): void

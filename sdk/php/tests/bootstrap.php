@@ -8,10 +8,13 @@ require __DIR__ . '/../autoload.php';
 if (is_file(__DIR__ . '/../vendor/autoload.php')) {
     require __DIR__ . '/../vendor/autoload.php';
 } else {
-    foreach (['Psr/SimpleCache/autoload.php', 'Nyholm/Psr7/autoload.php'] as $file) {
+    foreach (['Psr/SimpleCache/autoload.php', 'Nyholm/Psr7/autoload.php', 'Symfony/Component/HttpFoundation/autoload.php'] as $file) {
         if (stream_resolve_include_path($file) !== false) {
             require_once $file;
         }
     }
+}
+if (!interface_exists(Psr\Http\Server\RequestHandlerInterface::class)) {
+    require __DIR__ . '/Psr15Interfaces.php';
 }
 require __DIR__ . '/Pack.php';

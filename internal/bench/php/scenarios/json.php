@@ -3,7 +3,7 @@
 declare(strict_types=1);
 
 // One page of a catalogue, 1,024 bytes of JSON, built and encoded anew for every request.
-return static function (): array {
+return static function (callable $body): array {
     $items = [];
     for ($id = 1; $id <= 10; $id++) {
         $items[] = [

@@ -136,6 +136,11 @@ final class Message
         return $out;
     }
 
+    /** Arguments and result of the last response() with nothing but strings: most applications send most responses with the same headers. */
+    private static int $lastStatus = 0;
+    private static array $lastHeaders = [];
+    private static string $last = '';
+
     /**
      * Packs a response.
      *
@@ -143,9 +148,14 @@ final class Message
      */
     public static function response(int $status, array $headers): string
     {
+        if ($headers === self::$lastHeaders && $status === self::$lastStatus) {
+            return self::$last;
+        }
         $out = "\x08" . ($status < 128 ? \chr($status) : \chr($status & 0x7f | 0x80) . \chr($status >> 7));
+        $texts = true;
         foreach ($headers as $name => $value) {
             $name = (string) $name;
+            $texts = $texts && \is_string($value);
             if (\is_array($value)) {
                 $values = '';
                 foreach ($value as $one) {
@@ -163,6 +173,11 @@ final class Message
                 . "\x12" . ($inner < 128 ? \chr($inner) : self::length($inner)) . $values;
             $size = \strlen($entry);
             $out .= "\x12" . ($size < 128 ? \chr($size) : self::length($size)) . $entry;
+        }
+        if ($texts) {
+            self::$lastStatus = $status;
+            self::$lastHeaders = $headers;
+            self::$last = $out;
         }
 
         return $out;

@@ -4,6 +4,10 @@ declare(strict_types=1);
 
 namespace Edge\Http;
 
+use Edge\Worker as Process;
+use Nyholm\Psr7\Factory\Psr17Factory;
+use Nyholm\Psr7\ServerRequest as NyholmRequest;
+use Nyholm\Psr7\UploadedFile as NyholmFile;
 use Psr\Http\Message\ResponseInterface;
 use Psr\Http\Message\ServerRequestFactoryInterface;
 use Psr\Http\Message\ServerRequestInterface;
@@ -12,10 +16,12 @@ use Psr\Http\Message\StreamInterface;
 use Psr\Http\Message\UploadedFileFactoryInterface;
 
 /**
- * Serves PSR-7 requests, for frameworks that speak PSR-7 or PSR-15. It needs PSR-17 factories and finds those of nyholm/psr7
- * by itself.
+ * Serves PSR-7 requests, for frameworks that speak PSR-7. It needs PSR-17 factories and finds those of nyholm/psr7 by itself.
+ * Edge\Psr15\Worker is the same for PSR-15 handlers and middleware.
  *
  *     (new Psr7Worker())->serve(fn (ServerRequestInterface $request) => $app->handle($request));
+ *
+ * The attribute edge.worker of a request is the Worker, whose earlyHints() sends a 103.
  */
 final class Psr7Worker
 {
@@ -24,9 +30,13 @@ final class Psr7Worker
     private const PIECE = 64 << 10;
 
     private readonly Worker $worker;
+    private readonly ?Process $process;
     private readonly ServerRequestFactoryInterface $requests;
     private readonly StreamFactoryInterface $streams;
     private readonly UploadedFileFactoryInterface $files;
+
+    /** Whether all objects are nyholm's, which can be made in one step instead of a copy for every header. */
+    private readonly bool $nyholm;
 
     public function __construct(
         ?ServerRequestFactoryInterface $requests = null,
@@ -37,27 +47,61 @@ final class Psr7Worker
         $this->requests = $requests ?? self::factory();
         $this->streams = $streams ?? self::factory();
         $this->files = $files ?? self::factory();
-        $this->worker = $worker ?? new Worker();
+        $this->nyholm = $this->requests instanceof Psr17Factory && $this->streams instanceof Psr17Factory && $this->files instanceof Psr17Factory;
+        $this->process = $worker === null ? Process::create() : null;
+        $this->worker = $worker ?? new Worker($this->process);
     }
 
-    /** @param callable(ServerRequestInterface): ResponseInterface $handler */
+    /**
+     * Calls the handler for one request after the other until the server tells the worker to stop. An exception answers 500, with
+     * its text in the server's log, and the worker goes on.
+     *
+     * @param callable(ServerRequestInterface): ResponseInterface $handler
+     */
     public function serve(callable $handler): void
     {
-        $this->worker->serve(fn (Request $request): Response => $this->fromPsr($handler($this->toPsr($request))));
+        while (($request = $this->waitRequest()) !== null) {
+            try {
+                $this->respond($handler($request));
+            } catch (\Throwable $e) {
+                $this->worker->error((string) $e);
+            }
+            // What the request holds is let go before the wait for the next one.
+            $request = null;
+            Leftovers::clear();
+            $this->process?->endBuffers();
+        }
     }
 
-    /** Waits for a request; null means that the worker is to end. Answer each with respond() or error(). */
+    /**
+     * Waits for a request; null means that the worker is to end. Answer each with respond() or error(). A request that cannot be
+     * expressed in PSR-7 is answered here.
+     */
     public function waitRequest(): ?ServerRequestInterface
     {
-        $request = $this->worker->wait();
+        while (($request = $this->worker->wait()) !== null) {
+            try {
+                return $this->toPsr($request);
+            } catch (\Throwable $e) {
+                $this->worker->error((string) $e);
+            }
+        }
 
-        return $request === null ? null : $this->toPsr($request);
+        return null;
     }
 
     public function respond(ResponseInterface $response): void
     {
-        $plain = $this->fromPsr($response);
-        $this->worker->send($plain->status, $plain->headers, $plain->body);
+        $headers = [];
+        foreach ($response->getHeaders() as $name => $values) {
+            // The usual header has one value; a list of strings costs more to write.
+            $headers[$name] = isset($values[1]) ? $values : $values[0] ?? '';
+        }
+        $body = $response->getBody();
+        $size = $body->getSize();
+        // A pipe says that it has no bytes: what cannot be rewound is sent as it comes.
+        $whole = $size !== null && $size <= self::WHOLE && $body->isSeekable();
+        $this->worker->send($response->getStatusCode(), $headers, $whole ? (string) $body : self::pieces($body));
     }
 
     /** Reports that the request failed: the client gets a 500, the text goes to the log of the server. */
@@ -68,15 +112,11 @@ final class Psr7Worker
 
     private function toPsr(Request $request): ServerRequestInterface
     {
-        $psr = $this->requests->createServerRequest($request->method, $request->uri, self::serverParams($request))
-            ->withProtocolVersion(\substr($request->protocol, 5) ?: '1.1');
-        foreach ($request->headers as $name => $values) {
-            $psr = $psr->withHeader((string) $name, $values);
-        }
+        $psr = $this->nyholm ? $this->nyholmRequest($request) : $this->foreignRequest($request);
         if ($request->cookies !== []) {
             $psr = $psr->withCookieParams($request->cookies);
         }
-        if ($request->query !== []) {
+        if ($request->queryString !== '') {
             $psr = $psr->withQueryParams($request->query);
         }
         if ($request->form !== []) {
@@ -88,11 +128,39 @@ final class Psr7Worker
         foreach ($request->attributes as $name => $values) {
             $psr = $psr->withAttribute((string) $name, $values[0] ?? '');
         }
+
+        return $psr->withAttribute('edge.worker', $this->worker);
+    }
+
+    private function nyholmRequest(Request $request): ServerRequestInterface
+    {
+        return new NyholmRequest(
+            $request->method,
+            $request->uri,
+            $request->headers,
+            $request->bodyFile === null ? $request->body : $request->bodyStream(),
+            self::version($request),
+            self::serverParams($request),
+        );
+    }
+
+    private function foreignRequest(Request $request): ServerRequestInterface
+    {
+        $psr = $this->requests->createServerRequest($request->method, $request->uri, self::serverParams($request))
+            ->withProtocolVersion(self::version($request));
+        foreach ($request->headers as $name => $values) {
+            $psr = $psr->withHeader((string) $name, $values);
+        }
         if ($request->bodyFile !== null) {
             return $psr->withBody($this->streams->createStreamFromResource($request->bodyStream()));
         }
 
         return $request->body === '' ? $psr : $psr->withBody($this->streams->createStream($request->body));
+    }
+
+    private static function version(Request $request): string
+    {
+        return \substr($request->protocol, 5) ?: '1.1';
     }
 
     /** @return array<string, mixed> */
@@ -121,26 +189,18 @@ final class Psr7Worker
         foreach ($tree as $name => $node) {
             if (\is_array($node)) {
                 $tree[$name] = $this->toPsrFiles($node);
-                continue;
+            } elseif ($this->nyholm) {
+                // With a path instead of a stream moveTo() renames instead of copying.
+                $tree[$name] = new NyholmFile($node->path, $node->size, $node->error, $node->clientName, $node->clientType);
+            } else {
+                $stream = $node->error === \UPLOAD_ERR_OK
+                    ? $this->streams->createStreamFromFile($node->path)
+                    : $this->streams->createStream();
+                $tree[$name] = $this->files->createUploadedFile($stream, $node->size, $node->error, $node->clientName, $node->clientType);
             }
-            $stream = $node->error === \UPLOAD_ERR_OK
-                ? $this->streams->createStreamFromFile($node->path)
-                : $this->streams->createStream();
-            $tree[$name] = $this->files->createUploadedFile($stream, $node->size, $node->error, $node->clientName, $node->clientType);
         }
 
         return $tree;
-    }
-
-    private function fromPsr(ResponseInterface $response): Response
-    {
-        $body = $response->getBody();
-        $size = $body->getSize();
-        if ($size !== null && $size <= self::WHOLE) {
-            return new Response($response->getStatusCode(), $response->getHeaders(), (string) $body);
-        }
-
-        return new Response($response->getStatusCode(), $response->getHeaders(), self::pieces($body));
     }
 
     /** @return \Generator<string> */
@@ -161,13 +221,13 @@ final class Psr7Worker
         }
     }
 
-    private static function factory(): \Nyholm\Psr7\Factory\Psr17Factory
+    private static function factory(): Psr17Factory
     {
         static $factory;
-        if (!\class_exists(\Nyholm\Psr7\Factory\Psr17Factory::class)) {
+        if (!\class_exists(Psr17Factory::class)) {
             throw new \LogicException('no PSR-17 factories: run "composer require nyholm/psr7", or pass those of another package');
         }
 
-        return $factory ??= new \Nyholm\Psr7\Factory\Psr17Factory();
+        return $factory ??= new Psr17Factory();
     }
 }

@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace Edge\Http;
 
 use Edge\Exception\ProtocolException;
+use Edge\Worker as Process;
 
 /**
  * A request. Everything in it is read-only, and worked out from the server's message when it is first looked at: an
@@ -74,6 +75,16 @@ final class Request
     /** @var array{remoteAddr: string, protocol: string, method: string, uri: string, query: string, uploads: string, parsed: bool}|null */
     private ?array $fields = null;
 
+    /**
+     * The server's message when it came in PHP's own serialization: method, scheme, protocol, remoteAddr, query, path, host, headers,
+     * attributes, parsed, uploads, cookies and body file. Headers, attributes and cookies are serialized once more.
+     *
+     * @var list<string>|null
+     */
+    private ?array $native = null;
+
+    private const NO_CLASSES = ['allowed_classes' => false];
+
     private function __construct()
     {
         // Properties that were unset ask __get() when they are read; it sets them for good.
@@ -102,6 +113,23 @@ final class Request
         $request = clone self::$blank ??= new self();
         $request->context = $context;
         $request->payload = $body;
+
+        return $request;
+    }
+
+    /** @internal Makes a request of the task at hand. */
+    public static function ofTask(Process $process): self
+    {
+        if (!$process->native) {
+            return self::fromMessage($process->context, $process->body);
+        }
+        $native = \unserialize($process->context, self::NO_CLASSES);
+        if (!\is_array($native) || \count($native) !== 13) {
+            throw new ProtocolException('the context of the request is not the list that was agreed on');
+        }
+        $request = clone self::$blank ??= new self();
+        $request->native = $native;
+        $request->payload = $process->body;
 
         return $request;
     }
@@ -144,6 +172,32 @@ final class Request
 
     public function __get(string $name): mixed
     {
+        if (null !== $native = $this->native) {
+            switch ($name) {
+                case 'path':
+                    return $this->path = $native[5] === '' ? '/' : $native[5];
+                case 'method':
+                    return $this->method = $native[0];
+                case 'queryString':
+                    return $this->queryString = $native[4];
+                case 'host':
+                    return $this->host = $native[6];
+                case 'uri':
+                    return $this->uri = "$native[1]://$native[6]$native[5]" . ($native[4] === '' ? '' : "?$native[4]");
+                case 'protocol':
+                    return $this->protocol = $native[2];
+                case 'remoteAddr':
+                    return $this->remoteAddr = $native[3];
+                case 'headers':
+                    return $this->headers = self::map($native[7]);
+                case 'attributes':
+                    return $this->attributes = self::map($native[8]);
+                case 'cookies':
+                    return $this->cookies = self::map($native[11]);
+                case 'bodyFile':
+                    return $this->bodyFile = $native[12] === '' ? null : $native[12];
+            }
+        }
         switch ($name) {
             case 'method':
             case 'uri':
@@ -167,7 +221,7 @@ final class Request
                 return $this->attributes = Message::map($this->context, Message::ATTRIBUTES);
             case 'cookies':
                 return $this->cookies = \array_map(
-                    static fn (array $values): string => \implode(',', $values),
+                    static fn (array $values): string => $values[\count($values) - 1] ?? '',
                     Message::map($this->context, Message::COOKIES),
                 );
             case 'form':
@@ -197,12 +251,25 @@ final class Request
     /** @return array{remoteAddr: string, protocol: string, method: string, uri: string, query: string, uploads: string, parsed: bool} */
     private function fields(): array
     {
+        if ($this->native !== null) {
+            return ['parsed' => $this->native[9] !== '', 'uploads' => $this->native[10]];
+        }
+
         return $this->fields ??= Message::request($this->context);
+    }
+
+    /** @return array<mixed> */
+    private static function map(string $serialized): array
+    {
+        return $serialized === '' ? [] : \unserialize($serialized, self::NO_CLASSES);
     }
 
     /** The server names the file in an attribute, which no client can send. */
     private function findBodyFile(): ?string
     {
+        if ($this->native !== null) {
+            return $this->native[12] === '' ? null : $this->native[12];
+        }
         // Looking for the name in the raw message first saves unpacking the attributes of nearly every request.
         return \str_contains($this->context, self::BODY_FILE) ? $this->attribute(self::BODY_FILE) ?: null : null;
     }

@@ -38,7 +38,7 @@ final class Worker
         $level = \ob_get_level();
         while ($process->wait()) {
             try {
-                $response = $handler(Request::fromMessage($process->context, $process->body), $this);
+                $response = $handler(Request::ofTask($process), $this);
                 // The process must not keep the memory of a body until the next one comes.
                 $process->body = '';
                 $this->send($response->status, $response->headers, $response->body);
@@ -56,7 +56,7 @@ final class Worker
     /** Waits for a request; null means that the worker is to end. For loops of one's own, with send() or error(). */
     public function wait(): ?Request
     {
-        return $this->process->wait() ? Request::fromMessage($this->process->context, $this->process->body) : null;
+        return $this->process->wait() ? Request::ofTask($this->process) : null;
     }
 
     /**
@@ -80,6 +80,17 @@ final class Worker
     }
 
     /**
+     * Answers with what $print prints, as it prints it. $buffer gathers that many bytes for a piece; with 0 every echo leaves at
+     * once. When the client is gone, $print is interrupted by a ClientGoneException, which ends here.
+     *
+     * @param array<string, string|int|float|list<string>> $headers
+     */
+    public function print(int $status, array $headers, callable $print, int $buffer = 0): void
+    {
+        (new Printer($this->process, Message::response($status, $headers), $buffer))->run($print);
+    }
+
+    /**
      * Sends the headers of a 103 Early Hints, or of another informational response, at once. The response follows as ever.
      *
      * @param array<string, string|list<string>> $headers
@@ -87,6 +98,12 @@ final class Worker
     public function earlyHints(array $headers, int $status = 103): void
     {
         $this->process->part(Message::response($status, $headers), '');
+    }
+
+    /** Whether the client is gone. Only for a worker made with Edge\Worker::create(cancel: true). */
+    public function cancelled(): bool
+    {
+        return $this->process->cancelled();
     }
 
     /** Reports that the request failed. */

@@ -1,0 +1,274 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/edge-server/edge/core/configfile"
+	"github.com/edge-server/edge/core/middleware"
+	"github.com/edge-server/edge/core/telemetry"
+	"github.com/edge-server/edge/php"
+	"github.com/edge-server/edge/rpc"
+)
+
+// RoadRunner makes a server look like RoadRunner to the tools around it. `edge rr serve` runs one.
+type RoadRunner struct {
+	// Logger is used in the place of the log section. Parts name themselves by telemetry.LoggerKey.
+	Logger *slog.Logger
+
+	// AccessLogs gives the record of a request the fields of http.access_logs.
+	AccessLogs bool
+
+	// Config is the answer of rpc.Config, without secrets.
+	Config map[string]any
+}
+
+// roadRunnerFormat is the log format whose records have RoadRunner's fields.
+const roadRunnerFormat = "roadrunner"
+
+// newLogger makes e.log and e.level.
+func (e *Edge) newLogger(cfg *Config) {
+	e.log, e.level = telemetry.NewLogger(cfg.Log, e.opts.LogOutput)
+	e.channels = cfg.Log.Format == roadRunnerFormat
+	if rr := e.opts.RoadRunner; rr != nil {
+		e.log, e.channels = rr.Logger, true
+	}
+}
+
+// channel is the log of one part of the server. Only RoadRunner's log tells them apart.
+func (e *Edge) channel(name string) *slog.Logger {
+	if !e.channels {
+		return e.log
+	}
+	return e.log.With(telemetry.LoggerKey, name)
+}
+
+// accessLog is the middleware access-log: its record is that of Edge, or RoadRunner's.
+func (e *Edge) accessLog() func(http.Handler) http.Handler {
+	if !e.channels {
+		return middleware.AccessLog(e.log)
+	}
+	return middleware.RoadRunnerLog(e.channel("http"), e.opts.RoadRunner != nil && e.opts.RoadRunner.AccessLogs)
+}
+
+// LoadText is Load for a file that is in memory: problems call it name, and relative paths start at dir.
+func LoadText(name string, text []byte, dir string, environ []string) (*Config, error) {
+	cfg := DefaultConfig()
+	file, err := configfile.Parse(name, text, environ, &cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, file.Problems(err)
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, err
+	}
+	cfg.resolve(dir)
+	cfg.file = file
+	return &cfg, nil
+}
+
+// allPools is the name that stands for every pool where none is called so: RoadRunner's tools and packages know one pool of
+// HTTP workers and call it http.
+const allPools = "http"
+
+// poolsNamed returns the pools that a name of RoadRunner's RPC means.
+func (e *Edge) poolsNamed(name string) []string {
+	pools := e.world.Load().pools
+	if _, ok := pools[name]; ok {
+		return []string{name}
+	}
+	if name == allPools {
+		return slices.Sorted(maps.Keys(pools))
+	}
+	return nil
+}
+
+// poolNames lists the pools for informer.List and resetter.List.
+func (e *Edge) poolNames(context.Context, bool) ([]string, error) {
+	return slices.AppendSeq([]string{}, slices.Values(slices.Sorted(maps.Keys(e.world.Load().pools)))), nil
+}
+
+// workerState is a worker as RoadRunner's informer describes it.
+type workerState struct {
+	PID         int     `json:"pid"`
+	Status      int     `json:"status"`
+	NumExecs    uint64  `json:"numExecs"`
+	Created     int64   `json:"created"` // ns since 1970
+	MemoryUsage uint64  `json:"memoryUsage"`
+	CPUPercent  float64 `json:"CPUPercent"`
+	Command     string  `json:"command"`
+	StatusText  string  `json:"statusStr"`
+}
+
+// workerList is the answer of informer.Workers; workers is null for a name that nobody has.
+type workerList struct {
+	Workers []workerState `json:"workers"`
+}
+
+// informer says which workers there are, and how they are.
+func (e *Edge) informer() rpc.Methods {
+	return rpc.Methods{
+		"List":    rpc.Func(e.poolNames),
+		"Workers": rpc.Func(func(_ context.Context, name string) (workerList, error) { return e.workerStates(name), nil }),
+		"Jobs":    rpc.Func(func(context.Context, string) ([]struct{}, error) { return nil, nil }), // there are no queues
+		"AddWorker": rpc.Func(func(_ context.Context, name string) (bool, error) {
+			return e.resize(name, func(p resizer) error { return p.AddWorker() })
+		}),
+		"RemoveWorker": rpc.Func(func(_ context.Context, name string) (bool, error) {
+			return e.resize(name, func(p resizer) error { return p.RemoveWorker() })
+		}),
+	}
+}
+
+func (e *Edge) workerStates(name string) workerList {
+	var list workerList
+	w := e.world.Load()
+	for _, pool := range e.poolsNamed(name) {
+		command := w.cfg.PHP[pool].Command.String()
+		for _, info := range w.pools[pool].Workers() {
+			list.Workers = append(list.Workers, newWorkerState(info, command))
+		}
+	}
+	return list
+}
+
+func newWorkerState(info php.WorkerInfo, command string) workerState {
+	s := workerState{
+		PID: info.PID, NumExecs: info.Jobs, MemoryUsage: uint64(max(0, info.RSS)), Command: command, Created: info.Started.UnixNano(),
+	}
+	s.Status, s.StatusText = roadRunnerState(info.State)
+	if age := time.Since(info.Started); age > 0 {
+		s.CPUPercent = 100 * info.Processor.Seconds() / age.Seconds()
+	}
+	return s
+}
+
+// roadRunnerState is a state of a worker in RoadRunner's numbers and words.
+func roadRunnerState(state string) (int, string) {
+	switch state {
+	case php.StateIdle.String():
+		return 1, "ready"
+	case php.StateBusy.String():
+		return 2, "working"
+	case php.StateStopping.String():
+		return 4, "stopping"
+	}
+	return 0, "inactive"
+}
+
+// resizer is a pool whose size can be changed.
+type resizer interface {
+	AddWorker() error
+	RemoveWorker() error
+}
+
+func (e *Edge) resize(name string, change func(resizer) error) (bool, error) {
+	pools := e.poolsNamed(name)
+	if len(pools) == 0 {
+		return false, e.noSuchPool(name)
+	}
+	for _, pool := range pools {
+		p, ok := any(e.world.Load().pools[pool]).(resizer)
+		if !ok {
+			return false, fmt.Errorf("php pool %q runs processes of its own accord: their number cannot be changed", pool)
+		}
+		if err := change(p); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// resetter replaces the workers, one after the other: requests neither fail nor wait.
+func (e *Edge) resetter() rpc.Methods {
+	return rpc.Methods{
+		"List": rpc.Func(e.poolNames),
+		"Reset": rpc.Func(func(ctx context.Context, name string) (bool, error) {
+			pools := e.poolsNamed(name)
+			if len(pools) == 0 {
+				return false, e.noSuchPool(name)
+			}
+			w := e.world.Load()
+			var errs []error
+			for _, pool := range pools {
+				errs = append(errs, w.pools[pool].Reload(ctx))
+			}
+			err := errors.Join(errs...)
+			return err == nil, err
+		}),
+	}
+}
+
+func (e *Edge) noSuchPool(name string) error {
+	return fmt.Errorf("no such plugin: %s; there are pools %s", name, countNames(slices.Sorted(maps.Keys(e.world.Load().pools))))
+}
+
+const redacted = "[redacted]"
+
+var (
+	secretKey = regexp.MustCompile(`pass(word|phrase)?$|secret|token|credential|api_?key|^dsn$`)
+	userInfo  = regexp.MustCompile(`//[^/@\s]*@`)
+)
+
+// public is the configuration as plain values under the keys of edge.yaml. The environment of workers, the configuration of
+// plugins and whatever has the name of a secret is not in it.
+func (c *Config) public() any { return publicValue(reflect.ValueOf(*c), "") }
+
+func publicValue(v reflect.Value, key string) any {
+	if secretKey.MatchString(key) {
+		return redacted
+	}
+	if d, ok := v.Interface().(time.Duration); ok {
+		return d.String()
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return nil
+		}
+		return publicValue(v.Elem(), key)
+	case reflect.Struct:
+		m := map[string]any{}
+		for field, value := range v.Fields() {
+			if name := field.Tag.Get("koanf"); name != "" {
+				m[name] = publicValue(value, name)
+			}
+		}
+		return m
+	case reflect.Map:
+		m := map[string]any{}
+		for _, name := range v.MapKeys() {
+			if key == "env" {
+				m[name.String()] = redacted
+				continue
+			}
+			m[name.String()] = publicValue(v.MapIndex(name), name.String())
+		}
+		return m
+	case reflect.Slice:
+		list := []any{}
+		for i := range v.Len() {
+			list = append(list, publicValue(v.Index(i), key))
+		}
+		return list
+	case reflect.String:
+		return userInfo.ReplaceAllString(v.String(), "//"+redacted+"@")
+	case reflect.Interface:
+		if v.IsNil() {
+			return nil
+		}
+		return redacted // such as a plugin's config: only the plugin knows what it is
+	}
+	return v.Interface()
+}

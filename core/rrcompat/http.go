@@ -1,0 +1,245 @@
+package rrcompat
+
+import (
+	"net"
+	"slices"
+	"strings"
+)
+
+// http writes the http section of edge.yaml: listeners, limits, middleware, and the one route to PHP.
+func (t *translation) http(root part) {
+	http := root.section("http")
+	if !http.present() {
+		t.warn("http", "there is no http section: nothing listens for requests")
+		return
+	}
+	out := t.out.section("http")
+	t.listeners(http, out)
+	t.limits(http, out)
+	t.middleware(http, out)
+	out.add("routes").set("php", PoolName)
+	t.result.AccessLogs = http.boolean("access_logs", false)
+}
+
+// listeners are http.address, http.ssl.address and http.http3.address.
+func (t *translation) listeners(http part, out document) {
+	var (
+		plain, ssl = http.ref("address"), http.section("ssl")
+		http2      = http.section("http2")
+		secure     string
+	)
+	if ssl.present() {
+		if secure = ssl.ref("address"); secure == "" {
+			secure = "127.0.0.1:443"
+		}
+	}
+	if plain = t.tcp(http, "address", plain); plain != "" {
+		l := out.add("listen")
+		l.set("address", plain)
+		l.set("h2c", http2.boolean("h2c", false))
+	}
+	if secure = t.tcp(ssl, "address", secure); secure != "" {
+		l := out.add("listen")
+		l.set("address", secure)
+		l.set("tls", true)
+		if t.http3(http, secure) {
+			l.set("http3", true)
+		}
+		t.certificate(ssl, out)
+	}
+	other := t.http3Elsewhere(http, secure)
+	if other != "" {
+		l := out.add("listen")
+		l.set("address", other)
+		l.set("tls", true)
+		l.set("http3", true)
+		if secure == "" {
+			t.certificate(http.section("http3"), out)
+		}
+		t.note("http.http3.address", "HTTPS answers at %s, too: it is how clients learn of HTTP/3", other)
+	}
+	t.fastCGI(http, plain != "" || secure != "" || other != "")
+}
+
+// tcp returns an address without its scheme. A unix socket is refused: without the listener nothing would be served.
+func (t *translation) tcp(p part, name, address string) string {
+	if strings.HasPrefix(address, "unix://") {
+		t.refuse(p.entry(name), p.path(name), "Edge does not serve HTTP on unix sockets yet: write a loopback address such as 127.0.0.1:8080")
+		return ""
+	}
+	return strings.TrimPrefix(address, "tcp://")
+}
+
+// http3 reports whether HTTP/3 is asked for on the port of the HTTPS listener.
+func (t *translation) http3(http part, secure string) bool {
+	address := http.section("http3").ref("address")
+	return address != "" && port(address) == port(secure)
+}
+
+// http3Elsewhere returns the address of HTTP/3 when it is another than that of HTTPS.
+func (t *translation) http3Elsewhere(http part, secure string) string {
+	h3 := http.section("http3")
+	h3.known("key", "cert")
+	address := t.tcp(h3, "address", h3.ref("address"))
+	switch {
+	case !h3.present():
+		return ""
+	case address == "":
+		t.warn("http.http3", "has no address: HTTP/3 is not served")
+		return ""
+	case secure != "" && (h3.has("cert") || h3.has("key")) && h3.ref("cert") != http.section("ssl").ref("cert"):
+		t.warn("http.http3.cert", "Edge has one certificate, that of http.ssl, for all protocols")
+	}
+	if secure != "" && port(address) == port(secure) {
+		return ""
+	}
+	return address
+}
+
+func port(address string) string {
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(address, "tcp://"))
+	if err != nil {
+		return address
+	}
+	return port
+}
+
+// certificate is cert and key. What decides who may connect is not left away in silence: it is refused.
+func (t *translation) certificate(ssl part, out document) {
+	if acme := ssl.section("acme"); acme.present() {
+		take(acme.v)
+		t.refuse(nil, acme.key, "Edge does not fetch certificates from Let's Encrypt yet (they come with its TLS automation): set http.ssl.cert and http.ssl.key, such as those of certbot")
+		return
+	}
+	cert, key := ssl.ref("cert"), ssl.ref("key")
+	if cert == "" || key == "" {
+		t.refuse(nil, ssl.key, "needs both cert and key")
+		return
+	}
+	tls := out.section("tls")
+	tls.set("cert", cert)
+	tls.set("key", key)
+
+	auth := strings.ToLower(ssl.text("client_auth_type"))
+	switch auth {
+	case "", "no_client_cert", "no_client_certs":
+		ssl.known("root_ca")
+	default:
+		ssl.known("root_ca")
+		t.refuse(ssl.entry("client_auth_type"), ssl.path("client_auth_type"), "Edge does not check certificates of clients yet (it comes with mTLS), and without the check everybody would be let in: let a proxy in front do it")
+	}
+	if ssl.boolean("redirect", false) {
+		t.warn(ssl.path("redirect"), "requests without TLS are answered and not redirected: redirects by scheme come with Edge's listeners")
+	}
+}
+
+// fastCGI is the responder that other servers speak to.
+func (t *translation) fastCGI(http part, others bool) {
+	fcgi := http.section("fcgi")
+	switch {
+	case fcgi.present():
+		take(fcgi.v)
+		if others {
+			t.warn(fcgi.key, "Edge does not answer FastCGI: let the server in front speak HTTP to Edge")
+		} else {
+			t.refuse(nil, fcgi.key, "Edge does not answer FastCGI, and there is no other address: set http.address and let the server in front speak HTTP")
+		}
+	case !others && len(t.errs) == 0:
+		t.refuse(nil, "http.address", "is missing: nothing would listen, such as -o http.address=127.0.0.1:8080")
+	}
+}
+
+// limits are sizes of the http section. RoadRunner's 0 is its default.
+func (t *translation) limits(http part, out document) {
+	mb := http.integer("max_request_size", 0)
+	if mb == 0 {
+		mb = 1000
+	}
+	limits := out.section("limits")
+	limits.set("body", size(mb))
+	if n := http.section("http2").integer("max_concurrent_streams", 0); n > 0 {
+		limits.set("streams", n)
+	}
+}
+
+// middleware writes what Edge has of http.middleware, turned around: RoadRunner's last is the outermost.
+func (t *translation) middleware(http part, out document) {
+	names := []string{"access-log"}
+	listed := http.texts("middleware")
+	for _, name := range slices.Backward(listed) {
+		switch strings.ToLower(name) {
+		case "headers":
+			if t.headers(http, out) {
+				names = append(names, "headers")
+			}
+		case "static", "sendfile": // the pool has them
+		case "http_metrics":
+			t.note("http.middleware http_metrics", "Edge counts every request; the names of its metrics are its own and not rr_*")
+		case "gzip":
+			t.warn("http.middleware gzip", "answers are not compressed: zstd, brotli and gzip come with Edge's compression; until then let the proxy in front do it")
+		case "proxy_ip_parser":
+			t.warn("http.middleware proxy_ip_parser", "REMOTE_ADDR is the address of the proxy: trusted proxies come with Edge's guards; until then let the application read X-Forwarded-For of the proxies it trusts")
+		case "otel":
+			t.warn("http.middleware otel", "traces come with Edge's telemetry: until then none are sent")
+		case "cache":
+			t.warn("http.middleware cache", "RoadRunner has dropped it, too: a response cache comes with Edge's proxy")
+		default:
+			t.warn("http.middleware "+name, "Edge has no middleware of this name: a wasm plugin can be one")
+		}
+	}
+	if section := http.section("headers"); section.present() && !contains(listed, "headers") {
+		take(section.v)
+		t.note("http.headers", "has no effect in RoadRunner without headers in http.middleware, and so it is left away")
+	}
+	if contains(listed, "proxy_ip_parser") || !http.has("trusted_subnets") {
+		http.known("trusted_subnets")
+	} else {
+		http.known("trusted_subnets")
+		t.note("http.trusted_subnets", "has no effect in RoadRunner without proxy_ip_parser in http.middleware, and so it is left away")
+	}
+	http.known("cache", "new_relic")
+	out.set("middleware", names)
+}
+
+// headers writes http.headers and reports whether there is anything in it.
+func (t *translation) headers(http part, out document) bool {
+	in, headers := http.section("headers"), newDocument()
+	for _, key := range []string{"request", "response"} {
+		if pairs := in.pairs(key); len(pairs) > 0 {
+			headers.set(key, pairs)
+		}
+	}
+	if cors := in.section("cors"); cors.present() {
+		t.cors(cors, headers.section("cors"))
+	}
+	if headers.empty() {
+		t.note("http.headers", "sets nothing")
+		return false
+	}
+	out.section("headers").node.Content = headers.node.Content
+	return true
+}
+
+// cors are lists with commas in RoadRunner.
+func (t *translation) cors(in part, out document) {
+	for _, key := range []struct{ rr, edge string }{
+		{"allowed_origin", "origins"}, {"allowed_methods", "methods"}, {"allowed_headers", "headers"}, {"exposed_headers", "exposed"},
+	} {
+		if items := in.refs(key.rr); len(items) > 0 {
+			out.set(key.edge, items)
+		}
+	}
+	if pattern := in.ref("allowed_origin_regex"); pattern != "" {
+		out.set("origin_regex", pattern)
+	}
+	if in.boolean("allow_credentials", false) {
+		out.set("credentials", true)
+	}
+	if seconds := in.integer("max_age", 0); seconds > 0 {
+		out.set("max_age", secondsOf(seconds))
+	}
+	if status := in.integer("options_success_status", 0); status != 0 && status != 200 {
+		out.set("status", status)
+	}
+	in.known("debug")
+}

@@ -1,0 +1,6 @@
+@extends('layout')
+
+@section('body')
+    <p>You were here {{ $count }} times.</p>
+    <form method="post" action="/forget">@csrf<button>Forget me</button></form>
+@endsection
