@@ -90,4 +90,3 @@ func (s PHPServer) root() (string, error) {
 	}
 	return dir, nil
 }
-

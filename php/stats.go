@@ -165,7 +165,7 @@ func (p *Pool) readCounts(s *Stats) (pids []int) {
 			s.Stopping++
 		}
 	}
-	s.Queued, s.WaitedCount = p.queue.len+int(p.seats.waiting.Load()), c.waits
+	s.Queued, s.WaitedCount = p.queue.len+p.extra+int(p.seats.waiting.Load()), c.waits
 	s.WaitTotal, s.WaitMax = time.Duration(c.waitTotal), time.Duration(c.waitMax)
 	s.Ended = c.ended
 	s.Failures = p.failures

@@ -30,7 +30,10 @@ or php-fpm, or in the FastCGI server that --fastcgi names. With --worker, a work
 			if len(args) > 0 {
 				s.Dir = args[0]
 			}
-			return servePHP(cmd.Context(), s, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			if err := servePHP(cmd.Context(), s, cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil {
+				return errors.New(err.Error()) // a missing file is not the edge.yaml that run would think of
+			}
+			return nil
 		},
 	}
 	cmd.Flags().StringVarP(&s.Listen, "listen", "l", "127.0.0.1:8000", "host:port to listen at")
