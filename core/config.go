@@ -256,6 +256,10 @@ func (c *Config) resolve(dir string) {
 		pool.Dir = cmp.Or(from(pool.Dir), dir)
 		pool.Root = from(pool.Root)
 		pool.Uploads.Dir = from(pool.Uploads.Dir)
+		pool.Static.Links = slices.Clone(pool.Static.Links)
+		for i := range pool.Static.Links {
+			pool.Static.Links[i] = from(pool.Static.Links[i])
+		}
 		pool.Sendfile.Folders = slices.Clone(pool.Sendfile.Folders)
 		for i := range pool.Sendfile.Folders {
 			pool.Sendfile.Folders[i] = from(pool.Sendfile.Folders[i])

@@ -63,7 +63,7 @@ func (e *Edge) newHealth(cfg HealthConfig) *health {
 	mux.HandleFunc("GET /ready", h.ready)
 	mux.HandleFunc("GET /jobs", h.jobs)
 	h.http = &http.Server{
-		Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
+		Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
 	}
 	return h

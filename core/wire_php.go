@@ -8,10 +8,12 @@ import (
 	"os"
 	"os/user"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/php"
 )
@@ -26,6 +28,7 @@ func (e *Edge) newPool(name string, c php.Config, cfg *Config) (*php.Pool, error
 		Logger:   e.channel("server"),
 		StateDir: cfg.StateDir,
 		Env:      env,
+		Write:    httpserver.WriteWhole,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("php.%s.%s", name, strings.TrimPrefix(err.Error(), fmt.Sprintf("php pool %q: ", name)))
@@ -39,12 +42,25 @@ func phpTarget(w *world, route *Route) (http.Handler, error) {
 	if cfg.Root == "" {
 		return h, nil
 	}
-	files := middleware.StaticConfig{Root: cfg.Root, Forbid: cfg.Static.Forbid, Allow: cfg.Static.Allow}
+	files := middleware.StaticConfig{
+		Root: cfg.Root, Forbid: cfg.Static.Forbid, Allow: cfg.Static.Allow, Links: linkTargets(cfg), As: w.pools[route.PHP].AsWorker,
+	}
 	if cfg.Mode == "classic" {
 		files.Index = path.Base(cfg.Index)
 	}
 	h, err := middleware.NewStatic(files, h)
 	return h, within("php", err)
+}
+
+// linkTargets are the folders that links of the root may lead into: without others the application's, such as for public/storage.
+func linkTargets(c php.Config) []string {
+	if c.Static.Links != nil {
+		return c.Static.Links
+	}
+	if dir, err := filepath.Abs(c.Dir); err == nil && dir != "/" {
+		return []string{dir}
+	}
+	return nil
 }
 
 // key tells routes apart.

@@ -29,7 +29,7 @@ func (e *Edge) newRPC(cfg *Config) (*rpc.Server, error) {
 
 // describeConfig is the whole configuration as JSON, with what may be a secret taken out.
 func (e *Edge) describeConfig() ([]byte, error) {
-	var resolved any = e.Config().public()
+	resolved := e.Config().public()
 	if e.opts.RoadRunner != nil {
 		resolved = e.opts.RoadRunner.Config
 	}

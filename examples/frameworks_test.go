@@ -376,6 +376,15 @@ func TestStateIsReset(t *testing.T) {
 			t.Errorf("the page shows what another request changed: %s", body)
 		}
 	})
+	t.Run("of PHP itself", func(t *testing.T) {
+		t.Parallel()
+		sameThrice(t, client(t, symfony.workers(t, 1)), "/test/stain")
+	})
+	t.Run("of Laravel's services", func(t *testing.T) {
+		t.Parallel()
+		s := laravel.workers(t, 1)
+		sameThrice(t, client(t, s), "/test/stains")
+	})
 	t.Run("transactions", func(t *testing.T) {
 		t.Parallel()
 		m := client(t, laravel.workers(t, 1))
@@ -385,6 +394,74 @@ func TestStateIsReset(t *testing.T) {
 			}
 		}
 	})
+}
+
+// sameThrice sends a request that changes everything it can, and expects that the next one sees nothing of it.
+func sameThrice(t *testing.T, m edgetest.Mode, path string) {
+	t.Helper()
+	res, first := m.Get(t, path)
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s %s", path, res.Status, first)
+	}
+	for range 2 {
+		if _, body := m.Get(t, path); body != first {
+			t.Errorf("first\n%s\nthen\n%s", first, body)
+		}
+	}
+}
+
+// TestServicesSeeTheRequest: what was made or bound before any request works with the one that is there.
+func TestServicesSeeTheRequest(t *testing.T) {
+	t.Parallel()
+	m := client(t, laravel.workers(t, 1))
+	for _, host := range []string{"one.example", "two.example:81", "[::1]:8080"} {
+		req := ask{path: "/test/url?a=1"}.request(t, m.URL)
+		req.Host = host
+		want := fmt.Sprintf(`{"url":"http://%[1]s/test/url?a=1","generated":"http://%[1]s/a","kept":"http://%[1]s/a"}`, host)
+		if _, body := m.Do(t, req); strings.ReplaceAll(body, `\/`, "/") != want {
+			t.Errorf("%s, want %s", body, want)
+		}
+	}
+}
+
+// TestBuffersMayBeRemoved: scripts end all output buffers before they print. Nothing that they print gets between the frames.
+func TestBuffersMayBeRemoved(t *testing.T) {
+	t.Parallel()
+	s := symfony.workers(t, 1)
+	m := client(t, s)
+	if res, body := m.Get(t, "/test/unbuffered"); res.StatusCode != 200 || body != "answered" {
+		t.Errorf("answer %s %q", res.Status, body)
+	}
+	if _, body := m.Get(t, "/test/unbuffered?lines=3"); body != "line 1\nline 2\nline 3\n" {
+		t.Errorf("stream %q", body)
+	}
+	testenv.Eventually(t, "what was printed is in the log", func() bool {
+		log := s.Log.String()
+		return strings.Contains(log, "echoed before") && strings.Contains(log, "written to stdout") && strings.Contains(log, "a child")
+	})
+	// An endless one arrives while it is made, and ends when its client leaves.
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "GET", m.URL+"/test/unbuffered?lines=0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := m.Client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	for i := 1; i <= 70; i++ {
+		if want := fmt.Sprintf("line %d", i); !lines.Scan() || lines.Text() != want {
+			t.Fatalf("%q, %v, want %q", lines.Text(), lines.Err(), want)
+		}
+	}
+	cancel()
+	// PHP could start no session in that process; the one that follows can.
+	if _, body := m.Get(t, "/test/native"); !strings.Contains(body, `"secret":1`) || strings.Contains(body, `"id":""`) {
+		t.Errorf("a session afterwards: %s", body)
+	}
 }
 
 // TestNativeSessions: PHP's own session of one visitor is neither seen by the next nor kept locked.

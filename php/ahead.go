@@ -23,11 +23,15 @@ import (
 //   - a request runs longer than pace.patience while others lie behind it (rescue),
 //   - a worker has nothing to do and another has had one for a while (steal),
 //   - an answer becomes a stream, which can last,
-//   - the worker dies: only the request that PHP had read fails with it.
+//   - the worker dies: only the request that PHP had read fails with it,
+//   - PHP does not come back for it. An application may work on after its answer, which Symfony and Laravel call terminate, and
+//     nothing says so: the worker is free, gets the next request, and does not read it. When another worker could have it, or after
+//     a few milliseconds in any case, it is taken back, and the worker counts as busy until it is back: see sendAway.
 //
 // A worker gets something ahead only while its requests take less than pace.short on average and nothing waits in the queue for
-// longer. Idle workers go first, unless the busy one is so quick that waking another would take longer (hot). Waiting in a pipe is therefore bounded by a few milliseconds, after which the queue's rules hold:
-// its deadline, its fairness, growth of the pool, clients that left.
+// longer. Idle workers go first, unless the busy one is so quick that waking another would take longer (hot). Waiting in a pipe is
+// therefore bounded by a few milliseconds, after which the queue's rules hold: its deadline, its fairness, growth of the pool,
+// clients that left. Only a request larger than a packet waits for a worker that works on after an answer.
 //
 // Each request has a number that its answer repeats, in a byte of the header which the protocol leaves free: an answer that belongs
 // to no request of the worker ends the worker instead of reaching a client.
@@ -43,8 +47,18 @@ const (
 	hotService = int64(50 * time.Microsecond)
 	// stealAfter is what a request has to run longer than its worker's usual ones before an idle worker takes what lies behind it.
 	stealAfter = int64(100 * time.Microsecond)
-	// quietTicks is how many looks without anything ahead make rescue sleep.
-	quietTicks = 50
+	// quietTicks is how many looks without anything to look at make rescue sleep.
+	quietTicks = 5
+	// unmoved is how many times pace.patience a request lies unread before it goes to the queue, where no other worker is idle.
+	unmoved = 10
+	// maxMoves bounds the growth of that patience, and of the one where another is idle: each time that a request was taken back
+	// unread it becomes four times as much. Where PHP is only slow to wake, as on a machine with too much to do, a request must not
+	// move on for ever.
+	maxMoves = 5
+	// unsent in ahead.sent means that nothing of the frame was written.
+	unsent = -2
+	// maxNumbers is how many numbers may have been given since the oldest request of a flight: no two have the same.
+	maxNumbers = 200
 	// packetMax is what the kernel keeps together as a packet (PIPE_BUF).
 	packetMax = 4096
 )
@@ -61,9 +75,11 @@ type ahead struct {
 	flight    []*job // what was given to the worker, oldest first; PHP has the first or is about to
 	number    byte   // of the last request
 	turn      int64  // since when PHP has the first
+	taken     int64  // the turn of which it is known that PHP has read the first
 	service   int64  // how long requests take, an average in which new ones weigh more
 	large     bool   // flight is one frame that is larger than a packet
 	streaming bool   // PHP's turn goes on without a job
+	away      bool   // so it does, after an answer: see sendAway
 	closed    bool   // it gets nothing any more
 }
 
@@ -75,13 +91,13 @@ func (w *worker) goAhead() {
 }
 
 // active reports whether PHP has something to do. Pool.mu is held.
-func (a *ahead) active() bool { return len(a.flight) > 0 || a.streaming }
+func (a *ahead) active() bool { return len(a.flight) > 0 || a.streaming || a.away }
 
 // room reports whether the worker takes another request behind the one it has.
 func (w *worker) room(now int64) bool {
 	a := w.ahead
 	return a != nil && !a.closed && !w.retire && !a.large && !a.streaming && a.service < int64(w.pool.pace.short) && now-a.turn < int64(w.pool.pace.patience) &&
-		len(a.flight) > 0 && len(a.flight) < maxAhead
+		len(a.flight) > 0 && len(a.flight) < maxAhead && a.number-a.flight[0].number < maxNumbers
 }
 
 // packet reports whether the job's frame is one packet for a worker of that dialect.
@@ -100,15 +116,19 @@ func (p *Pool) assign(w *worker, j *job, now int64) {
 	if len(a.flight) == 0 {
 		a.turn = now
 		a.large = !j.packet(w.speaks)
+		if a.large {
+			a.sent.Store(unsent)
+		}
 		p.beginAt(w, now)
 		w.busy.Store(now)
 	} else {
 		p.extra++
-		if !p.rescuing {
-			p.rescuing = true
-			p.rescueWake <- struct{}{} // has room: rescue took the last one before it cleared rescuing
-		}
 	}
+	if !p.rescuing {
+		p.rescuing = true
+		p.rescueWake <- struct{}{} // has room: rescue took the last one before it cleared rescuing
+	}
+	j.sealed.Store(false)
 	a.flight = append(a.flight, j)
 	a.writers.Add(1)
 }
@@ -125,6 +145,9 @@ func (w *worker) put(j *job) {
 			n, err = w.relay.Write(b)
 			w.ahead.sent.Store(int64(n))
 		} else {
+			if w.ahead.sent.Load() == unsent { // it became small in the dialect of this worker
+				w.ahead.sent.Store(int64(len(b)))
+			}
 			err = w.ahead.pipe.write(b)
 		}
 	}
@@ -185,7 +208,7 @@ func (p *Pool) give(j *job, now int64) *worker {
 // takeBack reads back the oldest request that PHP has not taken. Nil means that there is none. p.mu is held.
 func (p *Pool) takeBack(w *worker) *job {
 	a := w.ahead
-	for !a.large && !a.streaming { // what the server says about a stream must reach PHP
+	for !a.large && !a.streaming && !a.away { // what the server says about a stream must reach PHP
 		n := a.pipe.takeBack(p.scratch[:])
 		if n <= 0 {
 			return nil
@@ -212,8 +235,7 @@ func (p *Pool) takeBack(w *worker) *job {
 func (p *Pool) land(w *worker, number byte) *job {
 	a := w.ahead
 	for i, j := range a.flight {
-		if j.number == number {
-			j.sealed.Load()
+		if j.number == number && j.sealed.Load() { // otherwise its frame is not written yet, and somebody is about to
 			if len(a.flight) > 1 {
 				p.extra--
 			}
@@ -273,7 +295,8 @@ func (p *Pool) giveAll(back []*job, now int64, out *written) {
 	}
 }
 
-// rescue takes requests back that lie behind one that takes long. It ends with the pool's life, and sleeps while nothing is ahead.
+// rescue takes requests back that lie behind one that takes long, or that PHP does not come back for. It ends with the pool's life,
+// and sleeps while no worker has anything.
 func (p *Pool) rescue() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -295,7 +318,7 @@ func (p *Pool) rescue() {
 			}
 		}
 		p.mu.Lock()
-		p.rescuing = p.extra > 0
+		p.rescuing = p.watched()
 		again := p.rescuing
 		p.mu.Unlock()
 		if again {
@@ -304,21 +327,36 @@ func (p *Pool) rescue() {
 	}
 }
 
-// rescueOnce reports whether anything was ahead.
+// watched reports whether there is anything to rescue. p.mu is held.
+func (p *Pool) watched() bool {
+	return p.extra > 0 || slices.ContainsFunc(p.workers, func(w *worker) bool { return w.ahead != nil && w.ahead.unread() })
+}
+
+// unread reports whether PHP may not have read the oldest request. Pool.mu is held.
+func (a *ahead) unread() bool {
+	return len(a.flight) > 0 && a.taken != a.turn && !a.large && !a.streaming && !a.closed
+}
+
+// rescueOnce reports whether there was anything to look at.
 func (p *Pool) rescueOnce() bool {
 	p.mu.Lock()
-	if p.extra == 0 {
+	if !p.watched() {
 		p.mu.Unlock()
 		return false
 	}
 	now := p.now()
-	for i := 0; i < len(p.workers) && p.extra > 0; i++ {
+	for i := 0; i < len(p.workers); i++ {
 		w := p.workers[i]
-		if a := w.ahead; a == nil || len(a.flight) < 2 || now-a.turn < int64(p.pace.patience) {
+		if w.ahead == nil {
 			continue
 		}
 		var out written
-		p.takeBackAll(w, 1, now, &out)
+		switch {
+		case p.overdueUnread(w, now):
+			p.sendAway(w, now, &out)
+		case len(w.ahead.flight) > 1 && now-w.ahead.turn >= int64(p.pace.patience):
+			p.takeBackAll(w, 1, now, &out)
+		}
 		if out.n > 0 {
 			p.mu.Unlock()
 			out.put()
@@ -333,6 +371,83 @@ func (p *Pool) rescueOnce() bool {
 	return true
 }
 
+// overdueUnread reports whether it is time to look whether PHP has read the oldest request of a worker. p.mu is held.
+func (p *Pool) overdueUnread(w *worker, now int64) bool {
+	a := w.ahead
+	if !a.unread() {
+		return false
+	}
+	wait := int64(p.pace.patience) << (2 * min(a.flight[0].moves, maxMoves))
+	if len(p.idle) == 0 {
+		wait *= unmoved
+	}
+	return now-a.turn >= wait
+}
+
+// sendAway takes back everything that PHP has not read. When that is all it was given, PHP is busy with something after its last
+// answer, or slow to wake: the worker gets nothing more until it is back, which a greeting in its pipe finds out. p.mu is held.
+func (p *Pool) sendAway(w *worker, now int64, out *written) {
+	a := w.ahead
+	first := a.flight[0]
+	written := a.writers.Load() == 0 // then what is not in the pipe was read
+	var back [maxAhead]*job
+	n := 0
+	for len(a.flight) > 0 {
+		j := p.takeBack(w)
+		if j == nil {
+			break
+		}
+		j.moves++
+		back[n] = j
+		n++
+	}
+	switch {
+	case len(a.flight) == 0:
+		a.away = true
+		p.away++
+		if err := a.pipe.write(fenceFrame); err != nil {
+			w.proc.kill() // its goroutine notices
+		}
+		if w.retire {
+			interrupt(w.relay)
+		}
+	case a.flight[0] != first:
+		a.turn = now // it is only just being written
+		w.resume()
+	case written:
+		a.taken = a.turn
+	}
+	p.giveAll(back[:n], now, out)
+	p.checkSettled()
+}
+
+// isBack notes that a worker that was away asks for work. p.mu is held.
+func (p *Pool) isBack(w *worker) {
+	if w.ahead != nil && w.ahead.away {
+		w.ahead.away = false
+		p.away--
+	}
+}
+
+// returned gives work to a worker that was away.
+func (w *worker) returned() (fate, error) {
+	if err := w.skipFrame(); err != nil {
+		return dead, err
+	}
+	p := w.pool
+	var out written
+	p.mu.Lock()
+	if !w.ahead.away {
+		p.mu.Unlock()
+		return dead, fmt.Errorf("%w: a command that nobody asked for", ErrBadAnswer)
+	}
+	p.isBack(w)
+	next := w.advance(&out)
+	p.mu.Unlock()
+	out.put()
+	return next, nil
+}
+
 // steal takes back a request for a worker that has nothing to do, from one that has worked on another for a while. p.mu is held.
 func (p *Pool) steal(now int64) *job {
 	const look = 8
@@ -343,7 +458,7 @@ func (p *Pool) steal(now int64) *job {
 	for range min(n, look) {
 		p.next++
 		w := p.workers[p.next%uint(n)]
-		if a := w.ahead; a != nil && len(a.flight) > 1 && now-a.turn > 4*a.service+stealAfter {
+		if a := w.ahead; a != nil && a.worthStealing(now) {
 			if j := p.takeBack(w); j != nil {
 				return j
 			}
@@ -352,10 +467,16 @@ func (p *Pool) steal(now int64) *job {
 	return nil
 }
 
+// worthStealing reports whether what lies behind a worker's request may go to another. Pool.mu is held.
+func (a *ahead) worthStealing(now int64) bool {
+	return len(a.flight) > 1 && now-a.turn > 4*a.service+stealAfter
+}
+
 // runAhead is run for a worker that gets requests ahead.
 func (w *worker) runAhead() {
-	next, cause := keep, error(nil)
-	if next = w.settle(nil); next == keep {
+	var cause error
+	next := w.settle(nil)
+	if next == keep {
 		next, cause = w.readAnswers()
 	}
 	if next == stop {
@@ -386,6 +507,9 @@ func (w *worker) readAnswers() (fate, error) {
 
 // takeAnswer takes the answer whose first header is h.
 func (w *worker) takeAnswer(h frame.Header) (fate, error) {
+	if h.Is(frame.FlagControl) && h.NumOpts == 0 {
+		return w.returned()
+	}
 	if h.Is(frame.FlagError) {
 		if err := w.readError(); err != nil {
 			return dead, err
@@ -521,8 +645,12 @@ func (w *worker) streamAnswer(h frame.Header) (fate, error) {
 	j := p.land(w, h.Number)
 	a.large = true // nothing more goes ahead
 	p.mu.Unlock()
-	for try := 0; a.writers.Load() > 0 && try < 1000; try++ {
-		runtime.Gosched() // what is on its way into the pipe
+	for try := 0; a.writers.Load() > 0 && try < 1000; try++ { // what is on its way into the pipe
+		if try < 100 {
+			runtime.Gosched()
+		} else {
+			time.Sleep(50 * time.Microsecond)
+		}
 	}
 	p.mu.Lock()
 	a.large = false
@@ -546,10 +674,14 @@ func (w *worker) streamAnswer(h frame.Header) (fate, error) {
 }
 
 // untaken hands on a request that PHP read while it streamed an answer, and gave back.
-func (w *worker) untaken(number byte) {
+func (w *worker) untaken(number byte) error {
 	p := w.pool
 	var out written
 	p.mu.Lock()
+	if !w.ahead.streaming {
+		p.mu.Unlock()
+		return fmt.Errorf("%w: request %d came back although nothing is streamed", ErrBadAnswer, number)
+	}
 	if j := p.land(w, number); j != nil {
 		if to := p.give(j, p.now()); to != nil {
 			out.add(to, j)
@@ -558,6 +690,7 @@ func (w *worker) untaken(number byte) {
 	p.mu.Unlock()
 	out.put()
 	p.poke()
+	return nil
 }
 
 // wreck ends the process of a worker that cannot go on and sees to its jobs: what PHP never read goes to other workers, what it had
@@ -617,12 +750,13 @@ func (w *worker) wreck(cause error) fate {
 
 var errRetired = errors.New("retired")
 
-// retired reports whether a worker that waits for an answer has none to wait for, and is to end.
+// retired reports whether a worker that waits for an answer has none to wait for, and is to end. What PHP does after its last
+// answer has stop_timeout, as for workers that were never asked whether they are back.
 func (w *worker) retired() bool {
 	if w.ahead == nil {
 		return false
 	}
 	w.pool.mu.Lock()
 	defer w.pool.mu.Unlock()
-	return w.retire && !w.ahead.active()
+	return w.retire && (!w.ahead.active() || w.ahead.away)
 }

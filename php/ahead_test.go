@@ -128,6 +128,21 @@ func TestDeathTakesOnlyTheRunningRequest(t *testing.T) {
 	}
 }
 
+// TestDeathWithATranslatedRequest kills a worker by a request that was made for workers of another dialect: it has run, and must not
+// run again.
+func TestDeathWithATranslatedRequest(t *testing.T) {
+	t.Parallel()
+	journal := filepath.Join(testenv.Dir(t), "journal")
+	w := setup(t, "model.php", func(c *php.Config, _ *php.Options) { c.Env = map[string]string{"MODEL_JOURNAL": journal} })
+	w.expectStatus("/ok?token=1", 200)
+	w.pool.SpeakProtobuf()
+	w.expectStatus("/ok?token=2", 200)
+	w.expectStatus("/kill?token=3", http.StatusBadGateway)
+	if text, err := os.ReadFile(journal); err != nil || string(text) != "1\n2\n3\n" {
+		t.Errorf("PHP ran %q, %v", text, err)
+	}
+}
+
 // TestIdleWorkerSteals lets one of two workers become free while requests lie behind both.
 func TestIdleWorkerSteals(t *testing.T) {
 	t.Parallel()
@@ -136,6 +151,7 @@ func TestIdleWorkerSteals(t *testing.T) {
 	statusB, releaseB := w.block()
 	defer releaseA()
 	results := w.behind(6)
+	w.eventually("what lies behind may be stolen", func() bool { return w.pool.Stealable() })
 	releaseB()
 	for range 6 {
 		if err := <-results; err != nil {
@@ -159,12 +175,17 @@ func TestNothingStaysBehindASlowRequest(t *testing.T) {
 	w.start()
 	status, release := w.block()
 	defer release()
-	results := w.behind(3)
-	w.eventually("all three wait in the queue", func() bool { return w.pool.Stats().Queued == 3 })
+	results := make(chan error, 3)
+	for i := range 3 {
+		go func() { results <- w.echo(i, "") }() // ends with its answer
+	}
 	for range 3 {
 		if err := <-results; err != statusError(http.StatusServiceUnavailable) {
 			t.Errorf("after queue.timeout: %v, want 503", err)
 		}
+	}
+	if s := w.pool.Stats(); s.QueueTimeouts != 3 || s.Queued != 0 {
+		t.Errorf("stats %+v, want all three timed out in the queue", s)
 	}
 	release()
 	if got := <-status; got != 200 {
@@ -192,6 +213,72 @@ func TestHangBehindWhichRequestsLie(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// TestStopWithRequestsInThePipe stops the pool, in order or out of time, while requests lie behind one that runs.
+func TestStopWithRequestsInThePipe(t *testing.T) {
+	t.Parallel()
+	for _, inOrder := range []bool{true, false} {
+		t.Run(fmt.Sprintf("in order=%v", inOrder), func(t *testing.T) {
+			t.Parallel()
+			w := setupAhead(t, 1, time.Hour)
+			status, release := w.block()
+			defer release()
+			results := w.behind(3)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			stopped := make(chan error, 1)
+			go func() { stopped <- w.pool.Stop(ctx) }() // ends when released, or cancelled
+			w.eventually("it stops", w.pool.Closing)
+			if inOrder {
+				release()
+			} else {
+				cancel()
+			}
+			if err := <-stopped; (err == nil) != inOrder {
+				t.Errorf("stop: %v", err)
+			}
+			want := http.StatusOK
+			if !inOrder {
+				want = http.StatusServiceUnavailable
+			}
+			if got := <-status; got != want {
+				t.Errorf("the request that ran got %d, want %d", got, want)
+			}
+			for range 3 {
+				if err := <-results; (err == nil) != inOrder || !inOrder && err != statusError(want) {
+					t.Errorf("one that lay behind: %v, want %d", err, want)
+				}
+			}
+			if behind, _ := w.pool.Behind(); behind != 0 {
+				t.Errorf("%d are left behind", behind)
+			}
+		})
+	}
+}
+
+// TestReloadWithRequestsInThePipe replaces a worker that has requests behind one that runs: all of them are answered.
+func TestReloadWithRequestsInThePipe(t *testing.T) {
+	t.Parallel()
+	w := setupAhead(t, 1, time.Hour)
+	status, release := w.block()
+	defer release()
+	results := w.behind(3)
+	if err := w.pool.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the new worker waits", func() bool { return w.pool.Stats().Idle == 1 })
+	w.expectStatus("/pid", 200)
+	release()
+	if got := <-status; got != 200 {
+		t.Errorf("the request that ran got %d", got)
+	}
+	for range 3 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	w.eventually("the old worker is gone", func() bool { return len(w.pool.Workers()) == 1 && w.pool.Consistent() == nil })
 }
 
 // TestClientLeavesThePipe cancels a request that lies behind another: PHP never sees it.
@@ -367,6 +454,9 @@ func TestReloadUnderLoadAhead(t *testing.T) {
 
 // TestAllocationsAhead holds what a request costs: nothing in frame codec and pool, and little in the whole handler.
 func TestAllocationsAhead(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector has every sync.Pool drop what it is given at random")
+	}
 	w := newWorld(t, "sdk.php", workers(1, 1))
 	w.start()
 	r := httptest.NewRequest("GET", "/pid", nil)

@@ -67,8 +67,10 @@ func TestMemoryGroup(t *testing.T) {
 
 	put("memory.events", "low 0\noom 3\noom_kill 2\noom_group_kill 0\n")
 	g := &memoryGroup{path: root}
-	if !g.blame() || !g.blame() || g.blame() {
-		t.Error("two kills are not two")
+	for i, want := range []bool{true, true, false} {
+		if got := g.blame(); got != want {
+			t.Errorf("kill %d of two: %t", i+1, got)
+		}
 	}
 	put("cgroup.procs", fmt.Sprintf("%d\n1\n", os.Getpid()))
 	if err := moveServer(root); err == nil || !strings.Contains(err.Error(), "1 other") {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -191,7 +192,8 @@ func (p *Pool) fillClassic(r *http.Request, j *job) error {
 	if err != nil {
 		return err
 	}
-	if j.buf, err = p.appendParams(j.buf[:jobHeader], r, c, target); err != nil {
+	j.script = p.nextScript()
+	if j.buf, err = p.appendParams(j.buf[:jobHeader], r, c, target, j.script); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadRequest, err)
 	}
 	j.contextLen = len(j.buf) - jobHeader
@@ -200,6 +202,9 @@ func (p *Pool) fillClassic(r *http.Request, j *job) error {
 	}
 	return p.fillBody(r, j)
 }
+
+// nextScript numbers requests, from 1 on: two that follow each other on a connection never have the same number.
+func (p *Pool) nextScript() uint16 { return uint16(p.scripts.Add(1)%math.MaxUint16) + 1 }
 
 // script is what a path is for.
 type script struct {

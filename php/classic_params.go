@@ -3,6 +3,7 @@ package php
 import (
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -12,11 +13,11 @@ import (
 
 // appendParams appends the beginning of a FastCGI request: what the script finds in $_SERVER, as nginx tells php-fpm. The length
 // of the body follows when all of it is there.
-func (p *Pool) appendParams(b []byte, r *http.Request, c *classic, target script) ([]byte, error) {
-	w := fastcgi.NewParamWriter(fastcgi.AppendBegin(b))
+func (p *Pool) appendParams(b []byte, r *http.Request, c *classic, target script, id uint16) ([]byte, error) {
+	w := fastcgi.NewParamWriter(fastcgi.AppendBegin(b, id), id)
 	_, host, uriPath := uriParts(r)
 	scriptName := "/" + target.name
-	uri := uriPath
+	uri := asWritten(r, uriPath)
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
 		uri += "?" + r.URL.RawQuery
 	}
@@ -39,7 +40,23 @@ func (p *Pool) appendParams(b []byte, r *http.Request, c *classic, target script
 	addScheme(&w, r)
 	addAddresses(&w, r, host)
 	addHeaders(&w, r, host)
+	if r.Body == nil || r.Body == http.NoBody {
+		w.Add("CONTENT_LENGTH", r.Header.Get("Content-Length")) // 0 or nothing
+	}
 	return w.End()
+}
+
+// asWritten is the path as the client wrote it, unless something on the way made another of it. Scripts compare what comes here
+// with what links say, and " or é may be written in more than one way.
+func asWritten(r *http.Request, escaped string) string {
+	written, _, _ := strings.Cut(r.RequestURI, "?")
+	if written == escaped {
+		return escaped
+	}
+	if path, err := url.PathUnescape(written); err != nil || path != r.URL.Path {
+		return escaped
+	}
+	return written
 }
 
 func addScheme(w *fastcgi.ParamWriter, r *http.Request) {
@@ -73,11 +90,11 @@ func addAddresses(w *fastcgi.ParamWriter, r *http.Request, host string) {
 
 // addHeaders adds the headers of the request as HTTP_ parameters. A name that PHP would take for another is left out: one with an
 // underscore or a dot could pass for the header that a proxy in front vouches for, and Proxy for the variable HTTP_PROXY, which
-// HTTP clients obey. The length and type of the body have names of their own.
+// HTTP clients obey.
 func addHeaders(w *fastcgi.ParamWriter, r *http.Request, host string) {
 	for name, values := range r.Header {
 		switch name {
-		case "Content-Length", "Content-Type", "Host", "Proxy":
+		case "Host", "Proxy":
 			continue
 		case "Cookie":
 			w.AddHeader(name, values, "; ")
@@ -100,15 +117,12 @@ func plainName(name string) bool {
 	return name != ""
 }
 
-// appendBodyHead appends the last parameter, which has to wait for the whole body, and the end of the parameters. A body without a
-// length is none: for scripts an empty CONTENT_LENGTH means so.
-func appendBodyHead(b []byte, r int64) []byte {
-	w := fastcgi.NewParamWriter(b)
-	length := ""
-	if r > 0 {
-		length = strconv.FormatInt(r, 10)
+// appendBodyHead appends the last parameter, which has to wait for the whole body, and the end of the parameters.
+func appendBodyHead(b []byte, id uint16, size int64) []byte {
+	if size > 0 {
+		w := fastcgi.NewParamWriter(b, id)
+		w.Add("CONTENT_LENGTH", strconv.FormatInt(size, 10))
+		b, _ = w.End() // it is short
 	}
-	w.Add("CONTENT_LENGTH", length)
-	b, _ = w.End() // it is short
-	return fastcgi.AppendHeader(b, fastcgi.Params, 0)
+	return fastcgi.AppendHeader(b, fastcgi.Params, id, 0)
 }

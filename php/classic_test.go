@@ -424,3 +424,19 @@ func TestClassicRunsOnlyWhatIsBelowRoot(t *testing.T) {
 	w.expect("/inner/../ok.php", 200, "ok")
 	w.expect("/dir.php/../ok.php", 200, "ok")
 }
+
+// A php-cgi that was killed while it was idle costs no request: the one that finds out goes to another.
+func TestClassicIdleWorkersDie(t *testing.T) {
+	t.Parallel()
+	w := setupClassic(t, "php-cgi", func(cfg *php.Config) { cfg.Workers = php.Workers{Min: 2, Max: 2} })
+	for range testenv.Count(20, 200) {
+		pid := fromJSON[int](t, first(w.get("/pid")))
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		for syscall.Kill(pid, 0) == nil {
+			time.Sleep(100 * time.Microsecond) // it is dying, and may take a request along
+		}
+		w.expect("/exit", 200, "before")
+	}
+}

@@ -31,7 +31,11 @@ const (
 	dialTimeout = 5 * time.Second
 )
 
-var errQuiet = errors.New("nothing came for a moment")
+var (
+	errQuiet = errors.New("nothing came for a moment")
+	// errUnsent means that php closed the connection before anything of the request was written.
+	errUnsent = errors.New("nothing of the request was written")
+)
 
 // conversation is what a worker of classic mode has for talking FastCGI. It belongs to the worker's goroutine.
 type conversation struct {
@@ -246,13 +250,33 @@ func (w *worker) serveScript(j *job) fate {
 	if !reused {
 		c.reader.Reset(c.conn)
 	}
+	c.reader.Expect(j.script)
 	c.head, c.errors = c.head[:0], c.errors[:0]
 	written, err := w.sendScript(j)
 	defer written.wait(c.conn)
+	if errors.Is(err, errUnsent) && j.attempts < maxAttempts {
+		return w.sendElsewhere(j)
+	}
 	if err != nil {
 		return w.scriptFailed(j, err)
 	}
 	return w.receiveScript(j, written)
+}
+
+// sendElsewhere gives a request of which PHP cannot have read anything another chance: PHP was gone already.
+func (w *worker) sendElsewhere(j *job) fate {
+	w.fcgi.conn.disconnect()
+	if !w.fcgi.own {
+		j.attempts++
+		return w.serveScript(j) // over another connection
+	}
+	w.proc.waitFor(exitGrace)
+	w.proc.kill()
+	<-w.proc.exited
+	w.logEnd(nil, false)
+	w.busy.Store(0)
+	w.pool.requeue(j)
+	return w.lastFate()
 }
 
 // restFor is how long a connection may be idle. php-fpm counts that as time of its request, which it limits.
@@ -289,13 +313,17 @@ func (t *writing) wait(conn *fcgiConn) {
 	if t.done == nil {
 		return
 	}
-	select {
-	case <-t.done:
-	default:
+	if len(t.done) == 0 {
 		conn.disconnect()
-		<-t.done
 	}
+	_ = t.end() // whatever failed ended the answer, too
+}
+
+// end waits for the writer.
+func (t *writing) end() error {
+	err := <-t.done
 	t.done = nil
+	return err
 }
 
 // over reports whether all of the body was written.
@@ -303,46 +331,43 @@ func (t *writing) over() bool {
 	if t.done == nil {
 		return true
 	}
-	select {
-	case err := <-t.done:
-		t.done = nil
-		return err == nil
-	default:
-		return false
-	}
+	return len(t.done) > 0 && t.end() == nil
 }
 
 // sendScript writes a request. A small one is written at once; a larger one beside the answer: a script may answer before it reads.
 func (w *worker) sendScript(j *job) (*writing, error) {
 	c, size := w.fcgi, j.bodySize()
 	context := j.buf[jobHeader : jobHeader+j.contextLen]
-	c.tail = appendBodyHead(c.tail[:0], size)
+	c.tail = appendBodyHead(c.tail[:0], j.script, size)
 	if j.file == nil && len(j.buf) <= maxInline {
 		body := j.buf[jobHeader+j.contextLen:]
 		mid := len(c.tail)
 		if len(body) > 0 {
-			c.tail = fastcgi.AppendHeader(c.tail, fastcgi.Stdin, len(body))
+			c.tail = fastcgi.AppendHeader(c.tail, fastcgi.Stdin, j.script, len(body))
 			mid = len(c.tail)
 		}
-		c.tail = fastcgi.AppendHeader(c.tail, fastcgi.Stdin, 0)
+		c.tail = fastcgi.AppendHeader(c.tail, fastcgi.Stdin, j.script, 0)
 		c.parts = [4][]byte{context, c.tail[:mid], body, c.tail[mid:]}
 		c.inline = c.parts[:]
-		_, err := c.conn.writeAll(&c.inline)
+		n, err := c.conn.writeAll(&c.inline)
+		if n == 0 && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)) {
+			err = fmt.Errorf("%w: %w", errUnsent, err)
+		}
 		return &writing{}, err
 	}
 
 	// The job goes back to its handler when the answer begins, so what is written is taken out of it.
-	file, buf, contextLen := j.file, j.buf, j.contextLen
+	file, buf, contextLen, id := j.file, j.buf, j.contextLen, j.script
 	j.file, j.buf = nil, nil
 	t := &writing{done: make(chan error, 1)}
 	go func() { // ends with the connection at the latest, which wait sees to
-		t.done <- writeScript(c.conn, buf[jobHeader:jobHeader+contextLen], slices.Clone(c.tail), buf[jobHeader+contextLen:], file, size)
+		t.done <- writeScript(c.conn, id, buf[jobHeader:jobHeader+contextLen], slices.Clone(c.tail), buf[jobHeader+contextLen:], file, size)
 	}()
 	return t, nil
 }
 
 // writeScript writes a request with a body in memory or in a file, which it removes.
-func writeScript(conn io.Writer, context, tail, body []byte, file *os.File, size int64) error {
+func writeScript(conn io.Writer, id uint16, context, tail, body []byte, file *os.File, size int64) error {
 	var source io.Reader = bytes.NewReader(body)
 	if file != nil {
 		defer os.Remove(file.Name())
@@ -357,7 +382,7 @@ func writeScript(conn io.Writer, context, tail, body []byte, file *os.File, size
 	defer spoolBuffers.Put(buf)
 	for left := size; left > 0; {
 		n := int(min(left, part))
-		record := fastcgi.AppendHeader(buf[:0], fastcgi.Stdin, n)[:fastcgi.HeaderLen+n]
+		record := fastcgi.AppendHeader(buf[:0], fastcgi.Stdin, id, n)[:fastcgi.HeaderLen+n]
 		if _, err := io.ReadFull(source, record[fastcgi.HeaderLen:]); err != nil {
 			return err
 		}
@@ -366,7 +391,7 @@ func writeScript(conn io.Writer, context, tail, body []byte, file *os.File, size
 		}
 		left -= int64(n)
 	}
-	_, err := conn.Write(fastcgi.AppendHeader(nil, fastcgi.Stdin, 0))
+	_, err := conn.Write(fastcgi.AppendHeader(nil, fastcgi.Stdin, id, 0))
 	return err
 }
 

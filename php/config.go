@@ -117,6 +117,9 @@ type Static struct {
 	Forbid []string `koanf:"forbid"`
 	// Allow lists the only extensions that are. Default: all but those of sources, backups and the like.
 	Allow []string `koanf:"allow"`
+	// Links lists the folders, beside root, that symbolic links in root may lead into, for files that the workers' user may read and
+	// whose real name is none of those. Default: [dir].
+	Links []string `koanf:"links"`
 }
 
 // Workers bounds the number of processes of a pool.
@@ -316,6 +319,11 @@ func (c Config) Validate() error {
 			if !strings.HasPrefix(ext, ".") {
 				bad(list.key, "extensions begin with a dot, got %q", ext)
 			}
+		}
+	}
+	for i, folder := range c.Static.Links {
+		if folder == "" {
+			bad(fmt.Sprintf("static.links.%d", i), "is empty")
 		}
 	}
 	for i, folder := range c.Sendfile.Folders {

@@ -108,17 +108,21 @@ func TestDebugBounds(t *testing.T) {
 		debug(c, o)
 		c.Workers.Max, c.Queue.Max = 2, 2
 	})
+	path, open := w.gate()
+	defer open()
 	var wg sync.WaitGroup
 	for range 4 {
-		wg.Go(func() { w.expectStatus("/slow?ms=1000", 200) })
+		wg.Go(func() { w.expectStatus(path, 200) })
 	}
 	w.eventually("two wait for two", func() bool { s := w.pool.Stats(); return s.Busy == 2 && s.Queued == 2 })
 	w.expectStatus("/pid", http.StatusServiceUnavailable)
+	open()
 	wg.Wait()
 	w.eventually("their processes ended", func() bool { return len(w.pool.Workers()) == 0 })
-	var stop sync.WaitGroup
-	stop.Go(func() { w.expectStatus("/slow?ms=300", 200) })
+	path, open = w.gate()
+	defer open()
+	wg.Go(func() { w.expectStatus(path, 200) })
 	w.eventually("it works", func() bool { return w.pool.Stats().Busy == 1 })
-	w.stop() // finishes it
-	stop.Wait()
+	w.stopDuring(open)
+	wg.Wait()
 }

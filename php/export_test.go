@@ -1,6 +1,7 @@
 package php
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 )
@@ -41,3 +42,45 @@ func (p *Pool) RoundTrip(r *http.Request) error {
 	}
 	return j.err
 }
+
+// Consistent checks what has to hold in a pool that has nothing to do.
+func (p *Pool) Consistent() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.extra != 0 || p.busy != 0 || p.away != 0 || p.booting != 0 || p.queue.len != 0 || p.queue.first != nil || p.queue.urgent.first != nil {
+		return fmt.Errorf("extra %d, busy %d, away %d, booting %d, queue %d", p.extra, p.busy, p.away, p.booting, p.queue.len)
+	}
+	if len(p.idle) != len(p.workers) {
+		return fmt.Errorf("%d of %d workers are idle", len(p.idle), len(p.workers))
+	}
+	for _, w := range p.workers {
+		if a := w.ahead; a != nil && (len(a.flight) != 0 || a.large || a.streaming || a.away || a.writers.Load() != 0 || w.busy.Load() != 0) {
+			return fmt.Errorf("worker %d is idle with %d requests, %d writers, busy %d, state %+v", w.proc.pid, len(a.flight), a.writers.Load(), w.busy.Load(), a)
+		}
+	}
+	return nil
+}
+
+// Stealable reports whether an idle worker would take whatever lies behind another request.
+func (p *Pool) Stealable() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	for _, w := range p.workers {
+		if a := w.ahead; a != nil && len(a.flight) > 1 && !a.worthStealing(now) {
+			return false
+		}
+	}
+	return true
+}
+
+// Closing reports whether Stop has begun.
+func (p *Pool) Closing() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closing
+}
+
+// SpeakProtobuf makes the next requests ones that workers of another dialect have to be given a translation of, as during a reload
+// that changes the dialect.
+func (p *Pool) SpeakProtobuf() { p.speaks.Store(uint32(speaksProto)) }

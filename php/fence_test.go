@@ -80,6 +80,11 @@ func TestLeavesAfterAnswer(t *testing.T) {
 			if s := w.pool.Stats(); s.Crashes != 0 {
 				t.Errorf("stats %+v, want no crash", s)
 			}
+			// A worker that stays although it asked to stop ends with its next answer, and its death would be no crash.
+			if err := w.pool.Reload(t.Context()); err != nil {
+				t.Error(err)
+			}
+			w.eventually("only fresh workers are left", func() bool { s := w.pool.Stats(); return s.Idle == 2 && s.Busy+s.Stopping+s.Booting == 0 })
 			leave("/answer-and-die", 2)
 			w.eventually("both deaths are counted", func() bool { return w.pool.Stats().Crashes == 2 })
 		})

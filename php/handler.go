@@ -122,13 +122,20 @@ func (p *Pool) fillForm(r *http.Request, j *job, f form, err error) error {
 	return nil
 }
 
+// minRead is how much room a read gets at least.
+const minRead = 512
+
 // fillBody reads the body behind the context. The buffer grows with what arrives, not with what the client announces; past
 // body.memory all of it moves to disk.
 func (p *Pool) fillBody(r *http.Request, j *job) error {
 	start, limit := len(j.buf), int(p.cfg.Body.Memory)
 	for len(j.buf)-start <= limit {
-		if cap(j.buf)-len(j.buf) < 512 {
-			grown := make([]byte, len(j.buf), 2*cap(j.buf))
+		if cap(j.buf)-len(j.buf) < minRead {
+			size := 2 * cap(j.buf)
+			if whole := int64(start) + r.ContentLength + minRead; whole > int64(cap(j.buf)) && whole < int64(size) {
+				size = int(whole) // the last step is no larger than it has to be: the buffer stays with the job
+			}
+			grown := make([]byte, len(j.buf), size)
 			copy(grown, j.buf)
 			j.buf = grown
 		}

@@ -30,6 +30,7 @@ type job struct {
 	source     contextOf
 	file       *os.File // the body when it is not in buf
 	fileSize   int64
+	script     uint16 // in classic mode the request's number, see fastcgi.AppendHeader
 
 	// While it waits. Protected by Pool.mu.
 	flow         string // of which route or host it is, for fairness: see queue.go
@@ -40,6 +41,7 @@ type job struct {
 	queuedAt     int64
 	attempts     int
 	number       byte // in the flight of a worker: see ahead.go
+	moves        int  // how often it was taken back unread
 	sealed       atomic.Bool
 	gone         bool // nobody waits for it any more
 

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/php"
 )
@@ -101,12 +103,14 @@ func TestCrashLoop(t *testing.T) {
 func TestStopDrains(t *testing.T) {
 	t.Parallel()
 	w := setup(t, "app.php", nil)
+	path, open := w.gate()
+	defer open()
 	var wg sync.WaitGroup
 	for range 3 {
-		wg.Go(func() { w.expect("/slow?ms=200", 200, "slow") })
+		wg.Go(func() { w.expect(path, 200, "slow") })
 	}
 	w.eventually("two wait", func() bool { s := w.pool.Stats(); return s.Queued == 2 && s.Busy == 1 })
-	w.stop()
+	w.stopDuring(open)
 	wg.Wait()
 	w.expectStatus("/pid", http.StatusServiceUnavailable)
 	if err := w.pool.Reload(t.Context()); !errors.Is(err, php.ErrStopped) {
@@ -197,6 +201,31 @@ func TestNothingIsLeft(t *testing.T) {
 	children, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
 	if err == nil && strings.TrimSpace(string(children)) != "" {
 		t.Errorf("processes left: %s", children)
+	}
+}
+
+// TestSoakGenerations replaces the workers a thousand times: no descriptor of their pipes may be left.
+func TestSoakGenerations(t *testing.T) {
+	goroutines, before := goleak.IgnoreCurrent(), openDescriptors(t)
+	w := setup(t, "sdk.php", workers(2, 2))
+	for i := range testenv.Count(10, 1000) {
+		for range 3 {
+			w.expectStatus("/pid", 200)
+		}
+		if i%3 == 0 {
+			w.expectStatus("/die", http.StatusBadGateway)
+		}
+		if err := w.pool.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.eventually("the pool is at rest", func() bool { return w.pool.Stats().Idle == 2 && w.pool.Consistent() == nil })
+	w.client.CloseIdleConnections()
+	w.server.Close()
+	w.stop()
+	testenv.Eventually(t, "the descriptors are closed", func() bool { return openDescriptors(t) <= before })
+	if err := goleak.Find(goroutines); err != nil {
+		t.Error(err)
 	}
 }
 

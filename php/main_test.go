@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -184,6 +185,31 @@ func (w *world) raw(request string) string {
 		w.Fatal(err)
 	}
 	return string(answer)
+}
+
+// gate is a path whose requests last until open is called.
+func (w *world) gate() (path string, open func()) {
+	w.Helper()
+	dir := testenv.Dir(w.T)
+	if err := os.Chmod(dir, 0o777); err != nil {
+		w.Fatal(err)
+	}
+	file := filepath.Join(dir, "gate")
+	return "/gate?file=" + file, sync.OnceFunc(func() {
+		if err := os.WriteFile(file, nil, 0o666); err != nil {
+			w.Error(err)
+		}
+	})
+}
+
+// stopDuring stops the pool while requests run, and calls finish, which ends those, once the stop has begun.
+func (w *world) stopDuring(finish func()) {
+	w.Helper()
+	var stop sync.WaitGroup
+	stop.Go(w.stop)
+	w.eventually("the stop has begun", w.pool.Closing)
+	finish()
+	stop.Wait()
 }
 
 // fromJSON decodes a JSON answer.

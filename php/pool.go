@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"runtime"
 	"slices"
 	"sync"
@@ -18,6 +19,9 @@ type Options struct {
 	StateDir string   // for relay sockets; "" is the pool's temporary folder
 	TempDir  string   // for bodies and uploads on disk; "" is os.TempDir()
 	Env      []string // KEY=VALUE added to the environment of the workers
+
+	// Write writes a whole body to a client; nil is the ResponseWriter's own.
+	Write func(w http.ResponseWriter, r *http.Request, body []byte) (int, error)
 }
 
 // Pool is a set of PHP workers and the queue in front of them.
@@ -32,6 +36,7 @@ type Pool struct {
 	epoch   time.Time
 	boots   chan struct{} // bounds the boots at a time
 	serial  atomic.Uint64 // of relay sockets
+	scripts atomic.Uint64 // requests of classic mode
 	ready   atomic.Bool   // Start is done
 	speaks  atomic.Uint32 // the codec of the workers that joined last: see codec.go
 	spawner *spawner
@@ -60,6 +65,7 @@ type Pool struct {
 	growing   bool // the supervisor was told that jobs wait
 	extra     int  // jobs that lie behind another in a worker's pipe: see ahead.go
 	next      uint // of the workers, to be looked at for room
+	away      int  // workers that work on after an answer: see ahead.go
 	rescuing  bool // rescue is awake
 	scratch   [2 * packetMax]byte
 	failures  int // boots and unproved workers that failed in a row
@@ -384,6 +390,7 @@ func (p *Pool) endWork(w *worker, next State) { p.endAt(w, next, p.now()) }
 func (p *Pool) endAt(w *worker, next State, now int64) {
 	if w.state == StateBusy {
 		p.busy--
+		p.isBack(w)
 	}
 	w.state, w.since = next, now
 	p.checkSettled()
@@ -428,6 +435,11 @@ func (p *Pool) join(w, old *worker) {
 	if old != nil {
 		p.retire(old)
 	}
+	if p.live() > p.cfg.Workers.Max { // the pool became smaller meanwhile, or somebody else replaced what died
+		one := p.dispensable()
+		one.why = byIdle
+		p.retire(one)
+	}
 	p.log.Debug("php worker is ready", "pool", p.name, "pid", w.proc.pid)
 }
 
@@ -437,13 +449,17 @@ func (p *Pool) retire(w *worker) {
 		return
 	}
 	w.retire = true
-	if i := slices.Index(p.idle, w); i >= 0 {
+	i := slices.Index(p.idle, w)
+	if i >= 0 {
 		p.idle = slices.Delete(p.idle, i, i+1)
-		if w.ahead != nil {
+	}
+	switch {
+	case w.ahead != nil:
+		if i >= 0 || w.ahead.away {
 			interrupt(w.relay)
-		} else {
-			close(w.quit)
 		}
+	case i >= 0:
+		close(w.quit)
 	}
 }
 

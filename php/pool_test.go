@@ -147,13 +147,36 @@ func TestGrowsAndShrinks(t *testing.T) {
 	w := newWorld(t, "app.php", func(c *php.Config, _ *php.Options) { c.Workers = php.Workers{Min: 1, Max: 4, Spare: 2} })
 	w.pool.Hurry(50*time.Millisecond, 10*time.Millisecond)
 	w.start()
+	path, open := w.gate()
+	defer open()
 	var wg sync.WaitGroup
 	for range 8 {
-		wg.Go(func() { w.expectStatus("/slow?ms=500", 200) })
+		wg.Go(func() { w.expectStatus(path, 200) })
 	}
 	w.eventually("four work", func() bool { return w.pool.Stats().Busy == 4 })
+	open()
 	wg.Wait()
 	w.eventually("two are left", func() bool { s := w.pool.Stats(); return s.Idle == 2 && s.Busy+s.Stopping+s.Booting == 0 })
+	w.expectStatus("/pid", 200)
+}
+
+// TestNeverTooManyWorkers makes the pool smaller while the worker boots that was to make it larger.
+func TestNeverTooManyWorkers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "app.php", nil)
+	w.pool.Hurry(time.Hour, time.Hour)
+	w.start()
+	if err := w.pool.AddWorker(); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("another boots", func() bool { return w.pool.Stats().Started == 1 })
+	if err := w.pool.RemoveWorker(); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("one is left", func() bool {
+		s := w.pool.Stats()
+		return s.Idle == 1 && s.Booting+s.Busy+s.Stopping == 0 && s.Ended.Idle == 1
+	})
 	w.expectStatus("/pid", 200)
 }
 

@@ -46,11 +46,19 @@ func (q *queue) pushBack(j *job) {
 	q.age(j)
 }
 
-// pushFront adds a job that goes before all others.
+// pushFront adds a job that came back and goes before all others.
 func (q *queue) pushFront(j *job) {
 	j.in = nil
 	q.urgent.pushFront(j)
-	q.age(j)
+	older := q.last
+	if q.first != nil && q.first.queuedAt > j.queuedAt {
+		older = nil
+	} else if q.last != nil && q.last.queuedAt > j.queuedAt {
+		// What comes back is older than nearly all that waits: there is not far to go.
+		for older = q.first; older.newer.queuedAt <= j.queuedAt; older = older.newer {
+		}
+	}
+	q.ageAfter(older, j)
 }
 
 // pop takes out the job whose turn it is; nil when none waits.
@@ -166,15 +174,22 @@ func (q *queue) resize(f *flow, n int) {
 }
 
 // age notes a job as the newest.
-func (q *queue) age(j *job) {
+func (q *queue) age(j *job) { q.ageAfter(q.last, j) }
+
+// ageAfter notes a job as the next one younger than older, or as the oldest when that is nil.
+func (q *queue) ageAfter(older, j *job) {
 	j.waiting = true
-	j.older, j.newer = q.last, nil
-	if q.last == nil {
-		q.first = j
+	j.older = older
+	if older == nil {
+		j.newer, q.first = q.first, j
 	} else {
-		q.last.newer = j
+		j.newer, older.newer = older.newer, j
 	}
-	q.last = j
+	if j.newer == nil {
+		q.last = j
+	} else {
+		j.newer.older = j
+	}
 	q.len++
 }
 

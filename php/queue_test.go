@@ -39,6 +39,29 @@ func TestQueueTakesTurns(t *testing.T) {
 	}
 }
 
+// TestQueueKnowsTheAgeOfWhatCameBack keeps the order of age, which is the order of the deadlines, when older jobs come back.
+func TestQueueKnowsTheAgeOfWhatCameBack(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(3, 4))
+	var q queue
+	for now := range int64(2000) {
+		switch j := (&job{flow: "a", queuedAt: now}); rnd.IntN(3) {
+		case 0:
+			q.pushBack(j)
+		case 1:
+			j.queuedAt -= rnd.Int64N(50)
+			q.pushFront(j)
+		default:
+			q.pop()
+		}
+		for j := q.first; j != nil; j = j.newer {
+			if j.newer != nil && j.newer.queuedAt < j.queuedAt || j.newer == nil && j != q.last {
+				t.Fatalf("step %d: a job of %d stands before one of %d", now, j.queuedAt, j.newer.queuedAt)
+			}
+		}
+	}
+}
+
 func TestQueueGivesWay(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

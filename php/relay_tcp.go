@@ -149,7 +149,8 @@ func (d *door) failure() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.refused != nil {
-		return fmt.Errorf("wait for the worker to dial %s: %v", d.listener.Addr(), d.refused) // not its type: it is not about the worker
+		// Not its type: it is not about the worker.
+		return fmt.Errorf("wait for the worker to dial %s: %s", d.listener.Addr(), d.refused.Error())
 	}
 	return fmt.Errorf("the worker did not dial %s", d.listener.Addr())
 }

@@ -118,6 +118,9 @@ func (h *head) trailers() (names []string, announced bool) {
 // addTo adds the header fields to dst, beside what middleware put there. What frames the message is the server's business:
 // Content-Length is kept only when keepLength says so.
 func (h *head) addTo(dst http.Header, keepLength bool) {
+	if len(dst) > 0 {
+		h.replace(dst)
+	}
 	values := make([]string, len(h.fields))
 	for i, f := range h.fields {
 		switch f.name {
@@ -139,6 +142,18 @@ func (h *head) addTo(dst http.Header, keepLength bool) {
 		}
 		values[i] = f.value
 		dst[f.name] = values[i : i+1 : i+1]
+	}
+}
+
+// replace takes out of dst what was set before PHP was asked and PHP sets, too: of two values of one header, such as
+// Access-Control-Allow-Origin, clients make what they like. Headers that are lists by nature grow instead.
+func (h *head) replace(dst http.Header) {
+	for _, f := range h.fields {
+		switch f.name {
+		case "Alt-Svc", "Link", "Server-Timing", "Set-Cookie", "Vary":
+		default:
+			delete(dst, f.name)
+		}
 	}
 }
 

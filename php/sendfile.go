@@ -20,7 +20,8 @@ import (
 //	X-Sendfile: /srv/app/storage/report.pdf     a path in one of sendfile.folders, or relative to the pool's dir
 //	X-Accel-Redirect: /protected/report.pdf     a URI below a prefix of sendfile.accel
 //
-// Whatever PHP may have been talked into, nothing outside of these folders is opened, by no .. and by no link.
+// Whatever PHP may have been talked into, nothing outside of these folders is opened, by no .. and by no link, and nothing that the
+// workers' user may not read.
 const (
 	headerSendfile = "X-Sendfile"
 	headerAccel    = "X-Accel-Redirect"
@@ -79,7 +80,7 @@ func (p *Pool) passFile(w http.ResponseWriter, r *http.Request, h *head, pid int
 	if accel == "" && name == "" || h.status == http.StatusNoContent || h.status == http.StatusNotModified {
 		return false, nil
 	}
-	file, info, err := p.openSendfile(accel, name)
+	file, info, err := p.openAsWorker(accel, name)
 	if err != nil {
 		p.log.Warn("a file that php named was not sent", "pool", p.name, "pid", pid, "error", err)
 		return true, err
@@ -152,6 +153,25 @@ func (h *head) value(name string) string {
 		}
 	}
 	return ""
+}
+
+// openAsWorker opens the file with the rights of the worker's user: Edge may be root, and PHP is not to read by it what it could not
+// read itself.
+func (p *Pool) openAsWorker(accel, name string) (file *os.File, info fs.FileInfo, err error) {
+	open := func() error {
+		file, info, err = p.openSendfile(accel, name)
+		return err
+	}
+	err = p.AsWorker(open)
+	return file, info, err
+}
+
+// AsWorker runs f with the rights that the workers' user has to files.
+func (p *Pool) AsWorker(f func() error) error {
+	if p.user == nil {
+		return f()
+	}
+	return p.user.as(f)
 }
 
 // openSendfile opens the file of X-Accel-Redirect, or else that of X-Sendfile.

@@ -184,6 +184,23 @@ func TestHeadersWithoutSendfile(t *testing.T) {
 	}
 }
 
+// PHP's value of a header wins over one that was set before PHP was asked; lists grow.
+func TestHeadersSetBeforePHP(t *testing.T) {
+	t.Parallel()
+	w := setup(t, "app.php", nil)
+	query := url.QueryEscape(`{"Access-Control-Allow-Origin":["https://a.example"],"Vary":["Cookie"],"X-Two":["1","2"]}`)
+	rec := httptest.NewRecorder()
+	for name, value := range map[string]string{"Access-Control-Allow-Origin": "*", "Vary": "Origin", "X-Two": "0", "X-Own": "kept"} {
+		rec.Header().Set(name, value)
+	}
+	w.pool.Handler("").ServeHTTP(rec, httptest.NewRequest("GET", "/headers?h="+query, nil))
+	for name, want := range map[string]string{"Access-Control-Allow-Origin": "https://a.example", "Vary": "Origin|Cookie", "X-Two": "1|2", "X-Own": "kept"} {
+		if got := strings.Join(rec.Header()[name], "|"); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
 // TestSendfileIsNotBuffered sends a large file in little memory.
 func TestSendfileIsNotBuffered(t *testing.T) {
 	v := newVault(t)
@@ -208,6 +225,47 @@ func TestSendfileIsNotBuffered(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if got := after.TotalAlloc - before.TotalAlloc; got > 8<<20 {
 		t.Errorf("%d MiB allocated for a file of %d MiB", got>>20, size>>20)
+	}
+}
+
+// An Edge that runs as root does not read for PHP what PHP's user may not.
+func TestSendfileWithTheRightsOfWorkers(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		testenv.Missing(t, "root", "run the tests as root")
+	}
+	dir := testenv.Dir(t)
+	app := filepath.Join(testenv.Root(t), "php", "testdata")
+	for _, name := range []string{"app.php", "files.php", "lib.php"} {
+		text, err := os.ReadFile(filepath.Join(app, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name), string(text))
+	}
+	write(t, filepath.Join(dir, "files/public"), "for all")
+	write(t, filepath.Join(dir, "files/shadow"), "for root")
+	write(t, filepath.Join(dir, "files/closed/file"), "for root")
+	for name, mode := range map[string]os.FileMode{"": 0o755, "files/shadow": 0o600, "files/closed": 0o700} {
+		if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := setup(t, "app.php", func(c *php.Config, o *php.Options) {
+		c.User, c.Dir, o.TempDir = "nobody", dir, os.TempDir()
+		c.Sendfile = php.Sendfile{Folders: []string{"/"}, Accel: map[string]string{"/": filepath.Join(dir, "files")}}
+	})
+	v := vault{w, dir}
+	for _, header := range []string{"X-Sendfile", "X-Accel-Redirect"} {
+		prefix := ""
+		if header == "X-Sendfile" {
+			prefix = "DIR/files"
+		}
+		for name, want := range map[string]int{"/public": 200, "/shadow": 403, "/closed/file": 403} {
+			if response, body := v.send(map[string]string{header: prefix + name}, nil); response.StatusCode != want || strings.Contains(body, "for root") {
+				t.Errorf("%s %s: %d %q, want %d", header, name, response.StatusCode, short(body), want)
+			}
+		}
 	}
 }
 

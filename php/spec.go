@@ -63,6 +63,9 @@ func (p *Pool) environment() []string {
 	for name, value := range p.cfg.Env {
 		env = append(env, name+"="+value)
 	}
+	if p.cfg.Mode == "classic" {
+		return env // RR_MODE would tell libraries that a worker's loop is to be run
+	}
 	return append(env, "RR_MODE=http")
 }
 

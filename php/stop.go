@@ -105,7 +105,7 @@ func (p *Pool) drop(j *job, err error) {
 
 // checkSettled notes when a stopping pool has nothing left to do. p.mu is held.
 func (p *Pool) checkSettled() {
-	if p.closing && p.busy == 0 && p.queue.len == 0 && !p.isSettled() {
+	if p.closing && p.busy == p.away && p.queue.len == 0 && !p.isSettled() {
 		close(p.settled)
 	}
 }

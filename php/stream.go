@@ -161,6 +161,10 @@ func (w *worker) drain(h *frame.Header) fate {
 	w.stopUntil = time.Time{}
 	_ = w.relay.SetReadDeadline(w.stopUntil)
 	_ = w.relay.SetWriteDeadline(w.stopUntil)
+	if w.proc.gone.Load() {
+		_ = w.readLast() // its end set deadlines, too, which must not be lost
+		_ = w.relay.SetWriteDeadline(w.lastUntil)
+	}
 	return keep
 }
 

@@ -63,11 +63,14 @@ func TestIdleTTL(t *testing.T) {
 	w := setup(t, "app.php", func(c *php.Config, _ *php.Options) {
 		c.Workers, c.IdleTTL = php.Workers{Min: 1, Max: 3, Spare: 3}, ttl
 	})
+	path, open := w.gate()
+	defer open()
 	var wg sync.WaitGroup
 	for range 6 {
-		wg.Go(func() { w.expectStatus("/slow?ms=300", 200) })
+		wg.Go(func() { w.expectStatus(path, 200) })
 	}
 	w.eventually("three work", func() bool { return w.pool.Stats().Busy == 3 })
+	open()
 	wg.Wait()
 	w.eventually("a fresh one is left", func() bool {
 		all := w.pool.Workers()
@@ -169,14 +172,18 @@ func TestFairQueue(t *testing.T) {
 				c.Queue.Max, c.Queue.Fair, c.Queue.Timeout = 4, fair, patience
 			})
 			loud, quiet := w.pool.Handler("loud"), w.pool.Handler("quiet")
-			all := []<-chan *httptest.ResponseRecorder{ask(loud, "Loud.test:80", "/slow?ms=500")}
+			path, open := w.gate()
+			defer open()
+			all := []<-chan *httptest.ResponseRecorder{ask(loud, "Loud.test:80", path)}
 			w.eventually("the worker is busy", func() bool { return w.pool.Stats().Busy == 1 })
 			for i := range 4 {
-				all = append(all, ask(loud, "loud.test:8080", "/slow?ms=50"))
+				all = append(all, ask(loud, "loud.test:8080", "/slow?ms=200"))
 				w.eventually("it waits", func() bool { return w.pool.Stats().Queued == i+1 })
 			}
-			answer := <-ask(quiet, "quiet.test", "/pid")
+			asked := ask(quiet, "quiet.test", "/pid")
 			if fair == "none" {
+				answer := <-asked
+				open()
 				if answer.Code != 503 || answer.Header().Get("Retry-After") == "" {
 					t.Errorf("over a full queue: %d %v", answer.Code, answer.Header())
 				}
@@ -187,10 +194,12 @@ func TestFairQueue(t *testing.T) {
 				}
 				return
 			}
-			if answer.Code != 200 {
+			gaveWay := <-all[4] // the quiet one is in its place
+			open()
+			if answer := <-asked; answer.Code != 200 {
 				t.Errorf("the quiet one got %d", answer.Code)
 			}
-			if gaveWay := <-all[4]; gaveWay.Code != 503 || gaveWay.Header().Get("Retry-After") == "" {
+			if gaveWay.Code != 503 || gaveWay.Header().Get("Retry-After") == "" {
 				t.Errorf("the newest loud one got %d %v", gaveWay.Code, gaveWay.Header())
 			}
 			if waiting := w.pool.Stats().Queued; waiting < 1 {

@@ -357,8 +357,10 @@ func (w *worker) head() (frame.Header, error) {
 	for {
 		h, err := w.reader.Head()
 		if err == nil && w.ahead != nil && h.Is(frame.FlagControl) && h.Number != 0 {
-			w.untaken(h.Number)
-			if err = w.skipFrame(); err == nil {
+			if err = w.untaken(h.Number); err == nil {
+				err = w.skipFrame()
+			}
+			if err == nil {
 				continue
 			}
 		}
@@ -370,6 +372,9 @@ func (w *worker) head() (frame.Header, error) {
 		}
 		if !w.again(err) {
 			return h, err
+		}
+		if w.retired() { // meanwhile, and again took back the deadline that tells
+			return h, errRetired
 		}
 	}
 }
@@ -457,9 +462,13 @@ func (w *worker) kill() {
 
 func (w *worker) closeRelay() {
 	w.relay.Close()
-	if w.ahead != nil {
-		w.ahead.pipe.close()
+	if w.ahead == nil {
+		return
 	}
+	for w.ahead.writers.Load() > 0 {
+		time.Sleep(time.Millisecond) // nobody may write to what another file gets for a descriptor
+	}
+	w.ahead.pipe.close()
 }
 
 // stopRequest asks to end: as a control frame the worker, as an answer's context the server.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -27,7 +28,10 @@ Variables stay variables. What has no counterpart is named in comments at the to
 			if len(args) > 0 {
 				f.config = args[0]
 			}
-			return migrate(cmd, f)
+			if err := migrate(cmd, f); err != nil {
+				return errors.New(err.Error()) // a missing file is not the edge.yaml that run would think of
+			}
+			return nil
 		},
 	}
 	cmd.Flags().StringArrayVarP(&f.overrides, "override", "o", nil, "a value that was given to rr on the command line: dotted.key=value")

@@ -45,12 +45,11 @@ or php-fpm, or in the FastCGI server that --fastcgi names. With --worker, a work
 }
 
 func servePHP(ctx context.Context, s core.PHPServer, stdout, stderr io.Writer) (err error) {
-	if s.StateDir, err = phpServerState(s.HTTPS); err != nil {
+	var remove func() error
+	if s.StateDir, remove, err = phpServerState(s.HTTPS); err != nil {
 		return err
 	}
-	if !s.HTTPS {
-		defer func() { err = errors.Join(err, os.RemoveAll(s.StateDir)) }()
-	}
+	defer func() { err = errors.Join(err, remove()) }()
 	cfg, err := s.Config()
 	if err != nil {
 		return err
@@ -100,13 +99,13 @@ func servePHP(ctx context.Context, s core.PHPServer, stdout, stderr io.Writer) (
 }
 
 // phpServerState is the state folder: one that lasts when it has a CA that browsers are to trust.
-func phpServerState(lasting bool) (string, error) {
+func phpServerState(lasting bool) (path string, remove func() error, err error) {
 	if !lasting {
-		return os.MkdirTemp("", "edge-php-server")
+		return tempState("edge-php-server-")
 	}
 	dir, err := os.UserConfigDir()
 	if err != nil {
-		return "", fmt.Errorf("where to keep the local CA: %w", err)
+		return "", nil, fmt.Errorf("where to keep the local CA: %w", err)
 	}
-	return filepath.Join(dir, "edge"), nil
+	return filepath.Join(dir, "edge"), func() error { return nil }, nil
 }

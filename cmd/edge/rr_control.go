@@ -75,7 +75,7 @@ func rrReset(f *rrFlags) *cobra.Command {
 				}
 			}
 			// What is written to standard error is a failure to Laravel Octane: progress goes elsewhere.
-			out := io.Writer(cmd.OutOrStdout())
+			out := cmd.OutOrStdout()
 			if f.silent {
 				out = io.Discard
 			}

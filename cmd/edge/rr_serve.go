@@ -236,11 +236,11 @@ func (r *rrServer) report(warning string) {
 
 // ownState gives the server a folder of its own: RoadRunner leaves nothing behind and starts any number of times in one folder.
 func (r *rrServer) ownState() error {
-	state, err := os.MkdirTemp("", "edge-rr-")
+	state, remove, err := tempState("edge-rr-")
 	if err != nil {
 		return err
 	}
-	r.atEnd(func() error { return os.RemoveAll(state) })
+	r.atEnd(remove)
 	r.cfg.StateDir = state
 	r.cfg.Admin.Listen = "off"
 	return nil

@@ -447,6 +447,15 @@ jobs: {consume: []}
 	if pool.Workers.Min != 4 || pool.Root != filepath.Join(dir, "public") || pool.MaxMemory != 100<<20 || cfg.HTTP.Headers.CORS.MaxAge != 10*time.Minute {
 		t.Errorf("the pool is %+v", pool)
 	}
+	errs.Reset()
+	if code := run(t.Context(), []string{"migrate", filepath.Join(dir, "none.yaml")}, &out, &errs); code != 1 || strings.Contains(errs.String(), "edge.yaml") || !strings.Contains(errs.String(), "none.yaml") {
+		t.Errorf("a file that is not there: %d, %q", code, errs.String())
+	}
+	writeFile(t, filepath.Join(dir, "including.yaml"), "version: '3'\ninclude: [lost.yaml]\n")
+	errs.Reset()
+	if code := run(t.Context(), []string{"migrate", filepath.Join(dir, "including.yaml")}, &out, &errs); code != 1 || strings.Contains(errs.String(), "edge.yaml") || !strings.Contains(errs.String(), "lost.yaml") {
+		t.Errorf("an included file that is not there: %d, %q", code, errs.String())
+	}
 	for _, want := range []string{"# Has no counterpart yet:", "#   jobs: Edge has no job queues yet", "#   kv.remote: the driver redis", `APP_KEY: "${EDGE_RR_TEST_KEY:-}"`} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("there is no %q in\n%s", want, out.String())

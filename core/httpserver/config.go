@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -34,6 +35,9 @@ type Listen struct {
 	// H2C answers HTTP/2 without TLS to clients that begin with its preface ("prior knowledge"). It has no meaning with tls.
 	// Default true.
 	H2C bool `koanf:"h2c"`
+
+	// Redirect sends every request to the first listener with tls, by 308. It is for listeners without. Default false.
+	Redirect bool `koanf:"redirect"`
 }
 
 // TLS is the certificate of all listeners with tls: true.
@@ -110,12 +114,20 @@ func (c Config) Validate() error {
 		if l.HTTP3 && !l.TLS {
 			report("listen[%d].http3: HTTP/3 is always encrypted: set tls: true too", i)
 		}
+		if l.Redirect && (l.TLS || c.firstTLS() < 0) {
+			report("listen[%d].redirect: sends requests from a listener without tls to one with it: name one of each", i)
+		}
 	}
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		report("tls: cert and key belong together: set both, or neither for a certificate of the local CA")
 	}
 	errs = append(errs, c.Limits.validate())
 	return errors.Join(errs...)
+}
+
+// firstTLS is the index of the listener that redirects lead to, or -1.
+func (c Config) firstTLS() int {
+	return slices.IndexFunc(c.Listen, func(l Listen) bool { return l.TLS })
 }
 
 func (l Limits) validate() error {

@@ -55,6 +55,7 @@ func newEndpoint(s *Server, index int) *endpoint {
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: limits.Streams},
 		DisableGeneralOptionsHandler: true, // the endpoint answers OPTIONS *, for all protocols
 		ConnState:                    e.connState,
+		ConnContext:                  connContext,
 		ErrorLog:                     slog.NewLogLogger(panicHandler{e.log.Handler()}, slog.LevelDebug),
 	}
 	return e

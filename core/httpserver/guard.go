@@ -1,7 +1,10 @@
 package httpserver
 
 import (
+	"net"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -26,6 +29,10 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "0")
 		return
 	}
+	if e.cfg.Redirect {
+		e.redirect(w, r)
+		return
+	}
 	dropped := dropHeaders(r.Header)
 	if r.Trailer != nil { // names that the head announces
 		dropped += dropHeaders(r.Trailer)
@@ -38,6 +45,26 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e.serveStream(w, r)
+}
+
+// redirect sends the client to the same URL with TLS. There is no Strict-Transport-Security: without TLS clients must ignore it.
+func (e *endpoint) redirect(w http.ResponseWriter, r *http.Request) {
+	host := (&url.URL{Host: r.Host}).Hostname()
+	if host == "" { // of HTTP/1.0
+		http.Error(w, "400 bad request: without a host there is no URL to be sent to", http.StatusBadRequest)
+		return
+	}
+	port := e.server.endpoints[e.server.cfg.firstTLS()].tcp.port()
+	switch {
+	case port != 443:
+		host = net.JoinHostPort(host, strconv.Itoa(port))
+	case strings.Contains(host, ":"):
+		host = "[" + host + "]"
+	}
+	to := url.URL{Scheme: "https", Host: host, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}
+	w.Header().Set("Location", to.String())
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusPermanentRedirect)
 }
 
 // judge finds what the protocol libraries let through and no handler should have to think about. It also brings absolute-form

@@ -50,7 +50,12 @@ type h1Owner interface {
 const brokenEnding = "\r\n\r\n"
 
 // plainConn adds what net/http looks for in a connection without TLS.
-type plainConn struct{ h1Conn }
+type plainConn struct {
+	h1Conn
+
+	gather gatherState // see WriteWhole
+	kept   []byte
+}
 
 // secureConn adds what net/http looks for in a connection with TLS.
 type secureConn struct {
@@ -59,7 +64,7 @@ type secureConn struct {
 }
 
 func newPlainConn(conn *stallConn, owner h1Owner, h2c bool) *plainConn {
-	c := &plainConn{h1Conn{Conn: conn, stall: conn, owner: owner}}
+	c := &plainConn{h1Conn: h1Conn{Conn: conn, stall: conn, owner: owner}}
 	c.scanner.h2c = h2c
 	return c
 }

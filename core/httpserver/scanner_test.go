@@ -100,7 +100,7 @@ func FuzzConn(f *testing.F) {
 		for round := range uint64(3) {
 			owner := &fuzzOwner{}
 			conn := &scriptConn{input: slices.Clone(input), pieces: rand.New(rand.NewPCG(seed, round)), single: round == 0}
-			got := serveBytes(&plainConn{h1Conn{Conn: conn, owner: owner}}, reading)
+			got := serveBytes(&plainConn{h1Conn: h1Conn{Conn: conn, owner: owner}}, reading)
 
 			if owner.why == refusedDesync {
 				t.Fatalf("scanner and net/http are out of step\n%q\nthe handler sees %q", input, got)

@@ -516,3 +516,34 @@ func TestHijackedConnectionBelongsToItsOwner(t *testing.T) {
 		t.Errorf("the client reads %q, %v", buf[:10], err)
 	}
 }
+
+func TestRedirectToTLS(t *testing.T) {
+	t.Parallel()
+	w := start(t, func(rw http.ResponseWriter, r *http.Request) { fmt.Fprint(rw, r.Proto, " ", r.URL.Path) },
+		func(cfg *httpserver.Config) { cfg.Listen[0].Redirect = true })
+	_, port, _ := net.SplitHostPort(w.secure)
+	for head, want := range map[string]string{
+		"GET /a/b%2Fc?d=1 HTTP/1.1\r\nHost: shop.example:81\r\n":     "https://shop.example:" + port + "/a/b%2Fc?d=1",
+		"POST //evil.example/ HTTP/1.1\r\nHost: [::1]\r\n":           "https://[::1]:" + port + "//evil.example/",
+		"GET http://other.example/x HTTP/1.1\r\nHost: a.example\r\n": "https://other.example:" + port + "/x",
+	} {
+		c := w.dial(t)
+		c.send(head + "Connection: close\r\n\r\n")
+		if res, _ := c.response(); res.StatusCode != http.StatusPermanentRedirect || res.Header.Get("Location") != want {
+			t.Errorf("%q: %s to %q, want %s", head, res.Status, res.Header.Get("Location"), want)
+		}
+	}
+	c := w.dial(t)
+	c.send("GET / HTTP/1.0\r\n\r\n")
+	if res, _ := c.response(); res.StatusCode != http.StatusBadRequest {
+		t.Errorf("without a host: %s", res.Status)
+	}
+
+	cfg := httpserver.DefaultConfig()
+	for _, listen := range [][]httpserver.Listen{{{Address: ":1", Redirect: true}}, {{Address: ":1", TLS: true, Redirect: true}}} {
+		cfg.Listen = listen
+		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "listen[0].redirect: ") {
+			t.Errorf("%+v: %v", listen, err)
+		}
+	}
+}

@@ -42,6 +42,22 @@ func (c *stallConn) Write(p []byte) (n int, err error) {
 	}
 }
 
+// writeTwo is Write for two pieces, which leave together.
+func (c *stallConn) writeTwo(first, second []byte) (n int, err error) {
+	left := net.Buffers{first, second}
+	for {
+		guarded, err := c.arm()
+		if err != nil {
+			return n, err
+		}
+		k, err := left.WriteTo(c.TCPConn)
+		n += int(k)
+		if !guarded || !os.IsTimeout(err) || !c.disarm(k > 0) {
+			return n, err
+		}
+	}
+}
+
 // ReadFrom lets the kernel copy files (sendfile), with the same timeout. What is not a file goes through Write, because
 // after a timeout bytes that were read but not written would be lost.
 func (c *stallConn) ReadFrom(src io.Reader) (n int64, err error) {

@@ -247,7 +247,7 @@ func isSource(base string) bool {
 	for extensions != "" {
 		var extension string
 		extension, extensions, _ = strings.Cut(extensions, ".")
-		same := func(e string) bool { return strings.EqualFold(e, strings.TrimSpace(extension)) }
+		same := func(e string) bool { return strings.EqualFold(e, strings.Trim(extension, " _")) }
 		if slices.ContainsFunc(programExtensions, same) || extensions == "" && slices.ContainsFunc(privateExtensions, same) {
 			return true
 		}

@@ -3,10 +3,12 @@ package middleware
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -20,7 +22,19 @@ type StaticConfig struct {
 	Index string
 	// Forbid and Allow are extensions, such as .txt: those never served, and the only ones served. Default: what NewFiles serves.
 	Forbid, Allow []string
+	// Links are folders, beside the root, that symbolic links of the root may lead into, such as the storage folder of an application.
+	Links []string
+	// As opens what such a link leads to with the rights of somebody else than this process, when it is not nil: who can make a link
+	// must not be able to read by it what only the server may.
+	As func(open func() error) error
 }
+
+// privateNames and privateEndings are of files that are no page of any application but lie where its scripts do, when the public
+// folder is the application's own.
+var (
+	privateNames   = []string{"artisan", "composer.json", "composer.lock", "auth.json", "symfony.lock", "web.config"}
+	privateEndings = []string{".sql", ".sqlite", ".sqlite3", ".log"}
+)
 
 // static serves the files that are there and may be served, by the rules of NewFiles. Everything else is for the application: what
 // is hidden or a program's source is not there for it either.
@@ -61,7 +75,7 @@ func (h *static) serve(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	name := strings.Trim(clean, "/")
-	if name != "" && (isHidden(name) || isSource(path.Base(name))) {
+	if name != "" && isPrivate(name) {
 		return false
 	}
 	// This look follows links wherever they lead: what it finds is only believed when it is opened below.
@@ -95,27 +109,29 @@ func (h *static) serveFolder(w http.ResponseWriter, r *http.Request, clean, name
 	return !script && has("index.html") && h.serveName(w, r, path.Join(name, "index.html"))
 }
 
-// served reports whether a file of that name is one to be served.
-func (h *static) served(name string) bool {
-	ends := func(extensions []string) bool {
-		for _, e := range extensions {
-			if strings.EqualFold(path.Ext(name), e) {
-				return true
-			}
-		}
-		return false
-	}
-	return !ends(h.Forbid) && (len(h.Allow) == 0 || ends(h.Allow))
+// isPrivate reports whether a name is one that no client is to see the file of.
+func isPrivate(name string) bool {
+	base := path.Base(name)
+	return isHidden(name) || isSource(base) || endsIn(base, privateEndings) ||
+		slices.ContainsFunc(privateNames, func(private string) bool { return strings.EqualFold(base, private) })
 }
 
-// serveName serves a file, if it can be opened without leaving the folder.
+func endsIn(name string, extensions []string) bool {
+	extension := path.Ext(name)
+	return slices.ContainsFunc(extensions, func(e string) bool { return strings.EqualFold(extension, e) })
+}
+
+// served reports whether a file of that name is one to be served.
+func (h *static) served(name string) bool {
+	return !endsIn(name, h.Forbid) && (len(h.Allow) == 0 || endsIn(name, h.Allow))
+}
+
+// serveName serves a file, if it can be opened without leaving the folder but by a link that may.
 func (h *static) serveName(w http.ResponseWriter, r *http.Request, name string) bool {
-	root, err := os.OpenRoot(h.Root)
-	if err != nil {
-		return false
+	file, info, err := openIn(h.Root, name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		file, info, err = h.openLinked(name)
 	}
-	defer root.Close()
-	file, info, err := openFile(root, name)
 	if err != nil {
 		return false
 	}
@@ -125,4 +141,41 @@ func (h *static) serveName(w http.ResponseWriter, r *http.Request, name string) 
 	}
 	serveFile(w, r, file, info)
 	return true
+}
+
+func openIn(folder, name string) (*os.File, fs.FileInfo, error) {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer root.Close()
+	return openFile(root, name)
+}
+
+// openLinked opens what a link leads to: absolutely written, into the folder itself, or into one of those that links may lead into.
+// Its real name has to be one that may be served, too.
+func (h *static) openLinked(name string) (file *os.File, info fs.FileInfo, err error) {
+	open := func() error {
+		real, err := filepath.EvalSymlinks(filepath.Join(h.Root, name))
+		if err != nil {
+			return err
+		}
+		for _, folder := range append([]string{h.Root}, h.Links...) {
+			if folder, err = filepath.EvalSymlinks(folder); err != nil {
+				continue
+			}
+			below, err := filepath.Rel(folder, real)
+			if err != nil || !filepath.IsLocal(below) || isPrivate(filepath.ToSlash(below)) {
+				continue
+			}
+			file, info, err = openIn(folder, below)
+			return err
+		}
+		return fs.ErrNotExist
+	}
+	if h.As == nil {
+		return file, info, open()
+	}
+	err = h.As(open)
+	return file, info, err
 }

@@ -15,9 +15,10 @@ func TestStaticServesFilesBeforeTheApplication(t *testing.T) {
 	t.Parallel()
 	root, outside := testenv.Dir(t), testenv.Dir(t)
 	for name, text := range map[string]string{
-		"a.css": "css", "plain": "plain", ".env": "secret", ".well-known/acme": "acme", "x.php": "source", "x.php.bak": "source",
+		"a.css": "css", "plain": "plain", ".env": "secret", ".well-known/acme": "acme", "x.php": "source", "x.php.bak": "source", "x.php_": "source",
 		"x.PHP": "source", "old.inc": "source", "both/index.php": "source", "both/index.html": "html", "html/index.html": "html",
-		"none/file.txt": "txt", ".git/config": "secret", "big.zip": "zip",
+		"none/file.txt": "txt", ".git/config": "secret", "big.zip": "zip", "composer.json": "secret", "none/Composer.lock": "secret",
+		"dump.SQL": "secret", "debug.log": "secret",
 	} {
 		path := filepath.Join(root, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -35,9 +36,26 @@ func TestStaticServesFilesBeforeTheApplication(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// The application's folder, which links of the public one may lead into, and one whose name begins like it.
+	shared := filepath.Join(testenv.Dir(t), "app")
+	for name, text := range map[string]string{"storage/a.txt": "stored", "storage/.key": "secret", "x.php": "secret", "../app2/x.txt": "secret"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(shared, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(shared, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{"absolute.css": filepath.Join(root, "a.css"), "storage": filepath.Join(shared, "storage"),
+		"key.txt": filepath.Join(shared, "storage", ".key"), "source.txt": filepath.Join(shared, "x.php"),
+		"beside.txt": filepath.Join(shared, "..", "app2", "x.txt")} {
+		if err := os.Symlink(to, filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	app := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("app")) })
 	handler := func(cfg middleware.StaticConfig) http.Handler {
-		cfg.Root = root
+		cfg.Root, cfg.Links = root, []string{shared}
 		h, err := middleware.NewStatic(cfg, app)
 		if err != nil {
 			t.Fatal(err)
@@ -66,8 +84,21 @@ func TestStaticServesFilesBeforeTheApplication(t *testing.T) {
 		{"GET", "/x.php", "app", "app"},
 		{"GET", "/x.PHP", "app", "app"},
 		{"GET", "/x.php.bak", "app", "app"},
+		{"GET", "/x.php_", "app", "app"},
 		{"GET", "/old.inc", "app", "app"},
 		{"GET", "/link.txt", "app", "app"},
+		{"GET", "/absolute.css", "css", "css"},
+		{"GET", "/storage/a.txt", "stored", "stored"},
+		{"GET", "/storage/.key", "app", "app"},
+		{"GET", "/storage/none", "app", "app"},
+		{"GET", "/storage/", "app", "app"},
+		{"GET", "/key.txt", "app", "app"},
+		{"GET", "/source.txt", "app", "app"},
+		{"GET", "/beside.txt", "app", "app"},
+		{"GET", "/composer.json", "app", "app"},
+		{"GET", "/none/Composer.lock", "app", "app"},
+		{"GET", "/dump.SQL", "app", "app"},
+		{"GET", "/debug.log", "app", "app"},
 		{"GET", "/linked/secret.txt", "app", "app"},
 		{"GET", "/a.css%00", "app", "app"},
 		{"GET", "/none/", "app", "app"},

@@ -37,6 +37,9 @@ func (t *translation) listeners(http part, out document) {
 		l := out.add("listen")
 		l.set("address", plain)
 		l.set("h2c", http2.boolean("h2c", false))
+		if secure != "" && ssl.boolean("redirect", false) {
+			l.set("redirect", true)
+		}
 	}
 	if secure = t.tcp(ssl, "address", secure); secure != "" {
 		l := out.add("listen")
@@ -128,9 +131,7 @@ func (t *translation) certificate(ssl part, out document) {
 		ssl.known("root_ca")
 		t.refuse(ssl.entry("client_auth_type"), ssl.path("client_auth_type"), "Edge does not check certificates of clients yet (it comes with mTLS), and without the check everybody would be let in: let a proxy in front do it")
 	}
-	if ssl.boolean("redirect", false) {
-		t.warn(ssl.path("redirect"), "requests without TLS are answered and not redirected: redirects by scheme come with Edge's listeners")
-	}
+	ssl.known("redirect") // see listeners
 }
 
 // fastCGI is the responder that other servers speak to.

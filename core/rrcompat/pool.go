@@ -210,40 +210,38 @@ func (t *translation) files(http part, out document) {
 	switch {
 	case on && dir != "":
 		out.set("root", dir)
+		t.staticRules(static, out.section("static"))
 	case on:
 		t.warn("http.static", "the middleware static is listed and http.static.dir is not set: no files are served")
 	case dir != "":
 		t.note("http.static", "has no effect in RoadRunner without static in http.middleware, and so it is left away")
 	}
-	t.staticRules(static, on)
+	static.known("forbid", "allow", "request", "response", "calculate_etag", "weak") // Edge always sends an ETag
 	if contains(middleware, "sendfile") {
-		out.section("sendfile").set("folders", []string{"/"}, "as RoadRunner: any file the server can read; name your folders instead")
+		out.section("sendfile").set("folders", []string{"/"}, "as RoadRunner: any file that workers may read; name your folders instead")
 	}
 }
 
-// staticRules are the keys of http.static that Edge decides by itself.
-func (t *translation) staticRules(static part, on bool) {
-	var others []string
-	for _, e := range static.texts("forbid") {
-		switch strings.ToLower(strings.TrimPrefix(e, ".")) {
-		case "php", "htaccess", "env": // what Edge never serves
-		default:
-			others = append(others, e)
+// staticRules say which files are served. What Edge never serves need not be forbidden.
+func (t *translation) staticRules(static part, out document) {
+	var forbid []string
+	for _, e := range dotted(static.refs("forbid")) {
+		if e = strings.ToLower(e); e != ".php" && e != ".htaccess" && e != ".env" {
+			forbid = append(forbid, e)
 		}
 	}
-	if on && len(others) > 0 {
-		t.warn("http.static.forbid", "Edge never serves PHP sources, dotfiles and backups, but it does not know about %s: move such files out of the folder", strings.Join(others, " "))
+	if len(forbid) > 0 {
+		out.set("forbid", forbid)
 	}
-	if on && static.has("allow") {
-		t.warn("http.static.allow", "Edge serves every file of the folder but PHP sources, dotfiles and backups: move what is not for the public out of it")
+	if allow := static.refs("allow"); len(allow) > 0 {
+		out.set("allow", dotted(allow))
 	}
+	out.set("links", []string{"/"}, "as RoadRunner: wherever a link leads that workers may read; name your folders instead")
 	for _, key := range []string{"request", "response"} {
 		if static.has(key) {
-			static.known(key)
 			t.warn(static.path(key), "headers for static files only are not set: http.headers of edge.yaml sets them for all answers")
 		}
 	}
-	static.known("calculate_etag", "weak", "allow") // Edge always sends an ETag
 }
 
 func contains(list []string, name string) bool {

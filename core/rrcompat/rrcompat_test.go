@@ -71,6 +71,8 @@ php:
       max: 10000
       timeout: 1m
     root: /var/www/my app/public
+    static:
+      links: [/] # as RoadRunner: wherever a link leads that workers may read; name your folders instead
 rpc:
   listen: tcp://127.0.0.1:6001
 `
@@ -105,12 +107,12 @@ http:
   internal_error_code: 502
   middleware: [sendfile, static, headers, http_metrics]
   uploads: {dir: /tmp/up, forbid: [.php, exe], allow: [.png]}
-  static: {dir: public, forbid: [.php, .htaccess], calculate_etag: true}
+  static: {dir: public, forbid: [.php, .htaccess, EXE], allow: ".css,.js", calculate_etag: true}
   headers:
     request: {X-From: edge}
     response: {X-Powered-By: Edge}
     cors: {allowed_origin: "https://a.example, https://b.example", allowed_methods: "GET,PUT", allowed_headers: "*", allow_credentials: true, max_age: 600}
-  ssl: {address: ":443", cert: c.pem, key: k.pem}
+  ssl: {address: ":443", cert: c.pem, key: k.pem, redirect: true}
   http2: {h2c: true, max_concurrent_streams: 64}
   http3: {address: ":443", cert: c.pem, key: k.pem}
   pool:
@@ -148,6 +150,7 @@ http:
   listen:
     - address: 10.0.0.1:80
       h2c: true
+      redirect: true
     - address: :443
       tls: true
       http3: true
@@ -200,8 +203,12 @@ php:
       forbid: [.php, .exe]
       allow: [.png]
     root: public
+    static:
+      forbid: [.exe]
+      allow: [.css, .js]
+      links: [/] # as RoadRunner: wherever a link leads that workers may read; name your folders instead
     sendfile:
-      folders: [/] # as RoadRunner: any file the server can read; name your folders instead
+      folders: [/] # as RoadRunner: any file that workers may read; name your folders instead
     error_status: 502
 rpc:
   listen: unix:///run/rr.sock
@@ -279,10 +286,9 @@ func TestNothingIsDroppedInSilence(t *testing.T) {
 		{"http: {address: 'a:1', middleware: [proxy_ip_parser], trusted_subnets: [10.0.0.0/8]}", "http.middleware proxy_ip_parser: REMOTE_ADDR"},
 		{"http: {address: 'a:1', middleware: [otel]}", "http.middleware otel: "},
 		{"http: {address: 'a:1', middleware: [mine]}", "http.middleware mine: Edge has no middleware"},
-		{"http: {address: 'a:1', middleware: [static], static: {dir: p, allow: [.css]}}", "http.static.allow: "},
-		{"http: {address: 'a:1', middleware: [static], static: {dir: p, forbid: [.sql]}}", "http.static.forbid: "},
+		{"http: {address: 'a:1', middleware: [static], static: {dir: p, response: {a: b}}}", "http.static.response: "},
+		{"http: {address: 'a:1', middleware: [static], static: {dir: p, alow: [.css]}}", "http.static.alow: RoadRunner has no such key"},
 		{"http: {address: 'a:1', fcgi: {address: 'b:2'}}", "http.fcgi: Edge does not answer FastCGI"},
-		{"http: {address: 'a:1', ssl: {cert: c, key: k, redirect: true}}", "http.ssl.redirect: "},
 		{"rpc: {listen: 'tcp://0.0.0.0:6001'}", "rpc.listen: tcp://0.0.0.0:6001 can be reached from elsewhere"},
 		{"http: {address: 'a:1', pool: {allocate_timeout: 60}}", "http.pool.allocate_timeout: 60 has no unit and is 60ns"},
 		{"logs: {file_logger_options: {log_output: a.log, max_size: 1}}", "logs.file_logger_options: the file is appended to"},
@@ -327,8 +333,8 @@ func TestWhatIsRefused(t *testing.T) {
 		{"x: &a [*a]", "deeper than"},
 	} {
 		_, err := translate("server: {command: php w.php}\n"+tt.yaml, false)
-		if err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%s: got %v, want %q", tt.yaml, err, tt.want)
+		if err == nil || strings.Count(err.Error(), tt.want) != 1 {
+			t.Errorf("%s: got %v, want %q once", tt.yaml, err, tt.want)
 		}
 	}
 	if _, err := translate("http: {address: 'a:1'}", false); err == nil || !strings.Contains(err.Error(), "server.command: is missing") {

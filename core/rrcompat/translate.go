@@ -3,6 +3,7 @@ package rrcompat
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -106,7 +107,11 @@ func (t *translation) refuse(e *entry, key, format string, args ...any) {
 			where = "-o "
 		}
 	}
-	t.errs = append(t.errs, fmt.Errorf("%s%s: %s", where, key, fmt.Sprintf(format, args...)))
+	err := fmt.Errorf("%s%s: %s", where, key, fmt.Sprintf(format, args...))
+	known := func(other error) bool { return other.Error() == err.Error() }
+	if !slices.ContainsFunc(t.errs, known) { // a value may be asked for more than once
+		t.errs = append(t.errs, err)
+	}
 }
 
 // warn says that something is lost.

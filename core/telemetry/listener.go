@@ -26,6 +26,7 @@ func NewListener(addr string, metrics http.Handler, log *slog.Logger) *Listener 
 	return &Listener{addr: addr, log: log, http: &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}}
 }

@@ -12,12 +12,18 @@ import (
 )
 
 func record(t fastcgi.Type, content string) []byte {
-	return append(fastcgi.AppendHeader(nil, t, len(content)), content...)
+	return append(fastcgi.AppendHeader(nil, t, 1, len(content)), content...)
 }
 
 // The bytes of FastCGI 1.0, section 5.1 and appendix B.
+func newReader(r io.Reader) *fastcgi.Reader {
+	reader := fastcgi.NewReader(r)
+	reader.Expect(1)
+	return reader
+}
+
 func TestGoldenRequest(t *testing.T) {
-	w := fastcgi.NewParamWriter(fastcgi.AppendBegin(nil))
+	w := fastcgi.NewParamWriter(fastcgi.AppendBegin(nil, 1), 1)
 	w.Add("A", "b")
 	w.Add("LONG", strings.Repeat("x", 200))
 	w.AddHeader("X-Some-Name", []string{"1", "2"}, ", ")
@@ -35,7 +41,7 @@ func TestGoldenRequest(t *testing.T) {
 }
 
 func TestParametersNeverSpanRecords(t *testing.T) {
-	w := fastcgi.NewParamWriter(nil)
+	w := fastcgi.NewParamWriter(nil, 1)
 	for range 10 {
 		w.Add("NAME", strings.Repeat("v", 30000))
 	}
@@ -44,7 +50,7 @@ func TestParametersNeverSpanRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	pairs := 0
-	for r := fastcgi.NewReader(bytes.NewReader(b)); ; {
+	for r := newReader(bytes.NewReader(b)); ; {
 		kind, content, err := r.Next()
 		if err == io.EOF {
 			break
@@ -57,7 +63,7 @@ func TestParametersNeverSpanRecords(t *testing.T) {
 	if pairs != 10 {
 		t.Errorf("%d pairs, want 10", pairs)
 	}
-	w = fastcgi.NewParamWriter(nil)
+	w = fastcgi.NewParamWriter(nil, 1)
 	w.Add("NAME", strings.Repeat("v", 65536))
 	if _, err := w.End(); !errors.Is(err, fastcgi.ErrTooLong) {
 		t.Errorf("a pair that fits nowhere: %v", err)
@@ -72,7 +78,7 @@ func TestReaderTakesBytesAsTheyCome(t *testing.T) {
 	b = append(append(b, padded...), "\x00\x00\x00"...)
 	b = append(b, record(fastcgi.EndRequest, "\x00\x00\x00\x03\x00\x00\x00\x00")...)
 	for _, from := range []io.Reader{bytes.NewReader(b), iotest.OneByteReader(bytes.NewReader(b)), iotest.TimeoutReader(iotest.HalfReader(bytes.NewReader(b)))} {
-		r := fastcgi.NewReader(from)
+		r := newReader(from)
 		var got []string
 		for {
 			_, content, err := r.Next()
@@ -144,7 +150,7 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte("\x01\x06\x00\x01\xff\xff\xff\x00short"))
 	f.Add([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, slow := fastcgi.NewReader(bytes.NewReader(b)), fastcgi.NewReader(iotest.OneByteReader(bytes.NewReader(b)))
+		r, slow := newReader(bytes.NewReader(b)), newReader(iotest.OneByteReader(bytes.NewReader(b)))
 		for {
 			kind, content, err := r.Next()
 			slowKind, slowContent, slowErr := slow.Next()

@@ -15,6 +15,7 @@ const firstBuffer = 16 << 10
 // Reader reads records. When the connection's deadline passes it can go on later: nothing that came is lost.
 type Reader struct {
 	r     io.Reader
+	id    uint16
 	buf   []byte
 	start int // of what was read and not given out
 	end   int
@@ -25,6 +26,9 @@ func NewReader(r io.Reader) *Reader { return &Reader{r: r, buf: make([]byte, fir
 
 // Reset forgets what is buffered and reads from r.
 func (r *Reader) Reset(from io.Reader) { r.r, r.start, r.end = from, 0, 0 }
+
+// Expect sets the number of the request whose answer is read. A record of another request is an error.
+func (r *Reader) Expect(id uint16) { r.id = id }
 
 // Buffered is how many bytes came that nobody has taken.
 func (r *Reader) Buffered() int { return r.end - r.start }
@@ -41,7 +45,7 @@ func (r *Reader) size() (int, error) {
 		return 0, nil
 	}
 	h := r.buf[r.start:]
-	id, want := binary.BigEndian.Uint16(h[2:]), uint16(requestID)
+	id, want := binary.BigEndian.Uint16(h[2:]), r.id
 	if Type(h[1]) >= GetValues {
 		want = 0
 	}

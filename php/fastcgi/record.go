@@ -28,7 +28,6 @@ const (
 	MaxContent = 65535
 
 	version   = 1
-	requestID = 1 // there is one request at a time
 	responder = 1
 	keepConn  = 1
 )
@@ -36,25 +35,25 @@ const (
 // ErrTooLong means a parameter that fits into no record: PHP reads each record by itself.
 var ErrTooLong = errors.New("a parameter is longer than a FastCGI record")
 
-// AppendHeader appends the header of a record with n bytes of content.
-func AppendHeader(b []byte, t Type, n int) []byte {
-	id := byte(requestID)
+// AppendHeader appends the header of a record with n bytes of content, for the request of that number. There is one request at a
+// time on a connection, but with a number of its own: what is left of the one before cannot pass for its answer.
+func AppendHeader(b []byte, t Type, id uint16, n int) []byte {
 	if t >= GetValues {
 		id = 0 // management records belong to no request
 	}
-	return append(b, version, byte(t), 0, id, byte(n>>8), byte(n), 0, 0)
+	return append(b, version, byte(t), byte(id>>8), byte(id), byte(n>>8), byte(n), 0, 0)
 }
 
 // AppendBegin appends the record that begins a request on a connection that stays open after it.
-func AppendBegin(b []byte) []byte {
-	b = AppendHeader(b, BeginRequest, 8)
+func AppendBegin(b []byte, id uint16) []byte {
+	b = AppendHeader(b, BeginRequest, id, 8)
 	return append(b, 0, responder, keepConn, 0, 0, 0, 0, 0)
 }
 
 // AppendGetValues appends a question that every FastCGI application answers when it gets to it, and that runs no script.
 func AppendGetValues(b []byte) []byte {
 	const name = "FCGI_MPXS_CONNS"
-	b = AppendHeader(b, GetValues, 2+len(name))
+	b = AppendHeader(b, GetValues, 0, 2+len(name))
 	b = append(b, byte(len(name)), 0)
 	return append(b, name...)
 }
@@ -62,12 +61,13 @@ func AppendGetValues(b []byte) []byte {
 // ParamWriter appends parameters to a buffer, as records of whole pairs.
 type ParamWriter struct {
 	Buf   []byte
+	id    uint16
 	start int // of the record at hand, or -1
 	err   error
 }
 
-// NewParamWriter appends to b.
-func NewParamWriter(b []byte) ParamWriter { return ParamWriter{Buf: b, start: -1} }
+// NewParamWriter appends to b parameters of the request of that number.
+func NewParamWriter(b []byte, id uint16) ParamWriter { return ParamWriter{Buf: b, id: id, start: -1} }
 
 // Add appends a parameter.
 func (w *ParamWriter) Add(name, value string) {
@@ -115,7 +115,7 @@ func (w *ParamWriter) begin(name, value int) {
 	if w.start < 0 || len(w.Buf)-w.start-HeaderLen+size > MaxContent {
 		w.endRecord()
 		w.start = len(w.Buf)
-		w.Buf = AppendHeader(w.Buf, Params, 0)
+		w.Buf = AppendHeader(w.Buf, Params, w.id, 0)
 	}
 	w.Buf = appendSize(appendSize(w.Buf, name), value)
 }

@@ -58,6 +58,12 @@ while ($r = $worker->next()) {
             usleep(1000 * (int) $q['ms']);
             $worker->respond(200, 'slow', $text);
             break;
+        case '/gate':
+            while (!file_exists($q['file'])) {
+                usleep(1000);
+            }
+            $worker->respond(200, 'slow', $text);
+            break;
         case '/stream':
             for ($i = 0; $i < (int) ($q['n'] ?? 3); $i++) {
                 $worker->chunk(200, "part $i\n", $text);

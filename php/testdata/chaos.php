@@ -3,10 +3,11 @@
 // says who speaks to the server: sdk is sdk/php, rr is a loop by hand that speaks RoadRunner's protocol.
 
 $journal = fopen(getenv('CHAOS_JOURNAL'), 'ab');
+$pipe = fopen('php://fd/1', 'w'); // to the server: sdk/php takes it away from STDOUT
 $deaf = false;
 
 /** @return string|iterable<string> */
-$app = static function (string $path, array $q, string $body) use ($journal, &$deaf): string|iterable {
+$app = static function (string $path, array $q, string $body) use ($journal, $pipe, &$deaf): string|iterable {
     fwrite($journal, "$path {$q['token']}\n"); // one write, in order to see what ran, and how often
     switch ($path) {
         case '/ok':
@@ -31,11 +32,11 @@ $app = static function (string $path, array $q, string $body) use ($journal, &$d
         case '/hang':
             sleep(600);
         case '/mid-frame':
-            fwrite(STDOUT, substr("\x14\x80\x05\x00\x00\x00\x8e\xa1\xbd\xaf\x00\x00\x03\x00\x00\x00\x08\xc8\x01hi", 0, 18));
+            fwrite($pipe, substr("\x14\x80\x05\x00\x00\x00\x8e\xa1\xbd\xaf\x00\x00\x03\x00\x00\x00\x08\xc8\x01hi", 0, 18));
             posix_kill(getmypid(), SIGKILL);
             sleep(600);
         case '/garbage':
-            fwrite(STDOUT, "<br />\n<b>Warning</b>: something is wrong in index.php on line 3");
+            fwrite($pipe, "<br />\n<b>Warning</b>: something is wrong in index.php on line 3");
             sleep(600);
         case '/memory':
             $eaten = str_repeat('x', 32 << 20);

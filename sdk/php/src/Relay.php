@@ -62,7 +62,7 @@ final class Relay
     {
         $address = \getenv('RR_RELAY') ?: 'pipes';
 
-        return $address === 'pipes' ? new self(\STDIN, \STDOUT) : self::connect($address);
+        return $address === 'pipes' ? new self(\STDIN, Output::takePipe()) : self::connect($address);
     }
 
     /** Connects to unix:///path or tcp://host:port. $timeout bounds connecting and every read; 0 means none. */

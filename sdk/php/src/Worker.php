@@ -40,12 +40,10 @@ final class Worker
     private bool $cancel = false;
     private bool $cancelled = false;
 
-    /** How many output buffers there are when the application has none. */
-    private int $level = 0;
+    private ?Output $output = null;
 
     public function __construct(public readonly Relay $relay)
     {
-        $this->level = \ob_get_level();
     }
 
     /**
@@ -57,7 +55,7 @@ final class Worker
     {
         $worker = new self(Relay::ofWorker());
         $worker->cancel = $cancel;
-        $worker->divertOutput();
+        $worker->output = new Output($worker);
         \register_shutdown_function($worker->onShutdown(...));
 
         return $worker;
@@ -151,6 +149,16 @@ final class Worker
         $this->relay->send(Frame::payload(0, 0, '{"stop":true}', '', $this->number));
     }
 
+    /**
+     * Ends the worker after the task that it has, whose answer is still to come.
+     *
+     * @internal
+     */
+    public function retire(): void
+    {
+        $this->leaving = true;
+    }
+
     /** Whether the task that wait() returned for is still to be answered. */
     public function busy(): bool
     {
@@ -170,8 +178,7 @@ final class Worker
     /** Ends the output buffers that the application has begun and not ended; what is in them is printed. */
     public function endBuffers(): void
     {
-        while (\ob_get_level() > $this->level && @\ob_end_flush()) {
-        }
+        $this->output?->end();
     }
 
     private function mustBeBusy(): void
@@ -204,28 +211,6 @@ final class Worker
             return false;
         }
         throw new ProtocolException("the server sent a command that is not known: $payload");
-    }
-
-    /** Sends everything that PHP would write to standard output to standard error instead. */
-    private function divertOutput(): void
-    {
-        // The outermost buffer may be neither removed nor kept waiting: every piece leaves at once.
-        \ob_start(
-            function (string $output): string {
-                if ($output !== '') {
-                    $this->sink !== null ? ($this->sink)($output) : \fwrite(\STDERR, $output);
-                }
-
-                return '';
-            },
-            1,
-            \PHP_OUTPUT_HANDLER_CLEANABLE | \PHP_OUTPUT_HANDLER_FLUSHABLE,
-        );
-        $this->level = \ob_get_level();
-        if (\filter_var(\ini_get('display_errors'), \FILTER_VALIDATE_BOOL) || \ini_get('display_errors') === 'stdout') {
-            \ini_set('display_errors', 'stderr');
-        }
-        \ini_set('html_errors', '0');
     }
 
     /** Says why the process ends when it ends during a task: nobody else will. */

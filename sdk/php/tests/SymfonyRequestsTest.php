@@ -59,6 +59,16 @@ final class SymfonyRequestsTest extends TestCase
         self::assertSame($request->query->all(), $_GET);
     }
 
+    /** The base is the one that Symfony itself would find. */
+    public function testBaseIsSymfonys(): void
+    {
+        foreach (['/', '/a/b', '//a', '/index.php', '/index.php/a?b', '/index.phpx', '/%69ndex.php/a', '/a/index.php/b', '/a%2Fb'] as $uri) {
+            $request = $this->make('http://localhost' . $uri, []);
+            $symfony = new SymfonyRequest([], [], [], [], [], $request->server->all());
+            self::assertSame([$symfony->getBaseUrl(), $symfony->getBasePath(), $symfony->getPathInfo(), $symfony->getUri()], [$request->getBaseUrl(), $request->getBasePath(), $request->getPathInfo(), $request->getUri()], $uri);
+        }
+    }
+
     /** The headers are those that Symfony itself would find in $_SERVER. */
     public function testHeadersAreSymfonys(): void
     {

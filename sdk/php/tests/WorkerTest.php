@@ -11,7 +11,10 @@ use Edge\Http\Response;
 use Edge\Http\Worker;
 use Edge\Relay;
 use Edge\Worker as Process;
+use Nyholm\Psr7\Factory\Psr17Factory;
 use Nyholm\Psr7\Response as PsrResponse;
+use Nyholm\Psr7\Stream;
+use Nyholm\Psr7\Uri;
 use PHPUnit\Framework\TestCase;
 use Psr\Http\Message\ServerRequestInterface;
 
@@ -267,6 +270,54 @@ final class WorkerTest extends TestCase
             return new PsrResponse(201, ['X-A' => ['b', 'c']], 'made');
         });
         $this->assertFrame(Frame::PROTO, 0, "\x08\xc9\x01" . Pack::entry(2, 'X-A', 'b', 'c'), 'made');
+    }
+
+    /** A request that is made as it is looked at says what one says that was made whole, before and after it is changed. */
+    public function testPsr7IsLazyAndTheSame(): void
+    {
+        $factory = new class extends Psr17Factory {
+        };
+        foreach ([['', ''], ['text', ''], ['{"a":{"b":"1"}}', 'form']] as [$body, $kind]) {
+            $seen = [];
+            foreach ([new Psr7Worker(worker: $this->worker), new Psr7Worker($factory, $factory, $factory, $this->worker)] as $worker) {
+                $this->server->send(Frame::payload(Frame::PROTO, 0, Pack::request(
+                    'POST',
+                    'https://Example.com:8443/a%20b?b=c&d[]=e',
+                    ['X-Many' => ['1', '2'], 'Accept' => ['*/*'], '7' => ['seven']],
+                    ['id' => '7'],
+                    'b=c&d[]=e',
+                    $kind === 'form',
+                    attributes: ['user' => 'ada', 'empty' => ''],
+                ), $body));
+                $request = $worker->waitRequest();
+                self::assertInstanceOf(ServerRequestInterface::class, $request);
+                $changed = [
+                    $request, $request->withAttribute('more', null), $request->withoutAttribute('user'), $request->withHeader('x-many', '3'),
+                    $request->withAddedHeader('x-many', '3'), $request->withoutHeader('accept'), $request->withMethod('PUT'),
+                    $request->withUri(new Uri('http://other/')), $request->withQueryParams([]), $request->withParsedBody(null),
+                    $request->withCookieParams([]), $request->withRequestTarget('*'), $request->withProtocolVersion('2'),
+                    $request->withUploadedFiles([]), $request->withBody(Stream::create('other')), $request->withAttribute('a', 1)->withHeader('b', '2'),
+                ];
+                $seen[] = \array_map(self::describe(...), $changed);
+                $request->getBody()->seek((int) ($body !== '' && $kind === ''));
+                self::assertSame($request->getBody()->tell(), $request->withAttribute('more', 1)->getBody()->tell(), 'a copy has the same body');
+                $worker->respond(new PsrResponse(204));
+                self::assertTrue($this->server->receive());
+            }
+            self::assertEquals($seen[1], $seen[0]);
+        }
+    }
+
+    /** @return array<string, mixed> everything that a request says */
+    private static function describe(ServerRequestInterface $r): array
+    {
+        return [
+            $r->getMethod(), (string) $r->getUri(), $r->getRequestTarget(), $r->getProtocolVersion(), $r->getHeaders(), $r->getHeader('X-MANY'),
+            $r->getHeaderLine('x-many'), $r->getHeader('none'), $r->getHeaderLine('none'), $r->hasHeader('host'), $r->hasHeader('none'),
+            $r->getHeaderLine('7'), (string) $r->getBody(), \array_diff_key($r->getServerParams(), ['REQUEST_TIME' => 1, 'REQUEST_TIME_FLOAT' => 1]),
+            $r->getCookieParams(), $r->getQueryParams(), $r->getUploadedFiles(), $r->getParsedBody(), \array_keys($r->getAttributes()),
+            $r->getAttribute('user'), $r->getAttribute('user', 'nobody'), $r->getAttribute('more', 'default'), $r->getAttribute('empty'),
+        ];
     }
 
     /** Every kind of answer has the number of its request; a request that comes during a stream goes back with its own. */

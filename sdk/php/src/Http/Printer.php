@@ -6,6 +6,7 @@ namespace Edge\Http;
 
 use Edge\Exception\ClientGoneException;
 use Edge\Frame;
+use Edge\Output;
 use Edge\Worker as Process;
 
 /**
@@ -127,7 +128,7 @@ final class Printer
     private static function handlingOutput(): bool
     {
         foreach (\debug_backtrace(\DEBUG_BACKTRACE_IGNORE_ARGS) as $frame) {
-            if (($frame['class'] ?? '') === Process::class && \str_contains($frame['function'], '{closure')) {
+            if (($frame['class'] ?? '') === Output::class && \str_contains($frame['function'], '{closure')) {
                 return true;
             }
         }

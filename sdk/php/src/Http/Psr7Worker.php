@@ -6,8 +6,6 @@ namespace Edge\Http;
 
 use Edge\Worker as Process;
 use Nyholm\Psr7\Factory\Psr17Factory;
-use Nyholm\Psr7\ServerRequest as NyholmRequest;
-use Nyholm\Psr7\UploadedFile as NyholmFile;
 use Psr\Http\Message\ResponseInterface;
 use Psr\Http\Message\ServerRequestFactoryInterface;
 use Psr\Http\Message\ServerRequestInterface;
@@ -35,8 +33,8 @@ final class Psr7Worker
     private readonly StreamFactoryInterface $streams;
     private readonly UploadedFileFactoryInterface $files;
 
-    /** Whether all objects are nyholm's, which can be made in one step instead of a copy for every header. */
-    private readonly bool $nyholm;
+    /** Whether all objects are nyholm's, so that they need not be made before somebody asks: see Psr7Request. */
+    private readonly bool $lazy;
 
     public function __construct(
         ?ServerRequestFactoryInterface $requests = null,
@@ -47,7 +45,7 @@ final class Psr7Worker
         $this->requests = $requests ?? self::factory();
         $this->streams = $streams ?? self::factory();
         $this->files = $files ?? self::factory();
-        $this->nyholm = $this->requests instanceof Psr17Factory && $this->streams instanceof Psr17Factory && $this->files instanceof Psr17Factory;
+        $this->lazy = [$this->requests::class, $this->streams::class, $this->files::class] === [Psr17Factory::class, Psr17Factory::class, Psr17Factory::class];
         $this->process = $worker === null ? Process::create() : null;
         $this->worker = $worker ?? new Worker($this->process);
     }
@@ -68,7 +66,7 @@ final class Psr7Worker
             }
             // What the request holds is let go before the wait for the next one.
             $request = null;
-            Leftovers::clear();
+            Leftovers::clearSession();
             $this->process?->endBuffers();
         }
     }
@@ -112,7 +110,21 @@ final class Psr7Worker
 
     private function toPsr(Request $request): ServerRequestInterface
     {
-        $psr = $this->nyholm ? $this->nyholmRequest($request) : $this->foreignRequest($request);
+        return $this->lazy ? new Psr7Request($request, $this->worker) : $this->foreignRequest($request);
+    }
+
+    private function foreignRequest(Request $request): ServerRequestInterface
+    {
+        $psr = $this->requests->createServerRequest($request->method, $request->uri, Psr7Request::serverParams($request, \microtime(true)))
+            ->withProtocolVersion(\substr($request->protocol, 5) ?: '1.1');
+        foreach ($request->headers as $name => $values) {
+            $psr = $psr->withHeader((string) $name, $values);
+        }
+        if ($request->bodyFile !== null) {
+            $psr = $psr->withBody($this->streams->createStreamFromResource($request->bodyStream()));
+        } elseif ($request->body !== '') {
+            $psr = $psr->withBody($this->streams->createStream($request->body));
+        }
         if ($request->cookies !== []) {
             $psr = $psr->withCookieParams($request->cookies);
         }
@@ -125,58 +137,11 @@ final class Psr7Worker
         if ($request->files !== []) {
             $psr = $psr->withUploadedFiles($this->toPsrFiles($request->files));
         }
-        foreach ($request->attributes as $name => $values) {
-            $psr = $psr->withAttribute((string) $name, $values[0] ?? '');
+        foreach (Psr7Request::attributes($request, $this->worker) as $name => $value) {
+            $psr = $psr->withAttribute((string) $name, $value);
         }
 
-        return $psr->withAttribute('edge.worker', $this->worker);
-    }
-
-    private function nyholmRequest(Request $request): ServerRequestInterface
-    {
-        return new NyholmRequest(
-            $request->method,
-            $request->uri,
-            $request->headers,
-            $request->bodyFile === null ? $request->body : $request->bodyStream(),
-            self::version($request),
-            self::serverParams($request),
-        );
-    }
-
-    private function foreignRequest(Request $request): ServerRequestInterface
-    {
-        $psr = $this->requests->createServerRequest($request->method, $request->uri, self::serverParams($request))
-            ->withProtocolVersion(self::version($request));
-        foreach ($request->headers as $name => $values) {
-            $psr = $psr->withHeader((string) $name, $values);
-        }
-        if ($request->bodyFile !== null) {
-            return $psr->withBody($this->streams->createStreamFromResource($request->bodyStream()));
-        }
-
-        return $request->body === '' ? $psr : $psr->withBody($this->streams->createStream($request->body));
-    }
-
-    private static function version(Request $request): string
-    {
-        return \substr($request->protocol, 5) ?: '1.1';
-    }
-
-    /** @return array<string, mixed> */
-    private static function serverParams(Request $request): array
-    {
-        $now = \microtime(true);
-
-        return [
-            'REQUEST_METHOD' => $request->method,
-            'REQUEST_URI' => $request->path . ($request->queryString === '' ? '' : '?' . $request->queryString),
-            'QUERY_STRING' => $request->queryString,
-            'SERVER_PROTOCOL' => $request->protocol,
-            'REMOTE_ADDR' => $request->remoteAddr,
-            'REQUEST_TIME' => (int) $now,
-            'REQUEST_TIME_FLOAT' => $now,
-        ] + (\str_starts_with($request->uri, 'https:') ? ['HTTPS' => 'on'] : []);
+        return $psr;
     }
 
     /**
@@ -189,9 +154,6 @@ final class Psr7Worker
         foreach ($tree as $name => $node) {
             if (\is_array($node)) {
                 $tree[$name] = $this->toPsrFiles($node);
-            } elseif ($this->nyholm) {
-                // With a path instead of a stream moveTo() renames instead of copying.
-                $tree[$name] = new NyholmFile($node->path, $node->size, $node->error, $node->clientName, $node->clientType);
             } else {
                 $stream = $node->error === \UPLOAD_ERR_OK
                     ? $this->streams->createStreamFromFile($node->path)

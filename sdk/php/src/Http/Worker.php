@@ -47,8 +47,8 @@ final class Worker
             } catch (\Throwable $e) {
                 $this->fail($e);
             }
-            while (\ob_get_level() > $level) {
-                \ob_end_flush();
+            if (\ob_get_level() !== $level) {
+                $process->endBuffers();
             }
         }
     }

@@ -6,6 +6,7 @@ namespace Edge\Laravel;
 
 use Illuminate\Container\Container;
 use Illuminate\Contracts\Http\Kernel as HttpKernel;
+use Illuminate\Contracts\Routing\ResponseFactory;
 use Illuminate\Http\Request;
 use Symfony\Component\HttpFoundation\Response;
 
@@ -15,13 +16,14 @@ final class LaravelKernel implements Kernel
     /** What most requests need and what can be kept, as the sandbox knows how to clean it. config('edge.warm') adds to it. */
     private const WARM = [
         'auth', 'blade.compiler', 'cache', 'cache.store', 'config', 'cookie', 'encrypter', 'events', 'files', 'hash', 'log', 'router', 'routes',
-        'session', 'translator', 'url', 'validator', 'view',
+        'session', 'session.store', 'translator', 'url', 'validator', 'view', 'redirect', ResponseFactory::class,
     ];
 
     private readonly HttpKernel $kernel;
 
     public function __construct(private readonly Container $app)
     {
+        Router::install($app);
         $this->kernel = $app->make(HttpKernel::class);
     }
 

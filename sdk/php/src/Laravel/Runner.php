@@ -29,6 +29,7 @@ final class Runner
 {
     private readonly Process $process;
     private readonly Worker $worker;
+    private Leftovers $leftovers;
     private readonly Kernel $kernel;
     private Requests $requests;
     private Sandbox $sandbox;
@@ -59,6 +60,7 @@ final class Runner
     {
         $this->kernel->boot();
         $this->sandbox = new Sandbox($this->app);
+        $this->leftovers = new Leftovers();
         $this->requests = new Requests($this->kernel->requestClass(), UploadedFile::class, emptyFiles: false);
         while (($request = $this->worker->wait()) !== null) {
             $this->serve($request);
@@ -72,7 +74,7 @@ final class Runner
     {
         try {
             $request = $this->make($edge);
-            $sandbox = $this->sandbox->open();
+            $sandbox = $this->sandbox->open($request);
             $this->fire($sandbox, RequestReceived::class, $request);
             $response = $this->kernel->handle($sandbox, $request);
             Responses::send($this->worker, $response);
@@ -84,7 +86,7 @@ final class Runner
         }
         try {
             $this->sandbox->close();
-            Leftovers::clear();
+            $this->leftovers->clear();
             $this->process->endBuffers();
         } catch (\Throwable $e) {
             // Nobody knows what is left in the services: another process takes over.
@@ -109,8 +111,6 @@ final class Runner
     {
         $events = $sandbox->bound('events') ? $sandbox->make('events') : null;
         if ($events !== null && $events->hasListeners($event)) {
-            // The kernel would bind it only afterwards.
-            $sandbox->instance('request', $request);
             $events->dispatch(new $event($this->app, $sandbox, $request, ...$more));
         }
     }

@@ -30,6 +30,9 @@ final class Requests
         'SCRIPT_NAME', 'QUERY_STRING', 'REQUEST_METHOD', 'REQUEST_URI', 'CONTENT_TYPE', 'CONTENT_LENGTH', 'HTTPS', 'PATH_INFO',
     ];
 
+    /** Sets the base URL of a request, which HttpFoundation would work out from $server, a step of every request. */
+    private readonly \Closure $rooted;
+
     /** @var array<string, mixed> What $server has for every request. */
     private readonly array $base;
 
@@ -49,6 +52,9 @@ final class Requests
         private readonly bool $superglobals = true,
     ) {
         $this->base = self::base();
+        $this->rooted = \Closure::bind(static function (SymfonyRequest $request): void {
+            $request->baseUrl = '';
+        }, null, SymfonyRequest::class);
     }
 
     /**
@@ -84,6 +90,10 @@ final class Requests
         );
         $made->server = new ServerBag($server);
         $made->headers = isset($headers['authorization']) ? new HeaderBag($made->server->getHeaders()) : new Headers($headers);
+        $path = $request->path;
+        if (!\str_starts_with($path, '/index.php') && !\str_contains($path, '%')) {
+            ($this->rooted)($made);
+        }
 
         return $made;
     }

@@ -31,6 +31,7 @@ class Runner implements RunnerInterface
 
     private readonly Process $process;
     private readonly Worker $worker;
+    private Leftovers $leftovers;
 
     /** @var list<string>|null the trusted proxies besides the sender of a request, when that one is trusted */
     private ?array $proxies = null;
@@ -74,6 +75,7 @@ class Runner implements RunnerInterface
             unset($_SERVER['REMOTE_ADDR']);
         }
         $this->requests ??= new Requests();
+        $this->leftovers = new Leftovers();
     }
 
     private function serve(Request $request): void
@@ -98,7 +100,7 @@ class Runner implements RunnerInterface
     private function reset(): void
     {
         try {
-            Leftovers::clear();
+            $this->leftovers->clear();
             if ($this->kernel instanceof KernelInterface) {
                 // On a kernel that has served a request, boot() resets the services. handle() would do it, while a client waits.
                 $this->kernel->boot();

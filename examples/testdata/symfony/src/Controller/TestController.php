@@ -8,6 +8,7 @@ use Symfony\Component\EventDispatcher\EventSubscriberInterface;
 use Symfony\Component\HttpFoundation\JsonResponse;
 use Symfony\Component\HttpFoundation\Request;
 use Symfony\Component\HttpFoundation\Response;
+use Symfony\Component\HttpFoundation\StreamedResponse;
 use Symfony\Component\HttpKernel\Attribute\AsController;
 use Symfony\Component\HttpKernel\Event\TerminateEvent;
 use Symfony\Component\HttpKernel\KernelEvents;
@@ -86,5 +87,55 @@ final class TestController implements EventSubscriberInterface
         gc_collect_cycles();
 
         return new JsonResponse(['bytes' => memory_get_usage(), 'pid' => getmypid()]);
+    }
+
+    /** Says what PHP is like, and changes it. */
+    public function stain(): Response
+    {
+        $error = set_error_handler(null);
+        restore_error_handler();
+        $seen = [
+            'zone' => date_default_timezone_get(), 'reporting' => error_reporting(), 'memory' => ini_get('memory_limit'), 'precision' => ini_get('precision'),
+            'folder' => getcwd(), 'umask' => umask(), 'number' => sprintf('%.1f', 1.5), 'encoding' => mb_internal_encoding(),
+            'handler' => $error instanceof \Closure, 'env' => $_SERVER['STAIN'] ?? $_GET['stain'] ?? null,
+        ];
+        date_default_timezone_set('Asia/Tokyo');
+        error_reporting(0);
+        ini_set('memory_limit', '300M');
+        ini_set('precision', '3');
+        chdir('/');
+        umask(0777);
+        mb_internal_encoding('ISO-8859-1');
+        set_error_handler(static fn (): bool => true);
+        set_error_handler(static fn (): bool => true);
+        $_SERVER['STAIN'] = $_GET['stain'] = 'left';
+
+        return new JsonResponse($seen);
+    }
+
+    /** Ends all buffers, as scripts do before they print, and prints past everything. */
+    public function unbuffered(Request $request): Response
+    {
+        while (ob_get_level()) {
+            ob_end_clean();
+        }
+        echo "echoed before\n";
+        file_put_contents('php://stdout', "written to stdout\n");
+        system('echo a child');
+        if (!$request->query->has('lines')) {
+            return new Response('answered');
+        }
+        $lines = $request->query->getInt('lines');
+
+        return new StreamedResponse(static function () use ($lines): void {
+            while (ob_get_level()) {
+                ob_end_clean();
+            }
+            for ($line = 1; $line <= $lines || $lines === 0; ++$line) {
+                echo "line $line\n";
+                flush();
+                usleep(20000);
+            }
+        }, 200, ['Content-Type' => 'text/plain']);
     }
 }

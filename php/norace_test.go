@@ -1,0 +1,5 @@
+//go:build !race
+
+package php_test
+
+const raceDetector = false
