@@ -59,6 +59,8 @@ const (
 	unsent = -2
 	// maxNumbers is how many numbers may have been given since the oldest request of a flight: no two have the same.
 	maxNumbers = 200
+	// writerPoll is how often an answer looks whether its request is written.
+	writerPoll = time.Millisecond
 	// packetMax is what the kernel keeps together as a packet (PIPE_BUF).
 	packetMax = 4096
 )
@@ -510,6 +512,9 @@ func (w *worker) takeAnswer(h frame.Header) (fate, error) {
 	if h.Is(frame.FlagControl) && h.NumOpts == 0 {
 		return w.returned()
 	}
+	if err := w.wholeSent(); err != nil {
+		return dead, err
+	}
 	if h.Is(frame.FlagError) {
 		if err := w.readError(); err != nil {
 			return dead, err
@@ -530,6 +535,32 @@ func (w *worker) takeAnswer(h frame.Header) (fate, error) {
 		return w.refused(h.Number)
 	}
 	return w.landed(h.Number, nil, payload[:h.Option(0):len(payload)])
+}
+
+// wholeSent waits for the writer of a large frame, which holds on to its job: PHP has read the frame, so the writer is done or just
+// about to notice. A worker that answers what it did not read is given up.
+func (w *worker) wholeSent() error {
+	a := w.ahead
+	if a.writers.Load() == 0 {
+		return nil
+	}
+	w.pool.mu.Lock()
+	large := a.large
+	w.pool.mu.Unlock()
+	if !large {
+		return nil // packets are written at once, and others than the one answered are on their way
+	}
+	for try := 0; a.writers.Load() > 0; try++ {
+		switch {
+		case try < 100:
+			runtime.Gosched()
+		case try < 100+int(exitGrace/writerPoll):
+			time.Sleep(writerPoll)
+		default:
+			return fmt.Errorf("%w: it answered a request that it has not read", ErrBadAnswer)
+		}
+	}
+	return nil
 }
 
 // landed ends the job of that number, with an error or with the answer whose context is given and whose body stands behind it, and

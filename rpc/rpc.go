@@ -158,9 +158,10 @@ func (s *Server) Stop(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	running := s.inFlight.Load()
 	s.abort()
 	s.closeConns()
-	return fmt.Errorf("rpc: stop with %d calls in flight: %w", s.inFlight.Load(), ctx.Err())
+	return fmt.Errorf("rpc: stop with %d calls in flight: %w", running, ctx.Err())
 }
 
 // Stats returns a snapshot.
