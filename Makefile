@@ -55,6 +55,7 @@ test: deps ## run every test, with the race detector and real PHP (EDGE_TEST_REQ
 	go vet ./...
 	@mkdir -p .tools && rm -f $(skipped)
 	EDGE_TEST_SKIPPED=$(skipped) go test -race -timeout 20m ./...
+	go test -run Alloc ./php # the race detector allocates, too
 	@if [ -f $(skipped) ]; then sort -u $(skipped); fi
 	@$(MAKE) --no-print-directory cross
 

@@ -1,5 +1,0 @@
-//go:build !race
-
-package php_test
-
-const raceDetector = false
