@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -229,11 +230,20 @@ rpc: {}
 	answers := make(chan answer, len(modes))
 	for _, m := range modes {
 		go func() {
-			res, body := m.Get(t, "/slow")
-			answers <- answer{res.StatusCode, body}
+			res, err := m.Client.Get(m.URL + "/slow")
+			if err != nil {
+				answers <- answer{body: err.Error()}
+				return
+			}
+			defer res.Body.Close()
+			body, _ := io.ReadAll(res.Body) // what is missing shows
+			answers <- answer{res.StatusCode, string(body)}
 		}()
 	}
-	testenv.Eventually(t, "both requests run", func() bool { return busy(s) == 2 })
+	testenv.Eventually(t, "both requests run", func() bool {
+		begun, _ := os.ReadFile(filepath.Join(s.Dir, "slow.started"))
+		return len(begun) == 2
+	})
 
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

@@ -200,6 +200,10 @@ func TestClassicHostileServer(t *testing.T) {
 				t.Errorf("after %s: %d %q", name, response.StatusCode, body)
 			}
 		}
+		// What is left of an answer may come only after the next request was written, which is told so; the one after it is fine.
+		if response, body := w.do(httptest.NewRequest("GET", "/next", nil)); response.StatusCode != 502 && body != "fine" {
+			t.Errorf("after %s: %d %q", name, response.StatusCode, body)
+		}
 		w.expect("/next", 200, "fine")
 	}
 }

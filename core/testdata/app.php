@@ -34,7 +34,7 @@ $served = 0;
         case '/pid':
             return new Response(200, ['Content-Type' => 'text/plain'], (string) getmypid());
         case '/slow':
-            file_put_contents('slow.started', '1');
+            file_put_contents('slow.started', '1', FILE_APPEND);
             usleep(700_000);
             $kv?->set('slow', 'whole'); // what a worker needs is there as long as it is
             if ($kv !== null && $kv->get('slow') !== 'whole') {

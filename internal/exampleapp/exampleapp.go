@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Debian is where its packages put PHP libraries.
@@ -121,7 +122,11 @@ func copyTree(from, to string) error {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(target, content, 0o644)
+		if err := os.WriteFile(target, content, 0o644); err != nil {
+			return err
+		}
+		// As deployed a while ago: Laravel compiles a view that is as young as its compiled form for every request.
+		return os.Chtimes(target, time.Time{}, time.Now().Add(-time.Hour))
 	})
 }
 
