@@ -451,12 +451,7 @@ func TestBuffersMayBeRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	lines := bufio.NewScanner(res.Body)
-	for i := 1; i <= 70; i++ {
-		if want := fmt.Sprintf("line %d", i); !lines.Scan() || lines.Text() != want {
-			t.Fatalf("%q, %v, want %q", lines.Text(), lines.Err(), want)
-		}
-	}
+	expectLines(t, res.Body, 70)
 	cancel()
 	// PHP could start no session in that process; the one that follows can.
 	if _, body := m.Get(t, "/test/native"); !strings.Contains(body, `"secret":1`) || strings.Contains(body, `"id":""`) {
@@ -505,12 +500,7 @@ func TestStreamsArePassedOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer res.Body.Close()
-		lines := bufio.NewScanner(res.Body)
-		for i := 1; i <= 3; i++ {
-			if want := fmt.Sprintf("line %d", i); !lines.Scan() || lines.Text() != want {
-				t.Fatalf("%q, %v, want %q", lines.Text(), lines.Err(), want)
-			}
-		}
+		expectLines(t, res.Body, 3)
 		cancel()
 		if _, after := m.Get(t, "/test/memory"); pid(t, after) != pid(t, before) {
 			t.Errorf("the worker did not survive: %s, then %s", before, after)
@@ -651,4 +641,15 @@ func pid(t *testing.T, body string) int {
 		t.Fatalf("%v: %s", err, body)
 	}
 	return got.PID
+}
+
+// expectLines reads the first lines of a stream, as they come.
+func expectLines(t *testing.T, body io.Reader, n int) {
+	t.Helper()
+	lines := bufio.NewScanner(body)
+	for i := 1; i <= n; i++ {
+		if want := fmt.Sprintf("line %d", i); !lines.Scan() || lines.Text() != want {
+			t.Fatalf("%q, %v, want %q", lines.Text(), lines.Err(), want)
+		}
+	}
 }

@@ -62,18 +62,8 @@ func (p *Pool) bootOnce(ctx context.Context, s *spec) (*worker, error) {
 	if proc == nil {
 		return nil, fmt.Errorf("start a worker of php pool %q (%s in %s): %w", p.name, p.cfg.Command, s.dir, err)
 	}
-	w := &worker{
-		pool:    p,
-		spec:    s,
-		proc:    proc,
-		relay:   r,
-		box:     getBuffer(),
-		started: time.Now(),
-		jobs:    make(chan *job, 1),
-		quit:    make(chan struct{}),
-		limit:   jitter(p.cfg.MaxJobs),
-		expires: p.expiry(),
-	}
+	w := p.newWorker(s)
+	w.proc, w.relay = proc, r
 	if err == nil {
 		// A process that left children behind may be gone while its relay stays open.
 		proc.whenGone(func() {
@@ -90,6 +80,20 @@ func (p *Pool) bootOnce(ctx context.Context, s *spec) (*worker, error) {
 		return w, nil
 	}
 	return nil, p.bootError(inTime, w, err)
+}
+
+// newWorker is a worker of generation s that has no process yet.
+func (p *Pool) newWorker(s *spec) *worker {
+	return &worker{
+		pool:    p,
+		spec:    s,
+		box:     getBuffer(),
+		started: time.Now(),
+		jobs:    make(chan *job, 1),
+		quit:    make(chan struct{}),
+		limit:   jitter(p.cfg.MaxJobs),
+		expires: p.expiry(),
+	}
 }
 
 // startProcess starts the worker's process with its relay. Both results may be there beside an error.

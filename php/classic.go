@@ -27,7 +27,8 @@ import (
 //
 //	classic.go          which script a request is for, how PHP is started
 //	classic_params.go   what the script finds in $_SERVER
-//	classic_worker.go   the conversation with a worker
+//	classic_boot.go     how a worker comes up
+//	classic_worker.go   the conversation with it
 //	classic_fpm.go      the master process of php-fpm
 //	fastcgi/            the bytes
 

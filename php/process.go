@@ -24,7 +24,7 @@ type process struct {
 	clean  bool          // it ended by itself and in order; read after exited
 	oom    bool          // the kernel killed it for limits.memory; read after exited
 
-	end func() // ends what stands for a process where there is none: see classic_worker.go
+	end func() // ends what stands for a process where there is none: see newSlot
 
 	mu     sync.Mutex // protects what follows
 	reaped bool
