@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/php"
 )
@@ -28,7 +27,6 @@ func (e *Edge) newPool(name string, c php.Config, cfg *Config) (*php.Pool, error
 		Logger:   e.channel("server"),
 		StateDir: cfg.StateDir,
 		Env:      env,
-		Write:    httpserver.WriteWhole,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("php.%s.%s", name, strings.TrimPrefix(err.Error(), fmt.Sprintf("php pool %q: ", name)))

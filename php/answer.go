@@ -26,18 +26,10 @@ func (p *Pool) writeAnswer(w http.ResponseWriter, r *http.Request, j *job) error
 	}
 	late := sendHead(w, r, h, int64(len(j.body)))
 	if len(j.body) > 0 && allowsBody(r, h.status) {
-		_, _ = p.write(w, r, j.body) // a client that is gone needs no answer
+		_, _ = w.Write(j.body) // a client that is gone needs no answer
 	}
 	late.send(w)
 	return nil
-}
-
-// write writes a body that is whole the way that the server knows best.
-func (p *Pool) write(w http.ResponseWriter, r *http.Request, body []byte) (int, error) {
-	if p.opts.Write == nil {
-		return w.Write(body)
-	}
-	return p.opts.Write(w, r, body)
 }
 
 // headerPush names what a client of HTTP/2 will need next.

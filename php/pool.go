@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"runtime"
 	"slices"
 	"sync"
@@ -19,9 +18,6 @@ type Options struct {
 	StateDir string   // for relay sockets; "" is the pool's temporary folder
 	TempDir  string   // for bodies and uploads on disk; "" is os.TempDir()
 	Env      []string // KEY=VALUE added to the environment of the workers
-
-	// Write writes a whole body to a client; nil is the ResponseWriter's own.
-	Write func(w http.ResponseWriter, r *http.Request, body []byte) (int, error)
 }
 
 // Pool is a set of PHP workers and the queue in front of them.

@@ -16,34 +16,33 @@ import (
 
 // endpoint is one entry of http.listen: its sockets, their connections, and the first handler of their requests.
 type endpoint struct {
+	h1Serving
+
 	server *Server
 	cfg    Listen
 	log    *slog.Logger
 
 	tcp    *tcpListener
-	secure *tlsListener // over tcp; nil without TLS
-	http   *http.Server
+	secure *tlsListener  // over tcp; nil without TLS
+	http   *http.Server  // HTTP/2
 	quic   *quicListener // nil without HTTP/3
 	altSvc []string      // the header that announces HTTP/3; nil without
 
 	requests [4]atomic.Uint64 // by major version
 	streams  atomic.Int64     // HTTP/3 requests in flight
 
-	accepting     sync.WaitGroup // net/http's accept loop
+	accepting     sync.WaitGroup // the accept loop
+	acceptingH2   sync.WaitGroup // net/http's
+	sweeping      sync.WaitGroup
 	acceptingQUIC sync.WaitGroup // quic-go's
-	conns         sync.WaitGroup // connections of net/http; none is added once accepting is done
-
-	mu    sync.Mutex // guards fresh
-	fresh map[*h1Conn]struct{}
+	conns         sync.WaitGroup // connections; none is added once accepting is done
 }
 
-var _ h1Owner = (*endpoint)(nil)
-
 func newEndpoint(s *Server, index int) *endpoint {
-	e := &endpoint{server: s, cfg: s.cfg.Listen[index], log: s.log.With("listen", s.cfg.Listen[index].Address), fresh: map[*h1Conn]struct{}{}}
+	e := &endpoint{server: s, cfg: s.cfg.Listen[index], log: s.log.With("listen", s.cfg.Listen[index].Address)}
+	e.init()
 	limits := s.cfg.Limits
 	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(e.cfg.TLS)
 	protocols.SetUnencryptedHTTP2(!e.cfg.TLS && e.cfg.H2C)
 	e.http = &http.Server{
@@ -55,7 +54,6 @@ func newEndpoint(s *Server, index int) *endpoint {
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: limits.Streams},
 		DisableGeneralOptionsHandler: true, // the endpoint answers OPTIONS *, for all protocols
 		ConnState:                    e.connState,
-		ConnContext:                  connContext,
 		ErrorLog:                     slog.NewLogLogger(panicHandler{e.log.Handler()}, slog.LevelDebug),
 	}
 	return e
@@ -70,7 +68,7 @@ func (e *endpoint) bind(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("address: %w", explainBind(err))
 		}
-		e.tcp = &tcpListener{TCPListener: ln.(*net.TCPListener), owner: e, h2c: e.cfg.H2C, timeout: e.server.cfg.Limits.WriteTimeout}
+		e.tcp = &tcpListener{TCPListener: ln.(*net.TCPListener), timeout: e.server.cfg.Limits.WriteTimeout}
 		if !e.cfg.HTTP3 {
 			return nil
 		}
@@ -106,7 +104,7 @@ func (e *endpoint) release() {
 	}
 }
 
-// serve begins to accept. The accept loops end with stop.
+// serve begins to accept. The goroutines end with stop.
 func (e *endpoint) serve() {
 	var ln net.Listener = e.tcp
 	if e.cfg.TLS {
@@ -114,10 +112,12 @@ func (e *endpoint) serve() {
 		ln = e.secure
 	}
 	e.accepting.Go(func() {
-		if err := e.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := e.acceptHTTP(ln); !e.draining.Load() {
 			e.server.fail(fmt.Errorf("http: accept on %s: %w", e.tcp.Addr(), err))
 		}
 	})
+	e.acceptingH2.Go(func() { _ = e.http.Serve(h2Listener{e}) }) // says that it was closed
+	e.sweeping.Go(e.sweep)
 	if e.quic != nil {
 		e.acceptingQUIC.Go(func() {
 			if err := e.quic.serve(); !errors.Is(err, http.ErrServerClosed) {
@@ -142,23 +142,39 @@ func (e *endpoint) stop(ctx context.Context) error {
 }
 
 func (e *endpoint) stopTCP(ctx context.Context) error {
+	e.drainH1()
+	e.closeListeners()
+	e.accepting.Wait()
+	e.drainH1() // those that were accepted last
 	drained := make(chan error, 1)
 	go func() { drained <- e.http.Shutdown(ctx) }() // ends within ctx
-	// Clients that have connected ahead of need have nothing to lose; net/http would wait five seconds for each.
-	e.accepting.Wait()
-	e.closeFresh()
 	err := <-drained
+	if ctx.Err() == nil {
+		err = errors.Join(err, e.wait(ctx))
+	}
 	if ctx.Err() != nil {
 		e.server.hard.Store(true)
+		e.closeH1()
 		e.http.Close()
 	}
+	close(e.done)
+	e.acceptingH2.Wait()
+	e.sweeping.Wait()
 	if e.secure != nil {
 		e.secure.wait()
 	}
-	return errors.Join(err, e.wait(ctx))
+	return err
 }
 
-// wait returns when all goroutines have ended that net/http started, or when ctx ends.
+func (e *endpoint) closeListeners() {
+	if e.secure != nil {
+		e.secure.Close()
+		return
+	}
+	e.tcp.Close()
+}
+
+// wait returns when all connections have ended, or when ctx ends.
 func (e *endpoint) wait(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() { // ends with the last handler
@@ -174,79 +190,34 @@ func (e *endpoint) wait(ctx context.Context) error {
 	}
 }
 
-// connState hears from net/http how a connection fares.
-func (e *endpoint) connState(conn net.Conn, state http.ConnState) {
+// connState hears from net/http how a connection of HTTP/2 fares.
+func (e *endpoint) connState(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		e.conns.Add(1)
-		if c := h1Of(conn); c != nil {
-			e.mu.Lock()
-			e.fresh[c] = struct{}{}
-			e.mu.Unlock()
-		}
-	case http.StateIdle:
-		if c := h1Of(conn); c != nil {
-			c.idle()
-		}
 	case http.StateHijacked, http.StateClosed:
-		if c := h1Of(conn); c != nil {
-			e.began(c)
-			if state == http.StateHijacked {
-				c.hijacked()
-			}
-		}
 		e.conns.Done()
 	}
 }
 
-// h1Of returns the HTTP/1 connection below what net/http serves; nil for HTTP/2 over TLS.
-func h1Of(conn net.Conn) *h1Conn {
-	switch c := conn.(type) {
-	case *plainConn:
-		return &c.h1Conn
-	case *secureConn:
-		return &c.h1Conn
-	}
-	return nil
-}
-
-// began notes that a client has sent something.
-func (e *endpoint) began(c *h1Conn) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.fresh, c)
-}
-
-func (e *endpoint) closeFresh() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for c := range e.fresh {
-		c.Close()
-	}
-}
-
-func (e *endpoint) refuse(why refusal)         { e.server.refusedBy[why].Add(1) }
-func (e *endpoint) stopsHard() bool            { return e.server.hard.Load() }
-func (e *endpoint) bodyTimeout() time.Duration { return e.server.cfg.Limits.BodyTimeout }
+func (e *endpoint) refuse(why refusal) { e.server.refusedBy[why].Add(1) }
 
 // tcpListener accepts the connections of one TCP socket and counts them.
 type tcpListener struct {
 	*net.TCPListener
-	owner   *endpoint
-	h2c     bool
 	timeout time.Duration // of writes
 
 	accepted atomic.Uint64
 	open     atomic.Int64
 }
 
-// Accept is for net/http, on a socket without TLS.
+// Accept returns the next *stallConn.
 func (l *tcpListener) Accept() (net.Conn, error) {
 	conn, err := l.accept()
 	if err != nil {
 		return nil, err
 	}
-	return newPlainConn(conn, l.owner, l.h2c), nil
+	return conn, nil
 }
 
 func (l *tcpListener) accept() (*stallConn, error) {

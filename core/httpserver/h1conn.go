@@ -1,243 +1,252 @@
 package httpserver
 
 import (
-	"bytes"
+	"bufio"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
-	"sync"
+	"net/http"
+	"runtime/debug"
+	"sync/atomic"
 	"time"
 )
 
-// h1Conn is a connection as net/http's HTTP/1 server sees it. It hands on the client's bytes behind a scanner, never more than
-// to the end of one message at a time, so that net/http's buffer is empty between two messages and a handler that hijacks the
-// connection gets every byte behind its request as it came.
+// h1Conn is an HTTP/1 connection. One goroutine reads a request, runs the handler, sends the answer, and begins anew; the
+// connection has no other goroutine unless a handler takes long (see watch).
 //
-// A refused message is spoilt in place: a zero byte replaces the line feed of the offending line and an empty line follows.
-// net/http answers that with 400, after the answers to earlier requests, and closes.
+// No deadline is set for a read: that would cost a request as much as a small write. The connection says what it waits for, in
+// phase, and the listener's sweeper looks at all of them a few times a second.
 type h1Conn struct {
-	net.Conn // the stallConn, or the *tls.Conn over it
-	owner    h1Owner
+	endpoint *endpoint
+	conn     net.Conn // the stallConn, or the *tls.Conn over it
 	stall    *stallConn
+	tls      *tls.ConnectionState // nil without TLS
 
-	// Of the reader. net/http has at most one, and lets one end before the next begins.
-	scanner   scanner
-	begun     bool   // the first bytes have come
-	pending   []byte // received, behind the end of the last message handed on
-	ending    []byte // what is left of brokenEnding to hand on
-	broken    error  // what every Read returns once ending is empty
-	bodyUntil time.Time
-	bodyArmed time.Time
+	remote string // the client's address
+	plain  bool   // no TLS
+	served bool   // there has been a request
 
-	mu         sync.Mutex // guards what follows
-	reading    bool
-	called     bool // net/http has called the reader back, with a deadline in the past
-	readFailed bool
-	want       time.Time // the read deadline that was asked for
-	applied    time.Time // the one the socket has
-	foreign    bool      // not HTTP/1 any more: everything passes
+	// What was received and not yet read is in[start:end].
+	in         []byte
+	start, end int
+	head       headReader
+
+	phase    atomic.Uint64 // what the connection waits for: see setPhase
+	watched  chan struct{} // closed when the watch has ended; set before phase has watching
+	current  atomic.Pointer[h1Exchange]
+	readGone bool // the client has closed its side, or the connection is broken
+
+	// Of the sweeper.
+	index  int
+	seen   uint64
+	seenAt time.Time
 }
 
-// h1Owner is what a connection tells its listener.
-type h1Owner interface {
-	bodyTimeout() time.Duration
-	began(*h1Conn)   // the first bytes are there
-	refuse(refusal)  // the client was refused
-	stopsHard() bool // nobody waits for what clients still have to say
-}
+const (
+	firstInput = 4 << 10 // what a connection's buffer begins with
+	keepInput  = 4 << 10 // a larger one is given back between requests
+)
 
-// brokenEnding ends the line and the head that a zero byte has spoilt.
-const brokenEnding = "\r\n\r\n"
-
-// plainConn adds what net/http looks for in a connection without TLS.
-type plainConn struct {
-	h1Conn
-
-	gather gatherState // see WriteWhole
-	kept   []byte
-}
-
-// secureConn adds what net/http looks for in a connection with TLS.
-type secureConn struct {
-	h1Conn
-	tls *tls.Conn
-}
-
-func newPlainConn(conn *stallConn, owner h1Owner, h2c bool) *plainConn {
-	c := &plainConn{h1Conn: h1Conn{Conn: conn, stall: conn, owner: owner}}
-	c.scanner.h2c = h2c
+func newH1Conn(e *endpoint, conn net.Conn, stall *stallConn) *h1Conn {
+	c := &h1Conn{endpoint: e, conn: conn, stall: stall, remote: conn.RemoteAddr().String(), plain: true}
+	if secure, ok := conn.(*tls.Conn); ok {
+		state := secure.ConnectionState()
+		c.tls, c.plain = &state, false
+	}
 	return c
 }
 
-func newSecureConn(conn *tls.Conn, stall *stallConn, owner h1Owner) *secureConn {
-	return &secureConn{h1Conn{Conn: conn, stall: stall, owner: owner}, conn}
+// The phases of a connection. The higher bits of h1Conn.phase count changes, so that the sweeper sees whether the connection
+// still waits for the same thing.
+const (
+	phaseFresh   uint64 = iota // nothing has come yet
+	phaseHead                  // a part of a head has come
+	phaseBody                  // a handler waits for more of the body
+	phaseBusy                  // a handler runs, and has not read its body to the end
+	phaseHandler               // a handler runs, and nothing more is expected from the client
+	phaseIdle                  // between two requests
+	phaseOver                  // nothing is read any more, or somebody else reads
+
+	phaseMask = 7
+	watching  = 8  // a watch reads on behalf of the handler
+	expired   = 16 // the sweeper has ended the wait
+	phaseStep = 32
+)
+
+// setPhase says what comes next and returns the flags of what was.
+func (c *h1Conn) setPhase(phase uint64) (flags uint64) {
+	old := c.phase.Load()
+	for !c.phase.CompareAndSwap(old, (old&^(phaseStep-1))+phaseStep+phase) { // the sweeper has set a flag
+		old = c.phase.Load()
+	}
+	return old & (watching | expired)
 }
 
-// ReadFrom lets net/http send files by the kernel.
-func (c *plainConn) ReadFrom(src io.Reader) (int64, error) { return c.stall.ReadFrom(src) }
-
-// CloseWrite tells the client that the answer ends here.
-func (c *plainConn) CloseWrite() error { return c.stall.CloseWrite() }
-
-// ConnectionState becomes http.Request.TLS.
-func (c *secureConn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionState() }
-
-// CloseWrite tells the client that the answer ends here.
-func (c *secureConn) CloseWrite() error { return c.tls.CloseWrite() }
-
-// Read hands on bytes of at most one message.
-func (c *h1Conn) Read(p []byte) (int, error) {
-	switch {
-	case len(c.ending) > 0:
-		n := copy(p, c.ending)
-		c.ending = c.ending[n:]
-		return n, nil
-	case c.broken != nil:
-		return 0, c.broken
-	case len(c.pending) > 0:
-		return c.readPending(p)
-	case c.scanner.state == inForeign || len(p) == 0:
-		return c.Conn.Read(p)
+// expire ends the wait that state describes, unless it is over: the reader gets a timeout.
+func (c *h1Conn) expire(state uint64) bool {
+	if !c.phase.CompareAndSwap(state, state|expired) {
+		return false
 	}
-	c.beginRead()
-	n, err := c.Conn.Read(p)
-	c.endRead(err)
-	if n == 0 {
-		if err != nil && c.scanner.amidBody() {
-			// net/http may go on after that, and would take what comes after all for the next request.
-			c.broken = err
+	c.conn.SetReadDeadline(time.Unix(1, 0))
+	return true
+}
+
+// serve lives as long as the connection.
+func (c *h1Conn) serve() {
+	c.in = inputs.get()
+	defer c.leave()
+	for c.next() {
+	}
+}
+
+// next serves one request and reports whether another may follow.
+func (c *h1Conn) next() bool {
+	r, why := c.readRequest()
+	if why != nil {
+		c.refuse(why)
+		return false
+	}
+	if r == nil {
+		return false // the client has gone, HTTP/2 has taken over, or the server stops
+	}
+	if !c.run(r) {
+		return false
+	}
+	c.setPhase(phaseIdle)
+	if c.endpoint.draining.Load() { // since the answer went out
+		c.linger()
+		return false
+	}
+	if c.start == c.end && len(c.in) > keepInput {
+		c.in = inputs.get()
+	}
+	return true
+}
+
+// run lets the handler answer and reports whether the connection can be used again.
+func (c *h1Conn) run(x *h1Exchange) (again bool) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			c.abort(x, reason)
 		}
-		return 0, err
+	}()
+	c.current.Store(x)
+	c.endpoint.ServeHTTP(&x.response, x.request)
+	if x.response.hijacked {
+		x.cancel()
+		return false
 	}
-	if !c.begun {
-		c.begun = true
-		c.owner.began(c)
+	again = x.response.finish()
+	c.endHandler(x)
+	x.body.end()
+	if again && !c.readGone {
+		return true
 	}
-	k := c.scan(p[:n])
-	if k < n && c.broken == nil {
-		c.pending = bytes.Clone(p[k:n])
+	if !x.response.broken {
+		c.linger()
 	}
-	return k, nil
+	return false
 }
 
-func (c *h1Conn) readPending(p []byte) (int, error) {
-	n := copy(p, c.pending)
-	if c.scanner.state != inForeign {
-		n = c.scan(p[:n])
+// abort ends an exchange whose handler has panicked: the client must not take what it has for a whole answer.
+func (c *h1Conn) abort(x *h1Exchange, reason any) {
+	if reason != http.ErrAbortHandler {
+		c.endpoint.log.LogAttrs(x, slog.LevelError, fmt.Sprintf("http: panic serving %s: %v", c.remote, reason), slog.String("stack", string(debug.Stack())))
 	}
-	if c.broken != nil || n == len(c.pending) {
-		c.pending = nil // the next read may be long in coming
-	} else {
-		c.pending = c.pending[n:]
+	if x.response.hijacked {
+		return
 	}
-	return n, nil
+	x.response.drop()
+	c.endHandler(x)
+	x.body.end()
 }
 
-// scan returns how much of p to hand on, spoilt if need be.
-func (c *h1Conn) scan(p []byte) int {
-	n, why := c.scanner.scan(p)
-	if why != refusedNot {
-		p[n-1] = 0
-		c.breakOff(why, io.EOF)
-		c.ending = []byte(brokenEnding)
+// endHandler ends the request's context and the watch.
+func (c *h1Conn) endHandler(x *h1Exchange) {
+	c.current.Store(nil)
+	c.stopWatch(c.setPhase(phaseBusy))
+	x.cancel()
+	if x.response.readDeadline {
+		c.conn.SetReadDeadline(time.Time{})
 	}
-	if c.scanner.state == inForeign {
-		c.letPass()
-	}
-	return n
-}
-
-// breakOff ends the stream of bytes that net/http sees.
-func (c *h1Conn) breakOff(why refusal, err error) {
-	c.broken, c.pending = err, nil
-	c.owner.refuse(why)
-}
-
-// idle is called when net/http is done with a request and waits for the next one: a message must have ended.
-func (c *h1Conn) idle() {
-	if c.scanner.state != inRequestLine && c.scanner.state != inForeign && c.broken == nil {
-		c.breakOff(refusedDesync, io.EOF)
+	if x.response.writeDeadline {
+		c.conn.SetWriteDeadline(time.Time{})
 	}
 }
 
-// hijacked is called when a handler has taken the connection over.
-func (c *h1Conn) hijacked() {
-	c.scanner.state = inForeign
-	c.letPass()
-	c.stall.release()
-}
-
-// letPass makes deadlines take effect at once, as everyone but net/http's HTTP/1 server expects.
-func (c *h1Conn) letPass() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.foreign = true
-	c.applyDeadline(c.want)
-}
-
-// beginRead gives the socket the deadline that holds for this read: the one that was asked for or, amid a body without one,
-// the body timeout. net/http changes its mind several times between two reads; only the last word counts.
-func (c *h1Conn) beginRead() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.reading = true
-	deadline := c.want
-	if deadline.IsZero() && c.scanner.amidBody() {
-		deadline = c.bodyDeadline()
+// watch reads while a handler takes its time: it is how a client that goes away is noticed. What the client sends ahead stays
+// in the buffer.
+func (c *h1Conn) watch(x *h1Exchange) {
+	defer close(c.watched)
+	if c.start == c.end {
+		c.start, c.end = 0, 0
 	}
-	c.applyDeadline(deadline)
-}
-
-func (c *h1Conn) endRead(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.reading = false
-	if err != nil && !c.called {
-		c.readFailed = true
+	if c.end == len(c.in) {
+		return // enough was sent ahead; such a client is heard again later
 	}
-	c.called = false
-}
-
-func (c *h1Conn) bodyDeadline() time.Time {
-	timeout := c.owner.bodyTimeout()
-	if timeout == 0 {
-		return time.Time{}
-	}
-	if now := time.Now(); now.Sub(c.bodyArmed) > coarse(timeout) {
-		c.bodyArmed, c.bodyUntil = now, now.Add(timeout)
-	}
-	return c.bodyUntil
-}
-
-func (c *h1Conn) applyDeadline(t time.Time) {
-	if t != c.applied {
-		c.applied = t
-		c.Conn.SetReadDeadline(t)
+	n, err := c.conn.Read(c.in[c.end:])
+	c.end += n
+	var timeout net.Error
+	if err != nil && (!errors.As(err, &timeout) || !timeout.Timeout()) {
+		c.readGone = true
+		x.cancel()
 	}
 }
 
-// SetReadDeadline takes effect at once on a Read that is under way, else with the next one.
-func (c *h1Conn) SetReadDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.want = t
-	if c.foreign {
-		c.applied = t
-		return c.Conn.SetReadDeadline(t)
+// stopWatch waits for the end of the watch, if there is one.
+func (c *h1Conn) stopWatch(flags uint64) {
+	if flags&watching == 0 {
+		return
 	}
-	if c.reading {
-		c.called = !t.IsZero() && t.Unix() <= 1
-		c.applyDeadline(t)
-	}
-	return nil
+	c.conn.SetReadDeadline(time.Unix(1, 0))
+	<-c.watched
+	c.conn.SetReadDeadline(time.Time{})
 }
 
-// SetDeadline sets both deadlines.
-func (c *h1Conn) SetDeadline(t time.Time) error {
-	if err := c.SetReadDeadline(t); err != nil {
+// fill reads more from the client, behind what is there. The buffer has room.
+func (c *h1Conn) fill() error {
+	n, err := c.conn.Read(c.in[c.end:])
+	c.end += n
+	if n > 0 {
+		return nil
+	}
+	c.readGone = true
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+// write sends two pieces, which leave together where that saves a packet.
+func (c *h1Conn) write(first, second []byte) error {
+	switch {
+	case len(second) == 0:
+		_, err := c.conn.Write(first)
+		return err
+	case len(first) == 0:
+		_, err := c.conn.Write(second)
+		return err
+	case c.plain:
+		_, err := c.stall.writeTwo(first, second)
 		return err
 	}
-	return c.Conn.SetWriteDeadline(t)
+	if _, err := c.conn.Write(first); err != nil {
+		return err
+	}
+	_, err := c.conn.Write(second)
+	return err
+}
+
+// refuse answers a request that could not be read, and closes.
+func (c *h1Conn) refuse(why *headError) {
+	c.endpoint.refuse(why.why)
+	status := why.status
+	text := http.StatusText(status)
+	fmt.Fprintf(c.conn, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%d %s: %s", status, text, status, text, why.reason)
+	c.linger()
 }
 
 const (
@@ -245,26 +254,67 @@ const (
 	lingerBytes = 256 << 10
 )
 
-// Close closes the connection. A client that still sends would be reset, often before it has read its last answer; so when
-// it is net/http that ends an exchange, the client is heard out for a moment.
-func (c *h1Conn) Close() error {
-	if c.mayLinger() {
-		if s, ok := c.Conn.(*tls.Conn); ok {
-			s.CloseWrite()
-		}
-		c.stall.CloseWrite()
-		c.stall.SetReadDeadline(time.Now().Add(lingerTime))
-		io.CopyN(io.Discard, struct{ io.Reader }{c.stall.TCPConn}, lingerBytes)
+// linger hears a client out for a moment before the connection is closed: one that still sends would be reset, often before
+// it has read its last answer.
+func (c *h1Conn) linger() {
+	if c.readGone || c.endpoint.server.hard.Load() || c.setPhase(phaseOver)&expired != 0 {
+		return
 	}
-	return c.Conn.Close()
+	if secure, ok := c.conn.(*tls.Conn); ok {
+		secure.CloseWrite()
+	}
+	c.stall.CloseWrite()
+	c.stall.SetReadDeadline(time.Now().Add(lingerTime))
+	io.CopyN(io.Discard, struct{ io.Reader }{c.stall.TCPConn}, lingerBytes)
 }
 
-// mayLinger says no when the client has gone or has been silent for too long, and when it is a stop that closes the
-// connection: it does so while net/http waits in Read, or in a hurry.
-func (c *h1Conn) mayLinger() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	linger := !c.reading && !c.readFailed && !c.foreign && !c.owner.stopsHard()
-	c.readFailed = true // for the next Close
-	return linger
+// leave ends the connection, unless a handler or HTTP/2 has it now.
+func (c *h1Conn) leave() {
+	handed := c.in == nil
+	c.endpoint.forget(c)
+	if handed {
+		return
+	}
+	inputs.put(c.in)
+	c.conn.Close()
+}
+
+// handOver gives the connection away, with what was received of the next bytes.
+func (c *h1Conn) handOver() (received []byte) {
+	c.setPhase(phaseOver)
+	received = c.in[c.start:c.end]
+	c.in = nil // leave sees it; nobody puts the buffer back
+	return received
+}
+
+// hijack hands the connection to a handler.
+func (c *h1Conn) hijack(x *h1Exchange) (net.Conn, *bufio.ReadWriter, error) {
+	c.stopWatch(c.setPhase(phaseOver))
+	c.current.Store(nil)
+	if c.readGone {
+		return nil, nil, net.ErrClosed
+	}
+	received := c.handOver()
+	c.conn.SetDeadline(time.Time{})
+	c.stall.release()
+	in := bufio.NewReaderSize(&prefixed{received, c.conn}, max(firstInput, len(received)))
+	if len(received) > 0 {
+		in.Peek(len(received)) // so that Buffered tells
+	}
+	return c.conn, bufio.NewReadWriter(in, bufio.NewWriterSize(c.conn, firstInput)), nil
+}
+
+// prefixed is a reader that begins with what another one has read ahead.
+type prefixed struct {
+	ahead []byte
+	rest  io.Reader
+}
+
+func (p *prefixed) Read(b []byte) (int, error) {
+	if len(p.ahead) == 0 {
+		return p.rest.Read(b)
+	}
+	n := copy(b, p.ahead)
+	p.ahead = p.ahead[n:]
+	return n, nil
 }

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -122,6 +123,15 @@ func startBare(t testing.TB, handler http.HandlerFunc, secure bool) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var conns sync.WaitGroup
+	s.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			conns.Add(1)
+		case http.StateClosed:
+			conns.Done() // HTTP/2 connections linger for a second after Close
+		}
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -134,6 +144,7 @@ func startBare(t testing.TB, handler http.HandlerFunc, secure bool) string {
 	t.Cleanup(func() {
 		s.Close()
 		<-done
+		conns.Wait()
 	})
 	return ln.Addr().String()
 }

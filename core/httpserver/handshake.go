@@ -102,7 +102,7 @@ func (t *tlsListener) handshake(conn *stallConn, place *list.Element) {
 
 	var result net.Conn = secure
 	if secure.ConnectionState().NegotiatedProtocol != "h2" {
-		result = newSecureConn(secure, conn, t.inner.owner)
+		result = &secureConn{secure, conn}
 	}
 	select {
 	case t.ready <- result:

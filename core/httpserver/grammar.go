@@ -1,0 +1,87 @@
+package httpserver
+
+import "bytes"
+
+// tokenByte are the characters of header names (RFC 9110, 5.6.2).
+var tokenByte = byteTable("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+// plainPathByte are the characters of paths that stand for themselves however a URL is written.
+var plainPathByte = byteTable("-._~/0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+func byteTable(members string) (table [256]bool) {
+	for _, c := range []byte(members) {
+		table[c] = true
+	}
+	return table
+}
+
+func trimRight(b []byte) []byte {
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// equalFold compares ASCII text without case; lower is in lower case.
+func equalFold(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// parseLength reads decimal digits, nothing else, below 1<<63.
+func parseLength(b []byte) (n uint64, ok bool) {
+	for _, c := range b {
+		if c < '0' || c > '9' || n > (1<<63-1)/10 {
+			return 0, false
+		}
+		n = n*10 + uint64(c-'0')
+	}
+	return n, len(b) > 0 && n < 1<<63
+}
+
+// parseHex reads up to 15 hexadecimal digits, nothing else: no chunk is larger than 1<<60.
+func parseHex(b []byte) (n uint64, ok bool) {
+	for _, c := range b {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, false
+		}
+		n = n<<4 | uint64(c)
+	}
+	return n, len(b) > 0 && len(b) < 16
+}
+
+// validTrailer accepts name: value with a name of letters, digits and dashes that says nothing about framing.
+func validTrailer(line []byte) bool {
+	name, value, ok := bytes.Cut(line, []byte{':'})
+	if !ok || len(name) == 0 {
+		return false
+	}
+	for _, c := range name {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	for _, c := range value {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return !equalFold(name, "content-length") && !equalFold(name, "transfer-encoding") && !equalFold(name, "trailer") && !equalFold(name, "host")
+}
