@@ -78,7 +78,7 @@ func TestInformerAndResetter(t *testing.T) {
 	before := workersSeen(t, c, "app")
 	for _, w := range before {
 		if w.PID < 2 || w.Status != 1 || w.StatusStr != "ready" || w.NumExecs == nil || time.Since(time.Unix(0, w.Created)) > time.Hour ||
-			w.MemoryUsage < 1<<20 || w.CPUPercent <= 0 || !strings.HasSuffix(w.Command, "/core/testdata/app.php") {
+			w.MemoryUsage < 1<<20 || w.CPUPercent < 0 || !strings.HasSuffix(w.Command, "/core/testdata/app.php") {
 			t.Errorf("a worker is %+v", w)
 		}
 	}

@@ -24,9 +24,9 @@ func (p *Pool) writeAnswer(w http.ResponseWriter, r *http.Request, j *job) error
 			return err
 		}
 	}
-	late := sendHead(w, r, h, int64(len(j.body)))
-	if len(j.body) > 0 && allowsBody(r, h.status) {
-		_, _ = w.Write(j.body) // a client that is gone needs no answer
+	late := sendHead(w, r, h, j.answerSize())
+	if j.answerSize() > 0 && allowsBody(r, h.status) {
+		j.writeBody(w)
 	}
 	late.send(w)
 	return nil

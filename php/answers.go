@@ -57,7 +57,7 @@ func (w *worker) takeAnswer(h frame.Header) (fate, error) {
 		if err := w.readError(); err != nil {
 			return dead, err
 		}
-		return w.landed(h.Number, ErrApplication, nil)
+		return w.landed(h.Number, ErrApplication, nil, nil)
 	}
 	if h.Is(frame.FlagControl) || h.NumOpts != 1 || h.Option(0) > h.Len || h.Option(0) > maxHead {
 		return dead, fmt.Errorf("%w: a frame with flags %#x, %d options, context of %d in %d bytes", ErrBadAnswer, h.Flags, h.NumOpts, h.Option(0), h.Len)
@@ -65,14 +65,14 @@ func (w *worker) takeAnswer(h frame.Header) (fate, error) {
 	if h.Has(frame.StreamMore) || h.Len > maxWhole {
 		return w.streamAnswer(h)
 	}
-	payload, err := w.take(int(h.Len))
+	payload, rest, err := w.takePayload(int(h.Len), int(h.Option(0)))
 	if err != nil {
 		return dead, err
 	}
 	if len(payload) == len(stopRequest) && string(payload) == stopRequest && int(h.Option(0)) == len(payload) {
 		return w.refused(h.Number)
 	}
-	return w.landed(h.Number, nil, payload[:h.Option(0):len(payload)])
+	return w.landed(h.Number, nil, payload[:h.Option(0):len(payload)], rest)
 }
 
 // wholeSent waits for the writer of a large frame, which holds on to its job: PHP has read the frame, so the writer is done or just
@@ -103,12 +103,15 @@ func (w *worker) wholeSent() error {
 
 // landed ends the job of that number, with an error or with the answer whose context is given and whose body stands behind it, and
 // gives the worker what it does next.
-func (w *worker) landed(number byte, failure error, head []byte) (fate, error) {
+func (w *worker) landed(number byte, failure error, head []byte, end *rest) (fate, error) {
 	p := w.pool
 	p.mu.Lock()
 	j := p.land(w, number)
 	if j == nil {
 		p.mu.Unlock()
+		if end != nil {
+			p.rests.put(end)
+		}
 		return dead, fmt.Errorf("%w: an answer to request %d, which it does not have", ErrBadAnswer, number)
 	}
 	var out written
@@ -117,7 +120,7 @@ func (w *worker) landed(number byte, failure error, head []byte) (fate, error) {
 	out.put()
 	if failure == nil {
 		j.head, j.body = head[:len(head):len(head)], head[len(head):cap(head)]
-		j.answer = w.exchange()
+		j.answer, j.rest = w.exchange(), end
 	}
 	j.pid = w.proc.pid
 	j.finish(failure)

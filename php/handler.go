@@ -31,7 +31,7 @@ func (p *Pool) handle(w http.ResponseWriter, r *http.Request, route string) {
 
 // serve answers the request, or returns why there is no answer. It owns j and puts it back.
 func (p *Pool) serve(w http.ResponseWriter, r *http.Request, j *job) error {
-	defer putJob(j)
+	defer p.putJob(j)
 	f, err := p.fill(r, j)
 	if err != nil {
 		return err
@@ -54,6 +54,15 @@ func (p *Pool) serve(w http.ResponseWriter, r *http.Request, j *job) error {
 		p.log.Error("php answer refused", "pool", p.name, "pid", j.pid, "error", err)
 	}
 	return err
+}
+
+// putJob takes a job back with what is left of its answer.
+func (p *Pool) putJob(j *job) {
+	if j.rest != nil {
+		p.rests.put(j.rest)
+		j.rest = nil
+	}
+	putJob(j)
 }
 
 // refuse answers a request that PHP did not. What went wrong is in the log, not in the answer.

@@ -52,6 +52,7 @@ type job struct {
 	head   []byte  // the context and
 	body   []byte  // body of a whole one, both in
 	answer *buffer
+	rest   *rest // what of the body is still in the kernel; see rest.go
 	pid    int // of the worker that answered
 
 	decoded head // scratch

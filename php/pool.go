@@ -38,6 +38,7 @@ type Pool struct {
 	spawner *spawner
 	seats   seats // of debug mode
 	stats   counters
+	rests   restPool
 	pace    pace
 
 	changing   sync.Mutex      // one start, reload or end at a time

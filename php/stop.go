@@ -69,6 +69,7 @@ func (p *Pool) end(ctx context.Context) error {
 
 	p.spec.retire()
 	err := errors.Join(p.spawner.stop(), p.temp.remove())
+	p.rests.close()
 	close(p.stopped)
 	if p.isForced() {
 		return fmt.Errorf("stop php pool %q: workers were killed: %w", p.name, context.Cause(ctx))

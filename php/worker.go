@@ -213,21 +213,24 @@ func (w *worker) receive(j *job, h frame.Header) fate {
 		return w.passOn(j, h)
 	}
 
-	payload, err := w.take(int(h.Len))
+	split := int(h.Option(0))
+	payload, rest, err := w.takePayload(int(h.Len), split)
 	if err != nil {
 		return w.failed(j, answered, err)
 	}
-	split := int(h.Option(0))
 	if split == len(payload) && string(payload) == stopRequest {
 		w.endTurn()
 		w.pool.requeue(j)
 		return stop
 	}
 	if err := checkCodec(h, payload[:split]); err != nil {
+		if rest != nil {
+			w.pool.rests.put(rest)
+		}
 		return w.refuse(j, err)
 	}
 	j.head, j.body = payload[:split], payload[split:]
-	j.answer = w.exchange()
+	j.answer, j.rest = w.exchange(), rest
 	result := w.endTurn()
 	j.finish(nil)
 	return result

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -427,14 +428,27 @@ func (w *h1Response) FlushError() error {
 // Flush is FlushError for handlers that look for an http.Flusher.
 func (w *h1Response) Flush() { w.FlushError() }
 
-// ReadFrom lets the kernel copy files into bodies whose length is known.
+// inKernel is a piece of a body that lies in a pipe of this process, and need not be copied to be sent. It can be read as well.
+type inKernel interface {
+	io.Reader
+	Len() int64 // how much is left
+
+	// Splice moves what fits into the socket, without waiting.
+	Splice(socket uintptr) (int64, error)
+}
+
+// ReadFrom lets the kernel copy files, and move what is in its memory, into bodies whose length is known.
 func (w *h1Response) ReadFrom(src io.Reader) (int64, error) {
 	if w.status != 0 || w.header["Content-Length"] != nil {
 		if err := w.mayWrite(0); err != nil {
 			return 0, err
 		}
 	}
-	if w.length == unknownLength || w.bodyless || w.isHead || !w.exchange.conn.plain || !w.typed || fileOf(src) == nil {
+	fast := w.length != unknownLength && !w.bodyless && !w.isHead && w.exchange.conn.plain
+	if piece, ok := src.(inKernel); ok && fast && runtime.GOOS == "linux" && w.written+piece.Len() <= w.length {
+		return w.splice(piece)
+	}
+	if !fast || !w.typed || fileOf(src) == nil {
 		buf := copyBuffers.Get().(*[]byte)
 		defer copyBuffers.Put(buf)
 		return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{src}, *buf)
@@ -454,6 +468,24 @@ func (w *h1Response) ReadFrom(src io.Reader) (int64, error) {
 	w.written += n
 	if err != nil {
 		w.broken = true
+	}
+	return n, err
+}
+
+// splice sends what waits and then a piece that is in the kernel.
+func (w *h1Response) splice(piece inKernel) (int64, error) {
+	if w.broken {
+		return 0, net.ErrClosed
+	}
+	if !w.framed {
+		w.frame(nil, false)
+	}
+	n, err := w.exchange.conn.stall.splice(w.out.wire, piece)
+	w.out.wire = w.out.wire[:0]
+	w.written += n
+	if err != nil {
+		w.broken = true
+		w.exchange.cancel()
 	}
 	return n, err
 }

@@ -89,6 +89,9 @@ func (r *Reader) Take(n int) ([]byte, error) {
 	return b, nil
 }
 
+// Passed notes that n bytes of the payload went another way, when nothing is buffered.
+func (r *Reader) Passed(n int) { r.left -= uint32(n) }
+
 // Left returns how many bytes of the current frame's payload were not taken.
 func (r *Reader) Left() uint32 { return r.left }
 
