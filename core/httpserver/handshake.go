@@ -17,7 +17,7 @@ import (
 const maxHandshakes = 4096
 
 // tlsListener accepts connections and hands them on when their TLS handshake is done: as a *tls.Conn when the client chose
-// HTTP/2, because net/http serves HTTP/2 on nothing else, else behind a scanner.
+// HTTP/2, because net/http serves HTTP/2 on nothing else, else as a *secureConn.
 type tlsListener struct {
 	inner   *tcpListener
 	config  *tls.Config

@@ -1,16 +1,17 @@
 // Package httpserver listens: HTTP/1.1, HTTP/2 with and without TLS, and HTTP/3, all in front of one http.Handler.
 //
-// A Server has an endpoint for each entry of http.listen: a TCP socket served by net/http and, with http3, a UDP socket of
-// the same port served by quic-go. Connections pass a few layers on their way to the handler:
+// A Server has an endpoint for each entry of http.listen: a TCP socket and, with http3, a UDP socket of the same port served by
+// quic-go. Connections pass a few layers on their way to the handler:
 //
 //	stallConn     gives up on clients that take nothing (timeouts of writes)
 //	tlsListener   does the TLS handshake, and sorts by what the client chose
-//	h1Conn        HTTP/1: refuses ambiguous framing before net/http sees it (see scanner), timeouts of request bodies
-//	net/http      parses; HTTP/2 as well
+//	h1Conn        HTTP/1: h1head.go reads heads, h1exchange.go bodies, h1response.go writes answers; h1serve.go has the timeouts
+//	net/http      HTTP/2, with TLS and without
 //	endpoint      the first handler: refuses what no handler should meet, drops header names with _, announces HTTP/3
 //	stream        HTTP/2 and HTTP/3: the timeouts again, since there a connection can be alive and a request stuck
 //
-// What surprises people: net/http serves HTTP/2 only on a concrete *tls.Conn, so HTTP/2 connections pass no h1Conn.
+// What surprises people: net/http serves HTTP/2 only on a concrete *tls.Conn, and takes connections from a listener alone; h2Listener is one
+// that hands on what was accepted elsewhere.
 package httpserver
 
 import (
