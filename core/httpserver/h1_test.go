@@ -44,6 +44,7 @@ var h1Seeds = []string{
 	"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nabGET / HTTP/1.1\r\nHost: a\r\n\r\n",
 	"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, A\r\n\r\n0\r\nA: b\r\n\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n",
 	"GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n c\r\n\r\n",
+	"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 9000) + "\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n",
 	"GET / HTTP/1.1\nHost: a\n\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
 	"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
 	"GET /%41/%zz//b HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -355,6 +356,10 @@ func TestHeadsOfAnswers(t *testing.T) {
 			fmt.Fprint(w, "x")
 			w.(http.Flusher).Flush()
 			w.Header().Set(http.TrailerPrefix+"X-Sum", "1")
+		},
+		"trailer unannounced, short": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set(http.TrailerPrefix+"X-Sum", "1")
+			fmt.Fprint(w, "x")
 		},
 		"body unread": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "x") },
 		"body read":   func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) },

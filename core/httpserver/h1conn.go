@@ -98,6 +98,11 @@ func (c *h1Conn) expire(state uint64) bool {
 func (c *h1Conn) serve() {
 	c.in = inputs.get()
 	defer c.leave()
+	defer func() {
+		if reason := recover(); reason != nil { // not of a handler, see run: a mistake here must not end the others
+			c.endpoint.log.Error("http: panic in a connection", "remote", c.remote, "reason", reason, "stack", string(debug.Stack()))
+		}
+	}()
 	for c.next() {
 	}
 }
@@ -121,7 +126,7 @@ func (c *h1Conn) next() bool {
 		return false
 	}
 	if c.start == c.end && len(c.in) > keepInput {
-		c.in = inputs.get()
+		c.in, c.start, c.end = inputs.get(), 0, 0
 	}
 	return true
 }

@@ -194,6 +194,19 @@ func (w *h1Response) appendHeaders() {
 	w.out.wire = wire
 }
 
+// hasTrailers reports whether something is to be said behind the body, so that it must be chunked.
+func (w *h1Response) hasTrailers() bool {
+	if len(w.trailers) > 0 {
+		return true
+	}
+	for name := range w.header {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
 // sortedNames makes answers alike that have the same headers.
 func sortedNames(h http.Header, names []string) []string {
 	for name := range h {
@@ -237,7 +250,7 @@ func (w *h1Response) frame(body []byte, whole bool) {
 	if !w.typed && !w.bodyless && !w.encoded && len(body) > 0 {
 		wire = append(append(append(wire, "Content-Type: "...), http.DetectContentType(body)...), "\r\n"...)
 	}
-	if whole && w.length == unknownLength && len(w.trailers) == 0 && !w.bodyless && (!w.isHead || len(body) > 0) {
+	if whole && w.length == unknownLength && !w.hasTrailers() && !w.bodyless && (!w.isHead || len(body) > 0) {
 		w.length = int64(len(body))
 	}
 	switch {
