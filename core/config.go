@@ -72,6 +72,10 @@ type HTTPConfig struct {
 	// headers) and of plugins. The first is outermost. Default none.
 	Middleware []string `koanf:"middleware"`
 
+	// Routers are plugins that decide where a request goes, asked in this order before the routes; the first that decides wins.
+	// Default none.
+	Routers []string `koanf:"routers"`
+
 	// Headers is what the middleware headers does.
 	Headers middleware.HeadersConfig `koanf:"headers"`
 
@@ -278,6 +282,11 @@ func (c *Config) resolve(dir string) {
 		c.Plugins.Dir = from(c.Plugins.Dir)
 		for name, module := range c.Plugins.Modules {
 			module.File = from(module.File)
+			module.Allow.Folders = slices.Clone(module.Allow.Folders)
+			for i := range module.Allow.Folders {
+				folder, at := wasmhost.SplitFolder(module.Allow.Folders[i])
+				module.Allow.Folders[i] = from(folder) + ":" + at
+			}
 			c.Plugins.Modules[name] = module
 		}
 	}
@@ -323,7 +332,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	if c.Plugins != nil {
-		errs = append(errs, within("plugins", c.Plugins.Validate()))
+		errs = append(errs, within("plugins", c.Plugins.Validate()), within("plugins.modules", c.validateGrants()))
 	}
 	return errors.Join(errs...)
 }
@@ -336,6 +345,11 @@ func (c *Config) validateRoutes() error {
 	for i, name := range c.HTTP.Middleware {
 		if problem := c.unknownMiddleware(name); problem != "" {
 			report("http.middleware[%d]: %s", i, problem)
+		}
+	}
+	for i, name := range c.HTTP.Routers {
+		if name == "" || c.Plugins == nil {
+			report("http.routers[%d]: %q is a plugin, and plugins need a plugins section", i, name)
 		}
 	}
 	names := map[string]int{}
@@ -369,6 +383,27 @@ func (c *Config) validateRoutes() error {
 			errs = append(errs, within(key+".files", route.Files.Validate()))
 		}
 		errs = append(errs, within(key+".match", route.Match.validate()))
+	}
+	return errors.Join(errs...)
+}
+
+// validateGrants checks that what plugins are allowed to use is there.
+func (c *Config) validateGrants() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(c.Plugins.Modules)) {
+		allow := c.Plugins.Modules[name].Allow
+		for i, store := range allow.KV {
+			if _, known := c.KV[store]; !known {
+				errs = append(errs, fmt.Errorf("%s.allow.kv[%d]: there is no store %q in the kv section, which has %s",
+					name, i, store, countNames(slices.Sorted(maps.Keys(c.KV)))))
+			}
+		}
+		for i, pool := range allow.PHP {
+			if _, known := c.PHP[pool]; !known {
+				errs = append(errs, fmt.Errorf("%s.allow.php[%d]: there is no pool %q in the php section, which has %s",
+					name, i, pool, countNames(slices.Sorted(maps.Keys(c.PHP)))))
+			}
+		}
 	}
 	return errors.Join(errs...)
 }

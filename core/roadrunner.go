@@ -55,7 +55,7 @@ func (e *Edge) channel(name string) *slog.Logger {
 // accessLog is the middleware access-log: its record is that of Edge, or RoadRunner's.
 func (e *Edge) accessLog() func(http.Handler) http.Handler {
 	if !e.channels {
-		return middleware.AccessLog(e.log)
+		return middleware.AccessLog(e.log, variablesAttr)
 	}
 	return middleware.RoadRunnerLog(e.channel("http"), e.opts.RoadRunner != nil && e.opts.RoadRunner.AccessLogs)
 }

@@ -7,11 +7,14 @@ import (
 	"strings"
 
 	"github.com/edge-server/edge/internal/urlpath"
+	"github.com/edge-server/edge/wasmhost"
 )
 
 // routeTable is what Edge.ServeHTTP reads once per request. It is immutable; a reload or a new plugin puts another in its place.
 type routeTable struct {
-	routes []compiledRoute
+	routes  []compiledRoute
+	routers []*wasmhost.Plugin      // asked before the routes
+	pools   map[string]http.Handler // that routers choose
 
 	// handler is the global middleware around serveRoute.
 	handler http.Handler
@@ -21,6 +24,7 @@ type routeTable struct {
 }
 
 type compiledRoute struct {
+	name    string
 	hosts   []string // lower case
 	paths   []string
 	methods []string
@@ -37,6 +41,11 @@ func compileRoute(m Match, h http.Handler) compiledRoute {
 
 // serveRoute sends the request to the first route that matches.
 func (t *routeTable) serveRoute(w http.ResponseWriter, r *http.Request) {
+	if len(t.routers) > 0 {
+		if r = t.askRouters(w, r); r == nil {
+			return
+		}
+	}
 	p, ok := routePath(r.URL.Path)
 	if !ok {
 		http.Error(w, "400 bad request: the path leaves the root", http.StatusBadRequest)
@@ -45,7 +54,7 @@ func (t *routeTable) serveRoute(w http.ResponseWriter, r *http.Request) {
 	host := routeHost(r.Host)
 	for i := range t.routes {
 		if t.routes[i].matches(host, p, r.Method) {
-			t.routes[i].handler.ServeHTTP(w, r)
+			t.routes[i].serve(w, r)
 			return
 		}
 	}

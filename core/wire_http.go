@@ -39,14 +39,17 @@ func (e *Edge) compileRoutes(w *world) (*routeTable, error) {
 		route := &w.cfg.HTTP.Routes[i]
 		h, err := e.routeHandler(w, route, unnamed)
 		errs = append(errs, within(fmt.Sprintf("http.routes[%d]", i), err))
-		t.routes = append(t.routes, compileRoute(route.Match, h))
+		compiled := compileRoute(route.Match, h)
+		compiled.name = route.Name
+		t.routes = append(t.routes, compiled)
 	}
+	errs = append(errs, t.addRouters(w))
 	h, err := e.chain(w, w.cfg.HTTP.Middleware, http.HandlerFunc(t.serveRoute))
 	errs = append(errs, within("http.middleware", err))
 	if err := errors.Join(errs...); err != nil {
 		return nil, w.cfg.located(err)
 	}
-	t.handler = middleware.Recover(e.log)(limitBody(int64(w.cfg.HTTP.Limits.Body), h))
+	t.handler = middleware.Recover(e.log)(limitBody(int64(w.cfg.HTTP.Limits.Body), w.withVariables(h)))
 	return t, nil
 }
 
@@ -77,6 +80,9 @@ func (e *Edge) chain(w *world, names []string, h http.Handler) (http.Handler, er
 			if !ok {
 				return nil, fmt.Errorf("use: there is no plugin %q", name)
 			}
+			if err := needKind(plugin, wasmhost.KindMiddleware, "middleware"); err != nil {
+				return nil, err
+			}
 			h = plugin.Middleware(h)
 		}
 	}
@@ -87,11 +93,15 @@ func (e *Edge) chain(w *world, names []string, h http.Handler) (http.Handler, er
 func (e *Edge) target(w *world, route *Route) (http.Handler, error) {
 	switch {
 	case route.PHP != "":
-		return phpTarget(w, route)
+		h, err := phpTarget(w, route)
+		return withAttributes(h), err
 	case route.Wasm != "":
 		plugin, ok := w.plugins.Plugin(route.Wasm)
 		if !ok {
 			return nil, fmt.Errorf("wasm: there is no plugin %q", route.Wasm)
+		}
+		if err := needKind(plugin, wasmhost.KindMiddleware, "the target of a route"); err != nil {
+			return nil, within("wasm", err)
 		}
 		return plugin.Middleware(http.HandlerFunc(originFellThrough)), nil
 	case route.Files != nil:

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"path/filepath"
 	"slices"
 
+	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/wasmhost"
 )
 
@@ -16,6 +18,7 @@ func (e *Edge) newPlugins(ctx context.Context, cfg *Config) (*wasmhost.Host, err
 		Logger:   e.log,
 		CacheDir: filepath.Join(cfg.StateDir, "wasm-cache"),
 		OnChange: e.pluginsChanged,
+		Services: e.pluginServices(cfg),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("plugins: %w", err)
@@ -43,7 +46,7 @@ func (c *Config) pluginNames() []string {
 	if c.HTTP == nil {
 		return nil
 	}
-	names := slices.Clone(c.HTTP.Middleware)
+	names := slices.Concat(c.HTTP.Middleware, c.HTTP.Routers)
 	for _, route := range c.HTTP.Routes {
 		names = append(names, route.Use...)
 		if route.Wasm != "" {
@@ -51,6 +54,39 @@ func (c *Config) pluginNames() []string {
 		}
 	}
 	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(builtinMiddleware, name) })
+}
+
+// pluginServices are what plugins may reach, each through its grants. What a reload replaces is looked up at each call.
+func (e *Edge) pluginServices(cfg *Config) wasmhost.Services {
+	config := func() *Config {
+		if w := e.world.Load(); w != nil {
+			return w.cfg
+		}
+		return cfg
+	}
+	return wasmhost.Services{
+		Store: e.pluginStore,
+		Pool: func(name string) http.Handler {
+			if w := e.world.Load(); w != nil && w.pools[name] != nil {
+				return w.pools[name]
+			}
+			return nil
+		},
+		HasRoute: func(name string) bool {
+			h := config().HTTP
+			return h != nil && slices.ContainsFunc(h.Routes, func(r Route) bool { return r.Name == name })
+		},
+		RequestID: middleware.RequestIDFrom,
+		Environ:   e.opts.Environ,
+	}
+}
+
+// needKind refuses a plugin for something that it is not.
+func needKind(p *wasmhost.Plugin, kind wasmhost.Kind, use string) error {
+	if kinds := p.Kinds(); !kinds.Has(kind) {
+		return fmt.Errorf("plugin %q cannot be %s: it is %s", p.Name(), use, kinds)
+	}
+	return nil
 }
 
 // pluginsChanged puts plugins that came or went into the routes.
@@ -64,5 +100,5 @@ func (w *world) unnamedPlugins() []*wasmhost.Plugin {
 	if w.plugins == nil {
 		return nil
 	}
-	return w.plugins.Unnamed()
+	return slices.DeleteFunc(w.plugins.Unnamed(), func(p *wasmhost.Plugin) bool { return !p.Kinds().Has(wasmhost.KindMiddleware) })
 }

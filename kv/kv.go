@@ -18,6 +18,7 @@ package kv
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"time"
 )
 
@@ -78,6 +79,26 @@ type Store interface {
 	// Operations that come later fail with ErrClosed.
 	Close(ctx context.Context) error
 }
+
+// Updater is a Store that changes one key in one step: nothing else happens to the key between the look at it and the change.
+// It is what counters and conditional writes are made of.
+type Updater interface {
+	// Update hands the key as it is to change, Found false if it is not there, and stores what that returns: nothing when Found
+	// is false. An error of change changes nothing, and is returned. change is quick and does not call the store; it may keep
+	// neither item.
+	Update(ctx context.Context, key string, change func(Item) (Item, error)) error
+}
+
+// Version tells contents apart, for conditional writes: never 0, and the same for the same bytes for as long as the process runs.
+func Version(value []byte) int64 {
+	if v := int64(maphash.Bytes(versionSeed, value) >> 1); v != 0 {
+		return v
+	}
+	return 1
+}
+
+// versionSeed keeps clients from making two contents with one version.
+var versionSeed = maphash.MakeSeed()
 
 // Stats is a snapshot of a store. What a driver does not know is 0.
 type Stats struct {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -20,6 +21,11 @@ const (
 	phaseRequest        // in handle_request
 	phaseParked         // the rest of the chain has the request
 	phaseResponse       // in handle_response
+	phaseRoute          // in route
+	phaseTick           // in tick
+	phaseKV             // in one of kv_*
+	phaseWS             // in ws_message or ws_close
+	phaseWSOpen         // in ws_open, which has a request
 )
 
 // exchange is one request and its answer as an instance sees them. It lives in the instance and is reset for each request.
@@ -30,6 +36,9 @@ type exchange struct {
 
 	w http.ResponseWriter // where the answer goes that is not held back
 	r *http.Request
+
+	came *http.Request // r as it came, but for the header
+	kept http.Header   // of came before the guest changed it, with on_error: open; nil if it did not
 
 	method string // of the request as the client sent it
 
@@ -43,6 +52,8 @@ type exchange struct {
 
 	// held is the answer while buffer_response holds it back, nil without.
 	held *heldResponse
+
+	varsSet bool // the guest has set a variable
 
 	// changed counts what the guest has put into headers, method and URI.
 	changed int
@@ -74,7 +85,7 @@ type requestBody struct {
 }
 
 func (x *exchange) begin(w http.ResponseWriter, r *http.Request, features uint32, gen *generation) {
-	*x = exchange{w: w, r: r, gen: gen, method: r.Method, undo: x.undo}
+	x.w, x.r, x.came, x.gen, x.method = w, r, r, gen, r.Method // end has cleared the rest
 	x.enable(features)
 }
 
@@ -99,6 +110,9 @@ func (x *exchange) responseHeader() http.Header { return x.writer().Header() }
 
 // spend counts n bytes that the guest makes the host keep.
 func (x *exchange) spend(function string, n int) {
+	if x.changed == 0 && x.gen.opens {
+		x.kept = x.came.Header.Clone()
+	}
 	if x.changed += n + headerCost; x.changed > maxChanges {
 		trap("%s: the guest's changes of headers, method and URI take more than the %d bytes that a request may have", function, maxChanges)
 	}
@@ -122,6 +136,22 @@ func (x *exchange) takeBack() {
 			header[was.name] = was.values
 		}
 	}
+}
+
+// original is the request as it came, for a chain that goes on without the guest; nil if that cannot be had any more.
+func (x *exchange) original() *http.Request {
+	if x.body.consumed > 0 || x.sent() {
+		return nil
+	}
+	r := *x.came
+	if x.kept != nil {
+		clear(r.Header) // the same map as of handlers further out
+		maps.Copy(r.Header, x.kept)
+	}
+	if len(x.body.seen) > 0 {
+		r.Body = &replayBody{seen: x.body.seen, rest: r.Body, Closer: r.Body}
+	}
+	return &r
 }
 
 // own makes r a copy that the guest may change. The header map stays shared: it is the one thing that plugins change often,

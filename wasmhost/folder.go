@@ -126,7 +126,7 @@ func (h *Host) syncUnnamed() {
 		p := known[file]
 		delete(known, file)
 		if p == nil {
-			name := strings.TrimSuffix(filepath.Base(file), extension)
+			name, _, _ := splitExtension(filepath.Base(file))
 			p, _ = newPlugin(name, file, false, defaultModule(), h.log) // without a config there is no error
 		}
 		h.unnamed = append(h.unnamed, p)
@@ -160,14 +160,19 @@ func (h *Host) listFolder() ([]string, error) {
 	var files []string
 	for _, entry := range entries {
 		base := entry.Name()
-		if !strings.HasSuffix(base, extension) || strings.HasPrefix(base, ".") || entry.IsDir() {
+		name, ext, ok := splitExtension(base)
+		if !ok || strings.HasPrefix(base, ".") || entry.IsDir() {
 			continue
 		}
 		file := filepath.Join(h.cfg.Dir, base)
 		if claimed[absolute(file)] {
 			continue
 		}
-		if reason := h.whyIgnored(strings.TrimSuffix(base, extension)); reason != "" {
+		reason := h.whyIgnored(name)
+		if reason == "" && ext == scriptExtension && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name+extension }) {
+			reason = "there is a " + name + extension + ", and a name is that of one plugin"
+		}
+		if reason != "" {
 			h.ignore(file, reason)
 			continue
 		}
@@ -234,6 +239,9 @@ func (h *Host) lookAt(p *Plugin, mode lookMode) error {
 	}
 	delete(h.folder.read, p)
 	err := h.lookInto(p, mode)
+	if notAdmitted := (errNotAdmitted{}); errors.As(err, &notAdmitted) {
+		return err
+	}
 	if info != nil && !errors.Is(err, errUnsettled) && time.Since(info.ModTime()) > racy {
 		h.folder.read[p] = info
 	}
@@ -256,6 +264,9 @@ func (h *Host) lookInto(p *Plugin, mode lookMode) error {
 	}
 	if s, ok := h.folder.suspects[p]; ok && s.hash == hash && mode == lookWatch {
 		return h.loadFailed(p, hash, s.err, mode)
+	}
+	if err := h.admit(p, module); err != nil {
+		return h.loadFailed(p, hashError(err), err, mode)
 	}
 	if failed := p.failedBefore(hash); failed != nil && mode == lookWatch {
 		return failed

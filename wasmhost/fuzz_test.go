@@ -6,9 +6,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tetratelabs/wazero/experimental/wazerotest"
 
@@ -23,6 +25,15 @@ var minimal = []byte("\x00asm\x01\x00\x00\x00" +
 	"\x07\x2d\x03\x06memory\x02\x00\x0ehandle_request\x00\x00\x0fhandle_response\x00\x01" +
 	"\x0a\x09\x02\x04\x00\x42\x01\x0b\x02\x00\x0b") // code: i64.const 1; nothing
 
+// startLoops is minimal with a start function that does not end.
+var startLoops = []byte("\x00asm\x01\x00\x00\x00" +
+	"\x01\x0d\x03\x60\x00\x01\x7e\x60\x02\x7f\x7f\x00\x60\x00\x00" +
+	"\x03\x04\x03\x00\x01\x02" +
+	"\x05\x03\x01\x00\x01" +
+	"\x07\x2d\x03\x06memory\x02\x00\x0ehandle_request\x00\x00\x0fhandle_response\x00\x01" +
+	"\x08\x01\x02" +
+	"\x0a\x11\x03\x04\x00\x42\x01\x0b\x02\x00\x0b\x07\x00\x03\x40\x0c\x00\x0b\x0b")
+
 // fuzzLoader makes plugins without a compiler's costs on disk.
 func fuzzLoader(t testing.TB) (*loader, *Plugin) {
 	t.Helper()
@@ -31,12 +42,12 @@ func fuzzLoader(t testing.TB) (*loader, *Plugin) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := newLoader(cache)
+	l, err := newLoader(cache, &Services{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	config := defaultModule()
-	config.Limits.Memory = 1 << 20
+	config.Limits.Memory, config.Limits.Fuel, config.Limits.Time = 1<<20, 100_000, 50*time.Millisecond
 	p, err := newPlugin("fuzz", "fuzz.wasm", true, config, log)
 	if err != nil {
 		t.Fatal(err)
@@ -44,21 +55,18 @@ func fuzzLoader(t testing.TB) (*loader, *Plugin) {
 	return l, p
 }
 
-// FuzzModule: whatever the bytes, loading them ends with a plugin that can be closed or with an error. Start functions are
-// left out, since nothing bounds how long a guest computes.
+// FuzzModule: whatever the bytes, loading them ends with a plugin that can be closed or with an error. What
+// the module does at its start is part of it: fuel ends that.
 func FuzzModule(f *testing.F) {
 	f.Add(minimal)
 	f.Add(minimal[:len(minimal)-3])
 	f.Add([]byte("\x00asm\x0d\x00\x01\x00"))
 	f.Add([]byte("\x00asm\x01\x00\x00\x00\x0a\xff\xff\xff\xff\x0f"))
 	f.Add(bytes.Replace(minimal, []byte("\x02\x00\x0b"), []byte("\x02\x00\x00"), 1))
+	f.Add(startLoops)
 	l, p := fuzzLoader(f)
 	f.Fuzz(func(t *testing.T, module []byte) {
 		emptyHandleResponse(module)
-		if bytes.Contains(module, []byte(abi.Start)) || bytes.Contains(module, []byte(abi.Initialize)) ||
-			bytes.Contains(module, []byte(abi.NoResponse)) || hasSection(module, 8) {
-			return
-		}
 		g, err := l.load(p, module)
 		if err != nil {
 			return
@@ -69,22 +77,6 @@ func FuzzModule(f *testing.F) {
 	})
 }
 
-func hasSection(module []byte, want byte) bool {
-	if len(module) < 8 {
-		return false
-	}
-	for rest := reader(module[8:]); len(rest) > 0; {
-		id, err := rest.byte()
-		if err != nil || id == want {
-			return true
-		}
-		if _, err := rest.bytes(); err != nil {
-			return true
-		}
-	}
-	return false
-}
-
 func TestMinimalModule(t *testing.T) {
 	t.Parallel()
 	l, p := fuzzLoader(t)
@@ -93,6 +85,9 @@ func TestMinimalModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.close()
+	if _, err := l.load(p, startLoops); err == nil || !strings.Contains(err.Error(), "limits.fuel") {
+		t.Errorf("a start without end: %v", err)
+	}
 	if g.responds {
 		t.Error("an empty handle_response counts as one that does something")
 	}
@@ -139,42 +134,180 @@ func FuzzList(f *testing.F) {
 	})
 }
 
-// FuzzHostFunctions calls every function of http_handler with numbers a guest may make up. It may trap, which is a panic
-// with an error that is none of Go's own, and nothing else.
+// FuzzHostFunctions calls every function that a guest may import, in every phase, with numbers that a guest may make up: pointers
+// outside of memory, lengths of 4 GiB, handles that were never given. One of http_handler may trap, which is a panic with an error
+// that is none of Go's own; one of Edge's own namespaces does not even that. What is returned is a result of its type.
 func FuzzHostFunctions(f *testing.F) {
-	for i := range httpHandler {
-		f.Add(uint8(i), uint8(phaseRequest), uint64(0), uint64(0), uint64(10), uint64(20), uint64(30))
-		f.Add(uint8(i), uint8(phaseResponse), uint64(1), uint64(1<<32-1), uint64(1<<32-1), uint64(65535), uint64(2))
-		f.Add(uint8(i), uint8(phaseStart), uint64(1<<63|3), uint64(1<<40|65530), uint64(1<<50|6), uint64(0), uint64(1<<32-1))
+	var functions []fuzzed
+	for _, n := range namespaces() {
+		for _, fn := range n.functions {
+			functions = append(functions, fuzzed{n.name, fn})
+		}
 	}
-	log := newGuestLog(slog.New(slog.DiscardHandler))
-	limits := defaultModule().Limits
-	f.Fuzz(func(t *testing.T, function, at uint8, a, b, c, d, e uint64) {
-		host := httpHandler[int(function)%len(httpHandler)]
-		gen := &generation{log: log, limits: limits, config: "config", responds: true}
-		inst := &instance{Context: context.Background(), gen: gen, names: map[string]string{}, stderr: &lineWriter{log: log}}
+	for i := range functions {
+		for at := range uint8(phaseWSOpen) + 1 {
+			f.Add(uint16(i), at, uint64(1), uint64(0), uint64(10), uint64(20), uint64(30), uint64(0), uint64(64), uint64(500))
+		}
+		f.Add(uint16(i), uint8(phaseRequest), uint64(0), uint64(0), uint64(10), uint64(20), uint64(30), uint64(40), uint64(50), uint64(60))
+		f.Add(uint16(i), uint8(phaseResponse), uint64(1), uint64(1<<32-1), uint64(1<<32-1), uint64(65535), uint64(2), uint64(1<<63), uint64(1), uint64(1<<32-1))
+		f.Add(uint16(i), uint8(phaseRequest), uint64(1), uint64(1<<32-16), uint64(64), uint64(1<<32-16), uint64(64), uint64(1<<32-1), uint64(1<<32-1), uint64(65535))
+		f.Add(uint16(i), uint8(phaseStart), uint64(1<<63|3), uint64(1<<40|65530), uint64(1<<50|6), uint64(0), uint64(1<<32-1), uint64(1<<31), uint64(7), uint64(0))
+	}
+	gen := fuzzGeneration(f)
+	f.Fuzz(func(t *testing.T, function uint16, at uint8, a, b, c, d, e, g, h, k uint64) {
+		host := functions[int(function)%len(functions)]
+		inst := &instance{Context: t.Context(), gen: gen, names: map[string]string{}, stderr: &lineWriter{log: gen.log}}
 		r := httptest.NewRequest("POST", "/path?query", strings.NewReader("the body of the request"))
 		r.Header = http.Header{"Accept": {"a", "b"}, "X-Empty": {}}
 		inst.begin(httptest.NewRecorder(), r)
+		defer inst.end()
 		inst.exchange.enable(uint32(e))
-		inst.exchange.phase = []phase{phaseStart, phaseRequest, phaseResponse}[int(at)%3]
+		inst.exchange.phase = phase(at) % (phaseWSOpen + 1)
+		inst.ext.route = &Decision{}
+		inst.ext.handles.add(&answered{status: 200, header: r.Header, body: r.Body, cancel: func() {}, ctx: t.Context()})
 
 		mem := wazerotest.NewFixedMemory(65536)
 		copy(mem.Bytes, "accept\x00GET\x00/uri?x\x00x-name\x00")
-		stack := []uint64{a, b, c, d, e}
+		copy(mem.Bytes[64:], "GET /in\nx: y\n")
+		copy(mem.Bytes[500:], abi.AppendOp(nil, abi.Op{Op: abi.OpGet, Key: []byte("k")}))
+		stack := []uint64{a, b, c, d, e, g, h, k}
 		defer func() {
 			switch cause := recover().(type) {
-			case nil, errBodyTooLarge, errClientBody:
+			case nil:
+				host.check(t, stack[0])
 			case interface{ RuntimeError() }:
 				panic(cause)
 			case error:
+				if host.module != abi.HostModule {
+					t.Errorf("%s.%s traps: %v", host.module, host.name, cause)
+				}
 			default:
 				t.Errorf("%s panics with %v, which is no error", host.name, cause)
 			}
 		}()
 		host.call(inst, mem, stack)
-		if len(host.results) == 1 && host.results[0] == i32 && stack[0] > 1<<32-1 {
-			t.Errorf("%s returns %#x as an i32", host.name, stack[0])
+	})
+}
+
+// fuzzed is a function and where it is from.
+type fuzzed struct {
+	module string
+	importable
+}
+
+func (f fuzzed) check(t *testing.T, result uint64) {
+	results := f.signature.results
+	if len(results) != 1 {
+		return
+	}
+	if results[0] == i32 && result > 1<<32-1 {
+		t.Errorf("%s.%s returns %#x as an i32", f.module, f.name, result)
+	}
+	n := int64(result)
+	if results[0] == i32 {
+		n = int64(int32(uint32(result)))
+	}
+	if f.module != abi.HostModule && (n < int64(abi.ErrPhase) || n == int64(abi.ErrInternal)) {
+		t.Errorf("%s.%s returns %d, which is no result, or an error of the host's own", f.module, f.name, n)
+	}
+}
+
+// fuzzGeneration is granted everything, and nothing of it leads anywhere but here.
+func fuzzGeneration(f *testing.F) *generation {
+	log := newGuestLog(slog.New(slog.DiscardHandler))
+	gen := &generation{log: log, limits: defaultModule().Limits, config: "config", responds: true, name: "fuzz"}
+	gen.limits.Time = 50 * time.Millisecond
+	granted, err := newGrants(Allow{KV: []string{"accept"}, PHP: []string{"accept"}, Net: []string{"tcp://*:*", "http://*:*"}, Publish: []string{"*"}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	gen.ext = genExt{plugin: &Plugin{}, namespaces: namespaces(), grants: granted, kinds: KindCron, services: &Services{
+		Store:    func(string) Store { return fuzzStore{} },
+		Pool:     func(string) http.Handler { return http.NotFoundHandler() },
+		HasRoute: func(string) bool { return true },
+		Hub:      fuzzHub{},
+	}}
+	gen.ext.network = newNetwork(&gen.ext.grants)
+	gen.ext.network.resolve = func(context.Context, string) ([]netip.Addr, error) { return nil, context.DeadlineExceeded }
+	return gen
+}
+
+type fuzzStore struct{}
+
+func (fuzzStore) Get(context.Context, string) (Entry, error) {
+	return Entry{Found: true, Value: make([]byte, 100), Version: 1}, nil
+}
+func (fuzzStore) Set(context.Context, string, []byte, SetOptions) error             { return nil }
+func (fuzzStore) Delete(context.Context, string, int64) error                       { return nil }
+func (fuzzStore) Expire(context.Context, string, time.Duration) (bool, error)       { return true, nil }
+func (fuzzStore) Incr(context.Context, string, int64, time.Duration) (int64, error) { return 1, nil }
+func (fuzzStore) Scan(context.Context, string, []byte, int) ([]string, []byte, error) {
+	return []string{"a", "b"}, []byte("next"), nil
+}
+
+type fuzzHub struct{}
+
+func (fuzzHub) Send(string, int64, uint32, []byte) error  { return nil }
+func (fuzzHub) Publish(string, uint32, []byte) error      { return nil }
+func (fuzzHub) Subscribe(string, int64, string) error     { return nil }
+func (fuzzHub) Unsubscribe(string, int64, string) error   { return nil }
+func (fuzzHub) Close(string, int64, uint32, string) error { return nil }
+
+// FuzzGrants: a rule never permits a host that it does not name, whatever is written in either.
+func FuzzGrants(f *testing.F) {
+	f.Add("tcp://redis:6379 private", "redis", "6379")
+	f.Add("https://*.example.com/v1/*", "a.example.com", "443")
+	f.Add("tcp://10.0.0.0/8:6379", "10.1.2.3", "6379")
+	f.Add("tcp://[::1]:1", "::1", "1")
+	f.Fuzz(func(t *testing.T, entry, host, port string) {
+		rule, err := parseNetRule(entry)
+		if err != nil || !rule.meets(host, port) {
+			return
 		}
+		if rule.network.IsValid() || rule.host == "*" {
+			return
+		}
+		if want := strings.TrimPrefix(rule.host, "*"); !strings.HasSuffix(strings.ToLower(strings.TrimSuffix(host, ".")), want) {
+			t.Errorf("%q permits %q", entry, host)
+		}
+	})
+}
+
+// FuzzRequestHead: what is read as a request can be sent as one, and has no line that the guest smuggled in.
+func FuzzRequestHead(f *testing.F) {
+	f.Add("POST https://api.example.com/v1?x=1\ncontent-type: text/plain\n")
+	f.Add("GET /\nx: a\rb\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := parseRequestHead(text)
+		if err != nil {
+			return
+		}
+		if r.URL.Host == "" {
+			r.URL.Scheme, r.URL.Host, r.Host = "http", "host", "host"
+		}
+		var out bytes.Buffer
+		if r.Write(&out) != nil {
+			return
+		}
+		if lines, most := strings.Count(out.String(), "\n"), strings.Count(text, "\n")+6; lines > most {
+			t.Errorf("%q became %q", text, out.String())
+		}
+	})
+}
+
+// FuzzPage and the manifest: what a guest answers is read without a panic.
+func FuzzPage(f *testing.F) {
+	f.Add([]byte("\x00\x00\x00\x00\x01\x00\x00\x00a"))
+	f.Fuzz(func(t *testing.T, page []byte) {
+		keys, _, err := readPage(page)
+		if size := 0; err == nil {
+			for _, key := range keys {
+				size += len(key)
+			}
+			if size > len(page) {
+				t.Errorf("%d bytes of keys out of a page of %d", size, len(page))
+			}
+		}
+		_, _ = ReadManifest(append([]byte("\x00asm\x01\x00\x00\x00"), page...))
 	})
 }

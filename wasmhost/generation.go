@@ -2,7 +2,6 @@ package wasmhost
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -13,9 +12,9 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+	"github.com/tetratelabs/wazero/sys"
 
-	"github.com/edge-server/edge/sdk/abi"
+	"github.com/edge-server/edge/wasmhost/meter"
 )
 
 // generation is one content of a plugin's file, loaded. It is immutable but for its instances and its count of requests:
@@ -30,13 +29,26 @@ type generation struct {
 	config   string
 	limits   Limits
 	responds bool // handle_response does something
+	isolated bool // no request sees what another one left behind
+	opens    bool // requests whose guest fails go on without it, as they came
 	log      *guestLog
 	pool     *pool
 
 	code     *cacheEntry
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
+	script   *script // in the engine that module is; nil for a plugin that is itself the module
+	machine  wazero.ModuleConfig
+	info     meter.Info
 	name     string
+
+	// template is what new instances are copies of; nil if each has to be started, and notCloned says why.
+	template  *template
+	notCloned string
+
+	ext genExt
+
+	largest atomic.Uint64 // bytes of the largest memory of an instance
 
 	refs    atomic.Int64
 	drained chan struct{} // closed when refs is 0
@@ -46,63 +58,87 @@ type generation struct {
 type loader struct {
 	cache *compileCache
 	hosts map[string]map[string]signature // what guests may import, by module and name
-	mu    sync.Mutex                      // held while compiling
+	wasi  map[string]api.FunctionDefinition
+	mu    sync.Mutex // held while compiling
+
+	namespaces []namespace
+	services   *Services
+	wake       chan struct{} // for the host's keepTime; holds one
+	variables  atomic.Bool   // some module sets variables of requests
 }
 
-func newLoader(cache *compileCache) (*loader, error) {
-	wasi, err := wasiSignatures()
+func newLoader(cache *compileCache, services *Services) (*loader, error) {
+	wasi, err := wasiFunctions(context.Background())
 	if err != nil {
 		return nil, err
 	}
-	http := map[string]signature{}
-	for _, f := range httpHandler {
-		http[f.name] = f.signature()
+	l := &loader{wasi: wasi, cache: cache, namespaces: namespaces(), services: services, wake: make(chan struct{}, 1)}
+	l.hosts = map[string]map[string]signature{wasiModule: signaturesOf(wasi)}
+	for _, n := range l.namespaces {
+		l.hosts[n.name] = n.signatures()
 	}
-	return &loader{cache: cache, hosts: map[string]map[string]signature{abi.HostModule: http, wasiModule: wasi}}, nil
+	return l, nil
 }
 
 // load compiles a module, checks it and makes its first instances, so that what is broken is found before it serves.
-func (l *loader) load(p *Plugin, module []byte) (*generation, error) {
+func (l *loader) load(p *Plugin, content []byte) (*generation, error) {
+	module, script, err := scriptIn(p.file, content)
+	if err != nil {
+		return nil, err
+	}
 	if err := checkHeader(module); err != nil {
 		return nil, err
 	}
-	hash := sha256.Sum256(module)
-	module, err := boundModule(module)
+	hash := sha256.Sum256(content)
+	module, err = boundModule(module)
+	if err != nil {
+		return nil, err
+	}
+	metered, info, err := meter.Rewrite(module, meter.Options{Globals: true})
 	if err != nil {
 		return nil, err
 	}
 	g := &generation{
-		hash:    hash,
-		config:  p.guestConfig,
-		limits:  p.config.Limits,
-		log:     p.guestLog,
-		name:    p.name,
-		drained: make(chan struct{}),
+		script:   script,
+		info:     info,
+		hash:     hash,
+		config:   p.guestConfig,
+		limits:   p.config.Limits,
+		isolated: p.config.Isolation == IsolateRequest,
+		opens:    p.config.OnError == OnErrorOpen,
+		log:      p.guestLog,
+		name:     p.name,
+		drained:  make(chan struct{}),
 	}
+	g.ext.plugin = p
+	g.machine = g.moduleConfig()
 	g.refs.Store(1)
 	g.pool = newPool(p.config.Instances, func() (*instance, error) { return newInstance(g) })
 
-	if err := g.open(l, module); err != nil {
+	if err := g.open(l, module, mergeData(metered)); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
 	return g, nil
 }
 
-func (g *generation) open(l *loader, module []byte) error {
+// open compiles metered, which is what runs instead of the module.
+func (g *generation) open(l *loader, module, metered []byte) error {
 	ctx := context.Background()
-	if err := g.compile(ctx, l, module); err != nil {
+	if err := g.compile(ctx, l, metered); err != nil {
 		return err
 	}
-	if err := checkModule(g.compiled, l.hosts); err != nil {
-		return err
-	}
-	if imports(g.compiled, abi.HostModule) {
-		if err := instantiateHTTP(ctx, g.runtime); err != nil {
-			return fmt.Errorf("provide %s: %w", abi.HostModule, err)
+	hosts := l.hosts
+	if g.script != nil {
+		hosts = withScript(hosts)
+		if err := instantiateScript(ctx, g.runtime); err != nil {
+			return fmt.Errorf("provide %s: %w", scriptModule, err)
 		}
 	}
+	if err := g.openExt(ctx, l, hosts, module); err != nil {
+		return err
+	}
 	if imports(g.compiled, wasiModule) {
-		if err := instantiateWASI(ctx, g.runtime); err != nil {
+		if err := instantiateWASI(ctx, g.runtime, l.wasi); err != nil {
 			return fmt.Errorf("provide %s: %w", wasiModule, err)
 		}
 	}
@@ -118,7 +154,7 @@ func (g *generation) compile(ctx context.Context, l *loader, module []byte) erro
 	config := wazero.NewRuntimeConfig().WithMemoryLimitPages(pages)
 
 	var err error
-	g.code = l.cache.acquire(g.hash)
+	g.code = l.cache.acquire(sha256.Sum256(module))
 	g.runtime = wazero.NewRuntimeWithConfig(ctx, config.WithCompilationCache(g.code.CompilationCache))
 	if g.compiled, err = g.runtime.CompileModule(ctx, module); err == nil {
 		g.code.seal()
@@ -137,19 +173,37 @@ func (g *generation) compile(ctx context.Context, l *loader, module []byte) erro
 	return nil
 }
 
+// firstInstances starts one instance, takes the template from it, and makes as many copies as there should be.
 func (g *generation) firstInstances(module []byte) error {
 	first, err := g.pool.get(context.Background(), 0)
 	if err != nil {
 		return err
 	}
-	silent, err := first.noResponse()
-	if err != nil {
+	if err := g.prepare(first, module); err != nil {
 		g.pool.discard(first)
 		return err
 	}
-	g.responds = !silent && !emptyHandleResponse(module)
 	g.pool.put(first)
-	return g.pool.fill()
+	if err := g.pool.fill(); err != nil {
+		return err
+	}
+	return g.adopt()
+}
+
+func (g *generation) prepare(first *instance, module []byte) error {
+	silent, err := first.noResponse()
+	if err != nil {
+		return err
+	}
+	g.responds = !silent && !emptyHandleResponse(module)
+	if err := g.prepareExt(first); err != nil {
+		return err
+	}
+	if err := first.warmUp(); err != nil {
+		return err
+	}
+	g.template, g.notCloned, err = newTemplate(first)
+	return err
 }
 
 // moduleConfig is what an instance gets to see of the machine: the real time, real randomness, and nothing else. wazero's
@@ -159,40 +213,13 @@ func (g *generation) moduleConfig() wazero.ModuleConfig {
 		WithName(""). // anonymous, so that there can be many
 		WithArgs(g.name).
 		WithStartFunctions(). // called by newInstance, one by one
-		WithSysWalltime().
 		WithSysNanotime().
 		WithSysNanosleep().
-		WithOsyield(runtime.Gosched).
-		WithRandSource(rand.Reader)
+		WithOsyield(runtime.Gosched) // the wall clock and randomness are in instance.entropy
 }
 
-// instantiateWASI provides WASI preview 1 with a proc_exit that can end main without ending the module.
-func instantiateWASI(ctx context.Context, rt wazero.Runtime) error {
-	builder := rt.NewHostModuleBuilder(wasi_snapshot_preview1.ModuleName)
-	wasi_snapshot_preview1.NewFunctionExporter().ExportFunctions(builder)
-	builder.NewFunctionBuilder().
-		WithGoModuleFunction(api.GoModuleFunc(procExit), []api.ValueType{i32}, nil).
-		Export("proc_exit")
-	_, err := builder.Instantiate(ctx)
-	return err
-}
-
-// wasiSignatures asks wazero what functions its WASI has.
-func wasiSignatures() (map[string]signature, error) {
-	ctx := context.Background()
-	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter())
-	builder := rt.NewHostModuleBuilder(wasi_snapshot_preview1.ModuleName)
-	wasi_snapshot_preview1.NewFunctionExporter().ExportFunctions(builder)
-	compiled, err := builder.Compile(ctx)
-	if err != nil {
-		return nil, errors.Join(err, rt.Close(ctx))
-	}
-	signatures := map[string]signature{}
-	for name, f := range compiled.ExportedFunctions() {
-		signatures[name] = signatureOf(f)
-	}
-	return signatures, errors.Join(compiled.Close(ctx), rt.Close(ctx))
-}
+// clockResolution of the wall clock.
+const clockResolution = sys.ClockResolution(time.Microsecond)
 
 // enter counts a request in; it fails once the generation is drained.
 func (g *generation) enter() bool {
@@ -212,6 +239,26 @@ func (g *generation) leave() {
 	if g.refs.Add(-1) == 0 {
 		close(g.drained)
 	}
+}
+
+// recycle takes an instance back whose request ended well.
+func (g *generation) recycle(inst *instance) {
+	inst.end()
+	if inst.mod.IsClosed() || g.isolated && inst.restore() != nil { // closed: proc_exit(0), and returned nevertheless
+		g.pool.discard(inst)
+		return
+	}
+	g.pool.put(inst)
+}
+
+// salvage takes an instance back whose guest code was stopped somewhere in the middle: nobody sees its memory again.
+func (g *generation) salvage(inst *instance) {
+	inst.end()
+	if inst.restore() != nil {
+		g.pool.discard(inst)
+		return
+	}
+	g.pool.put(inst)
 }
 
 // retire takes the generation out of service. Call it once.
@@ -254,6 +301,10 @@ func (g *generation) close() error {
 	}
 	if g.code != nil {
 		errs = append(errs, g.code.release())
+	}
+	g.ext.close()
+	if g.template != nil {
+		g.template.image.close()
 	}
 	return errors.Join(errs...)
 }

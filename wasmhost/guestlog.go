@@ -90,13 +90,17 @@ func printable(text []byte) string {
 type lineWriter struct {
 	log    *guestLog
 	stream string
-	line   []byte // not ended yet; bounded, the rest of a longer line is dropped
-	tail   []byte // the end of what was written
+	inst   *instance // pays for what it writes; nil in tests
+	line   []byte    // not ended yet; bounded, the rest of a longer line is dropped
+	tail   []byte    // the end of what was written
 }
 
 // Write never fails: what a guest prints is no reason to stop it.
 func (w *lineWriter) Write(p []byte) (int, error) {
 	written := len(p)
+	if w.inst != nil {
+		w.inst.spendBytes(written)
+	}
 	w.keep(p)
 	for len(p) > 0 {
 		end := bytes.IndexByte(p, '\n')

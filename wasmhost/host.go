@@ -2,6 +2,7 @@ package wasmhost
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,9 @@ type Options struct {
 	// CacheDir keeps compiled modules across restarts; it is made 0700. "" keeps them in memory only.
 	CacheDir string
 
+	// Services are the parts of the server that plugins reach through their grants.
+	Services Services
+
 	// OnChange is called when plugins that edge.yaml does not name came or went, so that routes can be put together anew.
 	// It runs on the host's goroutine, between Start and Stop, and may call the host.
 	OnChange func()
@@ -29,10 +33,11 @@ type Options struct {
 
 // Host owns all plugins.
 type Host struct {
-	cfg    Config
-	log    *slog.Logger
-	loader *loader
-	change func()
+	cfg     Config
+	trusted []ed25519.PublicKey // of cfg.Trust
+	log     *slog.Logger
+	loader  *loader
+	change  func()
 
 	named   map[string]*Plugin // never changes after New
 	changed chan struct{}      // asks the watch to call OnChange; holds one
@@ -58,12 +63,16 @@ func New(ctx context.Context, cfg Config, opts Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	loader, err := newLoader(cache)
+	loader, err := newLoader(cache, &opts.Services)
+	if err != nil {
+		return nil, err
+	}
+	trusted, err := cfg.trustedKeys()
 	if err != nil {
 		return nil, err
 	}
 	h := &Host{
-		cfg: cfg, log: opts.Logger, loader: loader, change: opts.OnChange,
+		cfg: cfg, trusted: trusted, log: opts.Logger, loader: loader, change: opts.OnChange,
 		named:    map[string]*Plugin{},
 		changed:  make(chan struct{}, 1),
 		stopping: make(chan struct{}),
@@ -114,6 +123,7 @@ func (h *Host) Start(context.Context) error {
 		return err
 	}
 	h.wg.Go(w.run)
+	h.wg.Go(h.keepTime)
 	return nil
 }
 
@@ -193,6 +203,9 @@ func (h *Host) Unnamed() []*Plugin {
 	return slices.DeleteFunc(slices.Clone(h.unnamed), func(p *Plugin) bool { return p.current.Load() == nil })
 }
 
+// UsesVariables reports whether some plugin sets variables of requests, so that there should be room for them.
+func (h *Host) UsesVariables() bool { return h.loader.variables.Load() }
+
 // Reload looks at all files again, now, and tries those again that could not be loaded. What cannot be loaded keeps its
 // old content in service. The error has the plugins that edge.yaml names: a broken file that happens to lie in the folder is
 // logged and counted, as at the start, and stands in nobody's way.
@@ -229,6 +242,9 @@ func (h *Host) Degraded() []string {
 	for _, s := range h.Stats() {
 		if s.Degraded != "" {
 			reasons = append(reasons, fmt.Sprintf("plugin %q: %s", s.Name, s.Degraded))
+		}
+		if s.Bypassed != "" {
+			reasons = append(reasons, fmt.Sprintf("plugin %q: %s", s.Name, s.Bypassed))
 		}
 	}
 	return reasons

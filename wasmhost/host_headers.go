@@ -17,6 +17,9 @@ const hostHeader = "Host" // not in the header map of a request: net/http keeps 
 // met before come out of the instance's table, which saves the two allocations of making the string and its form.
 func (i *instance) headerName(mem api.Memory, ptr, n uint32) string {
 	raw := guestMemory(mem, "name", ptr, n)
+	if key, ok := i.recent.find(ptr, raw); ok {
+		return key
+	}
 	if key, ok := i.names[string(raw)]; ok {
 		return key
 	}
@@ -27,6 +30,7 @@ func (i *instance) headerName(mem api.Memory, ptr, n uint32) string {
 	key := http.CanonicalHeaderKey(name)
 	if len(i.names) < maxNames && len(name) <= 64 {
 		i.names[name] = key
+		i.recent.note(ptr, name, key)
 	}
 	return key
 }
@@ -45,7 +49,7 @@ func (i *instance) needHeaderName(function string, mem api.Memory, ptr, n uint32
 func (i *instance) needHeaderValue(function string, mem api.Memory, ptr, n uint32) string {
 	raw := guestMemory(mem, "value", ptr, n)
 	i.exchange.spend(function, len(raw))
-	value := string(raw)
+	value := i.slab.string(raw)
 	if !httpguts.ValidHeaderFieldValue(value) {
 		trap("%s: %.80q is not a header value: it has control characters", function, value)
 	}
@@ -202,10 +206,14 @@ func (i *instance) change(function string, kind uint32, name string) (http.Heade
 	x := &i.exchange
 	switch kind {
 	case abi.HeaderRequest:
-		i.needBeforeNext(function)
+		if x.phase != phaseRoute {
+			i.needBeforeNext(function)
+		}
 		return x.r.Header, name
 	case abi.HeaderResponse:
-		i.needAnswer(function)
+		if x.phase != phaseRoute {
+			i.needAnswer(function)
+		}
 		h := x.responseHeader()
 		x.remember(h, name)
 		return h, name
@@ -249,7 +257,7 @@ func setHeaderValue(i *instance, mem api.Memory, stack []uint64) {
 		return
 	}
 	// A new slice: the old one may be shared, as handlers put package-level slices into headers.
-	header[key] = []string{value}
+	header[key] = i.slab.list(value)
 }
 
 func addHeaderValue(i *instance, mem api.Memory, stack []uint64) {

@@ -1,15 +1,10 @@
 package wasmhost
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strings"
 
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"golang.org/x/net/http/httpguts"
 
@@ -60,22 +55,9 @@ func (f hostFunction) signature() signature {
 	return signature{params, f.results}
 }
 
-// instantiateHTTP makes the functions of http_handler available in rt.
-func instantiateHTTP(ctx context.Context, rt wazero.Runtime) error {
-	builder := rt.NewHostModuleBuilder(abi.HostModule)
-	for _, f := range httpHandler {
-		call := f.call
-		builder.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, mod api.Module, stack []uint64) {
-			call(ctx.(*instance), mod.Memory(), stack)
-		}), f.signature().params, f.results).Export(f.name)
-	}
-	_, err := builder.Instantiate(ctx)
-	return err
-}
-
 // trap ends the guest's call. A panic is how wazero takes a trap from a host function; it comes back as the error of the
 // call into the guest.
-func trap(format string, args ...any) { panic(fmt.Errorf(format, args...)) }
+func trap(format string, args ...any) { panic(misuse{fmt.Errorf(format, args...)}) }
 
 // guestMemory returns n bytes of the guest's memory, not a copy. field names the parameter in the trap.
 func guestMemory(mem api.Memory, field string, ptr, n uint32) []byte {
@@ -98,16 +80,24 @@ func writeString(mem api.Memory, stack []uint64, s string) {
 	stack[0] = uint64(len(s))
 }
 
-// needRequest traps in start functions, where there is no request yet.
+// needRequest traps where there is no request, such as in start functions.
 func (i *instance) needRequest(function string) {
-	if i.exchange.phase != phaseRequest && i.exchange.phase != phaseResponse {
-		trap("%s: there is no request while the module starts", function)
+	if phases(withRequest).check(i.exchange.phase) != nil {
+		trap("%s: there is no request %s", function, i.exchange.phase.when())
+	}
+}
+
+// needMiddleware traps where there is a request, but only to be looked at.
+func (i *instance) needMiddleware(function string) {
+	i.needRequest(function)
+	if phases(withAnswer).check(i.exchange.phase) != nil {
+		trap("%s: not callable %s", function, i.exchange.phase.when())
 	}
 }
 
 // needBeforeNext traps when the request is no longer the guest's to change.
 func (i *instance) needBeforeNext(function string) {
-	i.needRequest(function)
+	i.needMiddleware(function)
 	if i.exchange.phase != phaseRequest {
 		trap("%s: the request has gone on to the next handler and cannot be changed or read in handle_response", function)
 	}
@@ -115,7 +105,7 @@ func (i *instance) needBeforeNext(function string) {
 
 // needAnswer traps when the answer is out of the guest's hands: after next, unless it is held back.
 func (i *instance) needAnswer(function string) {
-	i.needRequest(function)
+	i.needMiddleware(function)
 	if i.exchange.phase != phaseRequest && i.exchange.held == nil {
 		trap("%s: in handle_response this needs the feature buffer_response, turned on before next", function)
 	}
@@ -213,12 +203,9 @@ func setURI(i *instance, mem api.Memory, stack []uint64) {
 	if uri == "" {
 		uri = "/"
 	}
-	if uri[0] != '/' && uri != "*" || strings.ContainsFunc(uri, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' }) {
-		trap(`set_uri: %.80q is not path and query: it begins with "/" and is percent-encoded`, uri)
-	}
-	parsed, err := url.ParseRequestURI(uri)
+	parsed, err := parseURI(uri)
 	if err != nil {
-		trap("set_uri: %.80q: %v", uri, errors.Unwrap(err)) // the error around it has all of the URI
+		trap("set_uri: %v", err)
 	}
 	r := i.exchange.own()
 	u := *r.URL
@@ -237,7 +224,7 @@ func getSourceAddr(i *instance, mem api.Memory, stack []uint64) {
 }
 
 func getStatusCode(i *instance, _ api.Memory, stack []uint64) {
-	i.needRequest(abi.GetStatusCode)
+	i.needMiddleware(abi.GetStatusCode)
 	x := &i.exchange
 	switch {
 	case x.held != nil:
@@ -270,9 +257,10 @@ func readBody(i *instance, mem api.Memory, stack []uint64) {
 	switch kind {
 	case abi.BodyRequest:
 		i.needBeforeNext(abi.ReadBody)
-		n, ended = i.exchange.readRequest(guestMemory(mem, "buf", ptr, limit))
+		buf := guestMemory(mem, "buf", ptr, limit)
+		i.waitForClient(func() { n, ended = i.exchange.readRequest(buf) })
 	case abi.BodyResponse:
-		i.needRequest(abi.ReadBody)
+		i.needMiddleware(abi.ReadBody)
 		if i.exchange.phase != phaseResponse || i.exchange.held == nil {
 			trap("read_body: the response body can be read in handle_response, with the feature buffer_response turned on before next")
 		}
@@ -288,10 +276,12 @@ func writeBody(i *instance, mem api.Memory, stack []uint64) {
 	switch kind {
 	case abi.BodyRequest:
 		i.needBeforeNext(abi.WriteBody)
+		i.spendBytes(len(body))
 		i.exchange.writeRequest(body)
 	case abi.BodyResponse:
 		i.needAnswer(abi.WriteBody)
-		i.exchange.writeResponse(body)
+		i.spendBytes(len(body))
+		i.waitForClient(func() { i.exchange.writeResponse(body) })
 	default:
 		trap("write_body: body kind %d is unknown; 0 is the request, 1 the response", kind)
 	}

@@ -61,41 +61,11 @@ func (s signature) equal(o signature) bool {
 	return slices.Equal(s.params, o.params) && slices.Equal(s.results, o.results)
 }
 
-// requiredExports of an HTTP plugin.
-var requiredExports = []struct {
-	name string
-	sig  signature
-}{
-	{abi.HandleRequest, signature{nil, []api.ValueType{api.ValueTypeI64}}},
-	{abi.HandleResponse, signature{[]api.ValueType{api.ValueTypeI32, api.ValueTypeI32}, nil}},
-}
-
-// checkModule reports everything that keeps the module from being an HTTP plugin of this host.
-func checkModule(m wazero.CompiledModule, hosts map[string]map[string]signature) error {
-	return errors.Join(checkExports(m), checkImports(m, hosts))
-}
-
-func checkExports(m wazero.CompiledModule) error {
-	var errs []error
+func checkMemory(m wazero.CompiledModule) error {
 	if _, ok := m.ExportedMemories()[abi.Memory]; !ok {
-		errs = append(errs, fmt.Errorf("export %q is missing: the host reads and writes strings in it (wat: (memory (export \"memory\") 1))", abi.Memory))
+		return fmt.Errorf("export %q is missing: the host reads and writes strings in it (wat: (memory (export \"memory\") 1))", abi.Memory)
 	}
-	for _, want := range requiredExports {
-		f, ok := m.ExportedFunctions()[want.name]
-		switch {
-		case !ok:
-			errs = append(errs, fmt.Errorf("export %q is missing: an HTTP plugin exports it as %s%s", want.name, want.sig,
-				nearestHint(want.name, exportNames(m))))
-		case !signatureOf(f).equal(want.sig):
-			errs = append(errs, fmt.Errorf("export %q has the type %s and must have %s", want.name, signatureOf(f), want.sig))
-		}
-	}
-	if f, ok := m.ExportedFunctions()[abi.NoResponse]; ok {
-		if want := (signature{nil, []api.ValueType{api.ValueTypeI32}}); !signatureOf(f).equal(want) {
-			errs = append(errs, fmt.Errorf("export %q has the type %s and must have %s", abi.NoResponse, signatureOf(f), want))
-		}
-	}
-	return errors.Join(errs...)
+	return nil
 }
 
 func exportNames(m wazero.CompiledModule) []string {

@@ -8,9 +8,11 @@ import (
 	"sync/atomic"
 
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/edge-server/edge/sdk/abi"
+	"github.com/edge-server/edge/wasmhost/meter"
 )
 
 // instance is one copy of a plugin: a linear memory and the functions on it. Whoever took it from the pool is the only one
@@ -25,14 +27,25 @@ type instance struct {
 	mod            api.Module
 	handleRequest  api.Function
 	handleResponse api.Function
-	stack          [2]uint64 // parameters and results of both
+	afterClone     api.Function // nil without
+	stack          [2]uint64    // parameters and results of both
+
+	memory   linearMemory
+	globals  []api.MutableGlobal // all, in the order of generation.info
+	template *template           // that it was made from, nil without
+	entropy  entropy             // what it took while it started
+	files    int                 // that it has open
 
 	features uint32            // turned on while the module started: they count for all requests
 	names    map[string]string // header names as the guest spells them, to their canonical form
-	list     []string          // scratch of get_header_names
+	recent   recentNames
+	slab     slab
+	list     []string // scratch of get_header_names
 	stderr   *lineWriter
+	budget   budget
 
 	exchange exchange
+	ext      extState
 	served   uint64 // requests
 	untimed  uint64 // requests since the last one that was timed, that one not included
 	weight   uint64 // how many requests the time of this one stands for; 0: it is not timed
@@ -50,30 +63,65 @@ const (
 // maxNames bounds the table of header names: a guest may make them up from what clients send.
 const maxNames = 256
 
-// newInstance instantiates the module of gen and runs its start functions.
+// newInstance makes a copy of the generation's template, or an instance that runs the start functions.
 func newInstance(gen *generation) (*instance, error) {
-	inst := &instance{Context: context.Background(), gen: gen, names: map[string]string{}}
+	inst := &instance{gen: gen, names: map[string]string{}}
+	inst.stderr = &lineWriter{log: gen.log, stream: "stderr", inst: inst}
 	inst.exchange.phase = phaseStart
-	inst.stderr = &lineWriter{log: gen.log, stream: "stderr"}
-	config := gen.moduleConfig().
-		WithStdout(&lineWriter{log: gen.log, stream: "stdout"}).
-		WithStderr(inst.stderr)
-
-	mod, err := gen.runtime.InstantiateModule(inst, gen.compiled, config)
+	if err := inst.instantiate(); err != nil {
+		return nil, err
+	}
+	err := error(nil)
+	if gen.template != nil {
+		err = inst.become(gen.template)
+	} else {
+		err = inst.runStart()
+	}
 	if err != nil {
-		return nil, inst.startError("instantiate", err)
+		inst.close()
+		return nil, err
 	}
-	inst.mod = mod
-	for _, name := range []string{abi.Start, abi.Initialize} {
-		if err := inst.start(name); err != nil {
-			inst.close()
-			return nil, err
-		}
-	}
-	inst.handleRequest = mod.ExportedFunction(abi.HandleRequest)
-	inst.handleResponse = mod.ExportedFunction(abi.HandleResponse)
 	inst.exchange.phase = phaseIdle
 	return inst, nil
+}
+
+func (i *instance) instantiate() error {
+	config := i.gen.machine.
+		WithStdout(&lineWriter{log: i.gen.log, stream: "stdout", inst: i}).
+		WithStderr(i.stderr).
+		WithRandSource(&i.entropy).
+		WithNanosleep(i.sleep).
+		WithWalltime(i.entropy.walltime, clockResolution)
+	allocator := &allocator{}
+	i.Context = experimental.WithMemoryAllocator(context.Background(), allocator)
+	mod, err := i.gen.runtime.InstantiateModule(i, i.gen.compiled, config)
+	i.Context = context.Background()
+	i.memory = allocator.made
+	if err != nil {
+		i.releaseMemory()
+		return i.startError("instantiate", err)
+	}
+	i.mod = mod
+	i.budget.open(mod, int64(i.gen.limits.Stack))
+	i.handleRequest = mod.ExportedFunction(abi.HandleRequest)
+	i.handleResponse = mod.ExportedFunction(abi.HandleResponse)
+	i.afterClone = mod.ExportedFunction(abi.AfterClone)
+	for _, exported := range i.gen.info.Globals {
+		if global, ok := mod.ExportedGlobal(exported.Export).(api.MutableGlobal); ok {
+			i.globals = append(i.globals, global)
+		}
+	}
+	return nil
+}
+
+// runStart calls what a module has to call before anything else.
+func (i *instance) runStart() error {
+	for _, name := range []string{meter.Start, abi.Start, abi.Initialize} {
+		if err := i.start(name); err != nil {
+			return err
+		}
+	}
+	return i.configure()
 }
 
 func (i *instance) start(name string) error {
@@ -81,7 +129,7 @@ func (i *instance) start(name string) error {
 	if f == nil {
 		return nil
 	}
-	_, err := f.Call(i)
+	err := i.runOnce(f, nil)
 	var exit *sys.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 0 && !i.mod.IsClosed() {
 		return nil // main ended; the exports go on living
@@ -94,6 +142,10 @@ func (i *instance) start(name string) error {
 
 // startError adds what the guest printed, which is where most languages explain a failed start.
 func (i *instance) startError(step string, err error) error {
+	var thrown scriptError
+	if errors.As(err, &thrown) {
+		return thrown
+	}
 	if len(i.stderr.tail) == 0 {
 		return fmt.Errorf("%s: %w", step, err)
 	}
@@ -106,11 +158,19 @@ func (i *instance) noResponse() (bool, error) {
 	if f == nil {
 		return false, nil
 	}
-	results, err := f.Call(i)
-	if err != nil {
+	results := i.stack[:1]
+	if err := i.runOnce(f, results); err != nil {
 		return false, i.startError("call "+abi.NoResponse, err)
 	}
 	return uint32(results[0]) == 1, nil
+}
+
+// warmUp calls what the guest wants to have run before it is copied.
+func (i *instance) warmUp() error {
+	i.exchange.phase = phaseStart
+	err := i.start(abi.WarmUp)
+	i.exchange.phase = phaseIdle
+	return err
 }
 
 // timeEvery is how many requests of an instance go by between two that are timed: reading the clock four times takes a
@@ -133,6 +193,7 @@ func (i *instance) begin(w http.ResponseWriter, r *http.Request) {
 // end forgets the request.
 func (i *instance) end() {
 	i.Context = context.Background()
+	i.endExt()
 	clear(i.exchange.undo)
 	i.exchange = exchange{undo: i.exchange.undo[:0]}
 }
@@ -140,7 +201,7 @@ func (i *instance) end() {
 // request calls handle_request.
 func (i *instance) request() (abi.CtxNext, error) {
 	i.exchange.phase = phaseRequest
-	if err := i.handleRequest.CallWithStack(i, i.stack[:1]); err != nil {
+	if err := i.run(i.handleRequest, i.stack[:1]); err != nil {
 		return abi.Done, err
 	}
 	return abi.CtxNext(i.stack[0]), nil
@@ -154,7 +215,7 @@ func (i *instance) response(reqCtx uint32, failed bool) error {
 	if failed {
 		i.stack[1] = 1
 	}
-	return i.handleResponse.CallWithStack(i, i.stack[:2])
+	return i.run(i.handleResponse, i.stack[:2])
 }
 
 // park lets a forced close take the instance while the rest of the chain runs; unpark reports whether it is still there.
@@ -169,8 +230,16 @@ func (i *instance) unpark() bool { return i.hold.CompareAndSwap(holdParked, hold
 func (i *instance) reclaim() bool { return i.hold.CompareAndSwap(holdParked, holdReclaimed) }
 
 func (i *instance) close() {
+	i.ext.handles.end(true)
 	// The error of closing is that of closing the guest's files, and it has none.
 	_ = i.mod.Close(context.Background())
+	i.releaseMemory()
+}
+
+func (i *instance) releaseMemory() {
+	if i.memory != nil {
+		i.memory.release()
+	}
 }
 
 // procExit replaces WASI's: leaving main with 0 while the module starts must not close the module, as its exports are

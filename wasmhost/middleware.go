@@ -14,6 +14,10 @@ import (
 // As the handler of a route, put it around one that answers for requests which the plugin passes on.
 func (p *Plugin) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p.goesAround() {
+			next.ServeHTTP(w, r)
+			return
+		}
 		gen := p.enter()
 		if gen == nil {
 			p.withoutGuest(w, r, next)
@@ -27,7 +31,7 @@ func (p *Plugin) Middleware(next http.Handler) http.Handler {
 // withoutGuest: a plugin of the folder that was removed is not there any more, and requests pass by until the routes are
 // put together anew. Anything else fails closed.
 func (p *Plugin) withoutGuest(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	if p.unloaded.Load() {
+	if p.unloaded.Load() || p.config.OnError == OnErrorOpen {
 		next.ServeHTTP(w, r)
 		return
 	}
@@ -39,7 +43,7 @@ func (p *Plugin) withoutGuest(w http.ResponseWriter, r *http.Request, next http.
 func (p *Plugin) serve(gen *generation, w http.ResponseWriter, r *http.Request, next http.Handler) {
 	inst, err := gen.pool.get(r.Context(), gen.limits.Wait)
 	if err != nil {
-		p.noInstance(w, err)
+		p.withoutInstance(w, r, next, err)
 		return
 	}
 	p.counters.requests.Add(1)
@@ -48,20 +52,24 @@ func (p *Plugin) serve(gen *generation, w http.ResponseWriter, r *http.Request, 
 	ctxNext, err := inst.request()
 	watch.stop()
 	if err != nil {
+		if original := p.passesOn(gen, inst, err); original != nil {
+			next.ServeHTTP(w, original)
+			return
+		}
 		p.requestFailed(gen, inst, err)
 		return
 	}
 
 	if !ctxNext.Passes() {
 		answer := inst.exchange.answer()
-		p.giveBack(gen, inst)
+		gen.recycle(inst)
 		answer.send()
 		return
 	}
 
 	w, r = inst.exchange.onward()
 	if !inst.exchange.needsResponse() {
-		p.giveBack(gen, inst)
+		gen.recycle(inst)
 		next.ServeHTTP(w, r)
 		return
 	}
@@ -86,6 +94,9 @@ func (p *Plugin) respond(gen *generation, inst *instance, reqCtx uint32, panicke
 	held := inst.exchange.held
 	tooLarge := held != nil && held.tooLarge
 
+	if held != nil && gen.opens {
+		held.keep()
+	}
 	watch := p.counters.watch(inst)
 	err := inst.response(reqCtx, panicked || tooLarge)
 	watch.stop()
@@ -99,7 +110,7 @@ func (p *Plugin) respond(gen *generation, inst *instance, reqCtx uint32, panicke
 		inst.exchange.takeBack()
 	}
 	answer := inst.exchange.answer()
-	p.giveBack(gen, inst)
+	gen.recycle(inst)
 	switch {
 	case panicked || held == nil:
 	case lost:
@@ -110,22 +121,30 @@ func (p *Plugin) respond(gen *generation, inst *instance, reqCtx uint32, panicke
 	}
 }
 
-func (p *Plugin) giveBack(gen *generation, inst *instance) {
-	inst.end()
-	if inst.mod.IsClosed() { // the guest called proc_exit(0) and returned nevertheless
-		gen.pool.discard(inst)
-		return
+// passesOn ends the guest's part in a request that goes on without it, and returns the request as it came; nil if it does
+// not go on.
+func (p *Plugin) passesOn(gen *generation, inst *instance, err error) *http.Request {
+	var trap *Trap
+	if !gen.opens || !errors.As(err, &trap) {
+		return nil
 	}
-	gen.pool.put(inst)
+	original := inst.exchange.original()
+	if original == nil {
+		return nil
+	}
+	p.explain(inst, inst.exchange.phase.export(), err)
+	inst.exchange.takeBack()
+	gen.salvage(inst)
+	return original
 }
 
 // requestFailed answers a request whose handle_request did not return. The instance's memory is in an unknown state, so it
-// is thrown away.
+// is not used again as it is.
 func (p *Plugin) requestFailed(gen *generation, inst *instance, err error) {
 	status := p.explain(inst, abi.HandleRequest, err)
 	w, sent := inst.exchange.w, inst.exchange.sent()
 	inst.exchange.takeBack()
-	gen.pool.discard(inst)
+	gen.salvage(inst)
 	if sent { // half an answer is out: break it off, so that nobody takes it for a whole one
 		panic(http.ErrAbortHandler)
 	}
@@ -135,12 +154,17 @@ func (p *Plugin) requestFailed(gen *generation, inst *instance, err error) {
 // responseFailed: an answer that was held back becomes a 500; one that went out cannot be taken back.
 func (p *Plugin) responseFailed(gen *generation, inst *instance, err error, panicked bool) {
 	status := p.explain(inst, abi.HandleResponse, err)
-	w, held := inst.exchange.w, inst.exchange.held
+	w, held, method := inst.exchange.w, inst.exchange.held, inst.exchange.method
 	lost := held != nil && !held.hijacked && !panicked
 	if lost {
 		inst.exchange.takeBack()
 	}
-	gen.pool.discard(inst)
+	if lost && held.before != nil && !held.tooLarge {
+		gen.salvage(inst)
+		held.before.release(method)
+		return
+	}
+	gen.salvage(inst)
 	if lost {
 		fail(w, status)
 	}
@@ -162,19 +186,59 @@ func (p *Plugin) explain(inst *instance, function string, err error) int {
 	case errors.As(err, &client):
 		p.count(client)
 		return http.StatusBadRequest
+	case errors.Is(err, errClientGone):
+		p.count(errClientGone)
+		return http.StatusBadRequest // nobody reads it
+	}
+	var trap *Trap
+	trapped := errors.As(err, &trap)
+	var thrown scriptError
+	if errors.As(err, &thrown) {
+		err = thrown // without the engine's own stack
 	}
 	p.counters.traps.Add(1)
+	p.failedOnce()
 	p.count(errors.New(function + ": " + firstLine(err.Error())))
 	attrs := []slog.Attr{slog.String("function", function), slog.String("error", err.Error())}
+	kind := TrapMisuse // it returned what it must not
+	if trapped {
+		kind = trap.Kind
+	}
+	p.counters.kinds[kind].Add(1)
+	attrs = append(attrs, slog.String("kind", kind.String()))
 	if tail := inst.stderr.tail; len(tail) > 0 {
 		attrs = append(attrs, slog.String("stderr", printable(tail)))
 	}
-	p.troubles.line(slog.LevelError, []byte("plugin trapped; the request got 500"), attrs...)
+	p.troubles.line(slog.LevelError, []byte("plugin trapped; "+p.consequence()), attrs...)
 	return http.StatusInternalServerError
+}
+
+// consequence says what on_error makes of a request whose guest trapped.
+func (p *Plugin) consequence() string {
+	if p.config.OnError == OnErrorOpen {
+		return "the request goes on without it, if it can"
+	}
+	return "the request got 500"
 }
 
 func (p *Plugin) count(err error) {
 	p.counters.errors.Add(1)
+	p.noteError(err)
+}
+
+// withoutInstance goes on without the plugin, with on_error: open, or answers the request.
+func (p *Plugin) withoutInstance(w http.ResponseWriter, r *http.Request, next http.Handler, err error) {
+	if p.config.OnError != OnErrorOpen {
+		p.noInstance(w, err)
+		return
+	}
+	p.goesWithout(err)
+	next.ServeHTTP(w, r)
+}
+
+// goesWithout notes a request that has no instance and goes on.
+func (p *Plugin) goesWithout(err error) {
+	p.counters.refused.Add(1)
 	p.noteError(err)
 }
 
@@ -188,6 +252,7 @@ func (p *Plugin) noInstance(w http.ResponseWriter, err error) {
 		p.counters.refused.Add(1)
 		refuse(w) // nobody reads it
 	default:
+		p.failedOnce()
 		p.count(err)
 		p.troubles.line(slog.LevelError, []byte("plugin has no instance for a request"), slog.String("error", err.Error()))
 		fail(w, http.StatusInternalServerError)

@@ -22,6 +22,10 @@ type Plugin struct {
 	current  atomic.Pointer[generation] // nil before the first load and after the last
 	unloaded atomic.Bool                // an unnamed plugin whose file is gone: requests pass by
 	counters counters
+	breaker  breaker
+	metrics  guestMetrics
+	queue    guestQueue
+	driver   atomic.Pointer[Driver] // nil unless a store uses the plugin
 
 	mu        sync.Mutex // guards all below; held by the host's loading and by Stats
 	number    uint64     // of the generation made last
@@ -71,6 +75,7 @@ func (p *Plugin) swap(g *generation) *generation {
 
 	p.unloaded.Store(false)
 	old := p.current.Swap(g)
+	g.ext.goOn()
 	if old != nil {
 		old.retire()
 	}

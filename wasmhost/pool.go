@@ -37,6 +37,13 @@ func newPool(limits Instances, create func() (*instance, error)) *pool {
 	return &pool{min: limits.Min, max: limits.Max, create: create, live: map[*instance]struct{}{}}
 }
 
+// only makes the first instance the only one there will ever be.
+func (p *pool) only() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.min, p.max = 1, 1
+}
+
 // get returns an instance for the caller alone, or errBusy after wait, or what creating one ended with.
 func (p *pool) get(ctx context.Context, wait time.Duration) (*instance, error) {
 	p.mu.Lock()

@@ -27,6 +27,16 @@ type heldResponse struct {
 	tooLarge bool
 	hijacked bool
 	rewrote  bool // the guest replaced the body: a Content-Length of the handler is not true any more
+
+	before *heldResponse // as it was before the guest came, with on_error: open
+}
+
+// keep notes the answer as it is now.
+func (h *heldResponse) keep() {
+	before := *h
+	before.header = h.header.Clone()
+	h.before = &before
+	h.body = h.body[:len(h.body):len(h.body)] // what the guest writes goes elsewhere: see guestWrite
 }
 
 func newHeldResponse(to http.ResponseWriter, limit int) *heldResponse {
@@ -90,6 +100,9 @@ func (h *heldResponse) statusCode() int {
 func (h *heldResponse) guestWrite(p []byte, first bool) bool {
 	if first {
 		h.body, h.read = h.body[:0], 0
+		if h.before != nil {
+			h.body = nil
+		}
 	}
 	if len(h.body)+len(p) > h.limit {
 		return false

@@ -22,12 +22,31 @@ type PluginStats struct {
 
 	Idle, Busy int // instances of the current generation
 
+	// NotCloned says why each instance has to be started instead of being a copy of one that was; "" if they are copies.
+	NotCloned string
+
 	Requests        uint64 // handed to the guest
 	Errors          uint64 // ended by the plugin with 4xx or 5xx, traps included
 	Traps           uint64 // guest code that was stopped
 	Waits           uint64 // requests of the current generation that found all instances busy
 	Refused         uint64 // requests that waited in vain, 503
 	LogLinesDropped uint64 // because there were too many
+
+	// TrapsByKind are the traps by the name of their kind, those that happened.
+	TrapsByKind map[string]uint64
+
+	// Fuel is what calls into the guest took of limits.fuel.
+	Fuel FuelStats
+
+	// Memory is the linear memory of the largest instance of the current generation, in bytes, as of its last calls.
+	Memory uint64
+
+	// Bypassed says why and until when requests pass the plugin by, "" if they do not; Bypasses counts how often it came to that.
+	Bypassed string
+	Bypasses uint64
+
+	// Metrics are those that the plugin defines itself.
+	Metrics []GuestMetric
 
 	// InGuest is the total time in handle_request and handle_response, host functions included. Every eighth request of an
 	// instance is timed and stands for those since the last one.
@@ -38,6 +57,8 @@ type PluginStats struct {
 type counters struct {
 	requests, errors, traps, refused atomic.Uint64
 	inGuest                          atomic.Int64
+	kinds                            [trapKinds]atomic.Uint64 // of the traps
+	fuel                             fuelCounters
 }
 
 // stopwatch times a call into the guest, or nothing.
@@ -72,12 +93,18 @@ func (p *Plugin) Stats() PluginStats {
 	if g := p.current.Load(); g != nil {
 		s.Generation = g.number
 		s.Idle, s.Busy, s.Waits = g.pool.counts()
+		s.NotCloned = g.notCloned
+		s.Memory = g.largest.Load()
 	}
 	s.Requests = p.counters.requests.Load()
 	s.Errors = p.counters.errors.Load()
 	s.Traps = p.counters.traps.Load()
 	s.Refused = p.counters.refused.Load()
 	s.InGuest = time.Duration(p.counters.inGuest.Load())
+	s.TrapsByKind = p.counters.trapsByKind()
+	s.Fuel = p.counters.fuel.snapshot()
+	s.Bypassed, s.Bypasses = p.bypassReason(), p.breaker.count()
 	s.LogLinesDropped = p.guestLog.droppedLines()
+	s.Metrics = p.metrics.snapshot()
 	return s
 }

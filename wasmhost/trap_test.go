@@ -100,8 +100,8 @@ func TestMisuseTraps(t *testing.T) {
 			if function := "handle_response"; !inRequest && !strings.HasPrefix(st.LastError, function) {
 				t.Errorf("last error = %q, want %q before it", st.LastError, function)
 			}
-			if st.Traps != 1 || st.Errors != 1 || st.Busy != 0 || st.Idle != 0 {
-				t.Errorf("stats = %+v, want one trap and the instance gone", st)
+			if st.Traps != 1 || st.Errors != 1 || st.Busy != 0 || st.Idle != 1 {
+				t.Errorf("stats = %+v, want one trap and an instance that is as new", st)
 			}
 		})
 	}

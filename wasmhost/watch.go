@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/edge-server/edge/wasmhost/trust"
 )
 
 const (
@@ -179,7 +181,8 @@ func (w *watch) concerns(event fsnotify.Event) bool {
 		w.unwatch(name) // the folder itself went
 		return true
 	}
-	return strings.HasSuffix(name, extension) || w.files[name]
+	_, _, plugin := splitExtension(strings.TrimSuffix(name, trust.Extension))
+	return plugin || w.files[name]
 }
 
 func (w *watch) look() (again bool) {

@@ -18,7 +18,7 @@ type Stats struct {
 // ListenerStats is the part of Stats that belongs to one socket.
 type ListenerStats struct {
 	Network string // tcp or udp
-	Address string // as in http.listen
+	Address string // as in http.listen, with the port that the system chose for port 0
 
 	Accepted          uint64 // connections since the start
 	Open              int64  // connections now
@@ -49,7 +49,11 @@ func (e *endpoint) stats() []ListenerStats {
 	if e.tcp == nil {
 		return nil
 	}
-	tcp := ListenerStats{Network: "tcp", Address: e.cfg.Address, Accepted: e.tcp.accepted.Load(), Open: e.tcp.open.Load()}
+	address := e.cfg.Address
+	if e.cfg.anyPort() {
+		address = e.tcp.Addr().String()
+	}
+	tcp := ListenerStats{Network: "tcp", Address: address, Accepted: e.tcp.accepted.Load(), Open: e.tcp.open.Load()}
 	if e.secure != nil {
 		tcp.FailedHandshakes = e.secure.failed.Load()
 		tcp.HandshakesPending = e.secure.pending()
@@ -57,7 +61,7 @@ func (e *endpoint) stats() []ListenerStats {
 	if e.quic == nil {
 		return []ListenerStats{tcp}
 	}
-	udp := ListenerStats{Network: "udp", Address: e.cfg.Address, Accepted: e.quic.accepted.Load(), Open: e.quic.open.Load()}
+	udp := ListenerStats{Network: "udp", Address: address, Accepted: e.quic.accepted.Load(), Open: e.quic.open.Load()}
 	udp.HandshakesPending = int(e.quic.handshakes.Load())
 	return []ListenerStats{tcp, udp}
 }

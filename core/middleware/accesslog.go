@@ -13,14 +13,16 @@ import (
 //
 // Text from the client is written with control characters escaped, whatever the log's format does. The query is written as it
 // came: who puts secrets there must do without the access log.
-func AccessLog(log *slog.Logger) func(http.Handler) http.Handler {
+//
+// more adds what the rest of the server knows about a request when it has ended.
+func AccessLog(log *slog.Logger, more ...func(*http.Request) (slog.Attr, bool)) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !log.Enabled(r.Context(), slog.LevelInfo) {
 				next.ServeHTTP(w, r)
 				return
 			}
-			a := access{began: time.Now(), rec: record(w)}
+			a := access{began: time.Now(), rec: record(w), more: more}
 			a.request(r)
 			if r.Body != nil && r.Body != http.NoBody {
 				a.body.ReadCloser = r.Body
@@ -38,6 +40,7 @@ type access struct {
 	began    time.Time
 	rec      *recorder
 	body     countingBody
+	more     []func(*http.Request) (slog.Attr, bool)
 	finished bool // false when a panic ended the handler
 
 	method, uri, host, userAgent, referer string
@@ -68,7 +71,13 @@ func (a *access) log(log *slog.Logger, r *http.Request) {
 	if a.finished {
 		n-- // "aborted" is for answers that a panic cut short
 	}
-	log.LogAttrs(r.Context(), slog.LevelInfo, "request", attrs[:n]...)
+	record := attrs[:n:n]
+	for _, more := range a.more {
+		if attr, ok := more(r); ok {
+			record = append(record, attr)
+		}
+	}
+	log.LogAttrs(r.Context(), slog.LevelInfo, "request", record...)
 }
 
 // status is the status that the client sees, or will see after a panic.
@@ -121,6 +130,9 @@ func printable(s string) string {
 	}
 	return s
 }
+
+// Printable is s, with what could break a line, drive a terminal or disguise text escaped.
+func Printable(s string) string { return printable(s) }
 
 func escape(s string) string {
 	for _, c := range s {

@@ -13,6 +13,7 @@ import (
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/php"
 	"github.com/edge-server/edge/rpc"
+	"github.com/edge-server/edge/sdk/abi"
 	"github.com/edge-server/edge/wasmhost"
 )
 
@@ -125,10 +126,31 @@ func (m metrics) plugin(p wasmhost.PluginStats) {
 	m.gauge("edge_plugin_instances", "Instances by state.", float64(p.Busy), "plugin", p.Name, "state", "busy")
 	m.counter("edge_plugin_requests_total", "Requests handed to the guest.", p.Requests, labels...)
 	m.counter("edge_plugin_errors_total", "Requests ended by an error of the plugin.", p.Errors, labels...)
-	m.counter("edge_plugin_traps_total", "Guest calls that trapped.", p.Traps, labels...)
+	for _, kind := range wasmhost.TrapKinds() {
+		m.counter("edge_plugin_traps_total", "Guest calls that were stopped, by why.", p.TrapsByKind[kind], "plugin", p.Name, "kind", kind)
+	}
+	m.counter("edge_plugin_fuel_total", "Instructions of guest code, as limits.fuel counts them.", p.Fuel.Total, labels...)
+	m.gauge("edge_plugin_fuel_max", "Instructions of the most expensive call.", float64(p.Fuel.Max), labels...)
+	m.gauge("edge_plugin_memory_bytes", "Linear memory of the largest instance.", float64(p.Memory), labels...)
+	m.gauge("edge_plugin_bypassed", "1 while requests pass the plugin by because it failed too often.", boolean(p.Bypassed != ""), labels...)
 	m.counter("edge_plugin_refused_total", "Requests refused because no instance came free in time.", p.Refused, labels...)
 	m.counter("edge_plugin_load_failures_total", "Contents of the plugin's file that could not be loaded.", p.Failures, labels...)
+	for _, own := range p.Metrics {
+		m.ofPlugin(own, "plugin", p.Name, "name", own.Name)
+	}
 	m.seconds("edge_plugin_guest_seconds_total", "Time in guest code, host functions included.", p.InGuest.Seconds(), labels...)
+}
+
+// ofPlugin is a metric that a plugin defines. They are few, and share three names, so that no plugin can disturb another's or ours.
+func (m metrics) ofPlugin(own wasmhost.GuestMetric, labels ...string) {
+	switch own.Kind {
+	case abi.MetricCounter:
+		m.counter("edge_plugin_counter", "Counters that plugins define.", uint64(own.Value), labels...)
+	case abi.MetricGauge:
+		m.gauge("edge_plugin_gauge", "Gauges that plugins define.", float64(own.Value), labels...)
+	case abi.MetricHistogram:
+		m.histogram("edge_plugin_histogram", "Histograms that plugins define.", own, labels...)
+	}
 }
 
 func (m metrics) kv(store string, s kv.Stats) {
@@ -159,17 +181,31 @@ func (m metrics) counter(name, help string, value uint64, labels ...string) {
 	m.send(name, help, prometheus.CounterValue, float64(value), labels)
 }
 
+func (m metrics) histogram(name, help string, own wasmhost.GuestMetric, labels ...string) {
+	buckets := map[float64]uint64{}
+	for bound, n := range own.Buckets {
+		buckets[float64(bound)] = n
+	}
+	names, values := pairs(labels)
+	m.out <- prometheus.MustNewConstHistogram(prometheus.NewDesc(name, help, names, nil), own.Count, float64(own.Value), buckets, values...)
+}
+
 // seconds is a counter of time.
 func (m metrics) seconds(name, help string, value float64, labels ...string) {
 	m.send(name, help, prometheus.CounterValue, value, labels)
 }
 
 func (m metrics) send(name, help string, kind prometheus.ValueType, value float64, labels []string) {
-	var names, values []string
+	names, values := pairs(labels)
+	m.out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, names, nil), kind, value, values...)
+}
+
+// pairs takes names and values of labels apart.
+func pairs(labels []string) (names, values []string) {
 	for pair := range slices.Chunk(labels, 2) {
 		names, values = append(names, pair[0]), append(values, pair[1])
 	}
-	m.out <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, names, nil), kind, value, values...)
+	return names, values
 }
 
 func boolean(b bool) float64 {

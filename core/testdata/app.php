@@ -29,6 +29,8 @@ $served = 0;
                 'protocol' => $request->protocol,
                 'stamps' => $request->headers['X-Edge-Stamp'] ?? [],
             ]);
+        case '/attributes':
+            return $json(['method' => $request->method, 'attributes' => $request->attributes]);
         case '/version':
             return new Response(200, ['Content-Type' => 'text/plain'], $version);
         case '/pid':

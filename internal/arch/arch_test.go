@@ -21,7 +21,7 @@ var rules = map[string][]string{
 	"cmd/edge": {"core/...", "rpc", "internal/bytesize"}, // rpc for its client
 
 	// The composition root knows everything.
-	"core": {"core/...", "php", "wasmhost", "rpc", "kv/...", "internal/bytesize", "internal/urlpath"},
+	"core": {"core/...", "php", "wasmhost", "rpc", "kv/...", "sdk/abi", "internal/bytesize", "internal/urlpath"},
 
 	// Parts of the server itself. Telemetry reads every feature's Stats.
 	"core/admin":      {},
@@ -30,21 +30,28 @@ var rules = map[string][]string{
 	"core/httpserver": {"core/httpserver/...", "internal/bytesize"},
 	"core/middleware": {"internal/bytesize", "internal/urlpath"},
 	"core/rrcompat":   {},
-	"core/telemetry":  {"core/httpserver", "php", "wasmhost", "rpc", "kv", "internal/bytesize"},
+	"core/telemetry":  {"core/httpserver", "php", "wasmhost", "rpc", "kv", "sdk/abi", "internal/bytesize"},
 
 	// Features: what one needs from another it declares as an interface of its own, and core joins them.
-	"php":      {"php/fastcgi", "internal/bytesize", "internal/frame", "internal/urlpath"},
-	"php/":     {},
-	"rpc":      {"internal/bytesize", "internal/frame"},
-	"kv":       {"internal/bytesize"},
-	"kv/":      {"kv", "internal/bytesize"}, // drivers import their parent
-	"wasmhost": {"sdk/abi", "internal/bytesize"},
+	"php":       {"php/fastcgi", "internal/bytesize", "internal/frame", "internal/urlpath"},
+	"php/":      {},
+	"rpc":       {"internal/bytesize", "internal/frame"},
+	"kv":        {"internal/bytesize"},
+	"kv/":       {"kv", "internal/bytesize"}, // drivers import their parent
+	"wasmhost":  {"sdk/abi", "sdk/js", "internal/bytesize", "wasmhost/meter", "wasmhost/trust"},
+	"wasmhost/": {},
 
-	"sdk/abi":      {},
-	"sdk/go":       {"sdk/abi"},
-	"sdk/php":      {},
-	"plugins-wasm": {"sdk/go/edge"},
-	"examples":     {"sdk/go/edge"},
+	"sdk/abi":            {},
+	"sdk/js":             {},
+	"sdk/go":             {"sdk/abi", "sdk/go/edge/..."},
+	"sdk/conformance":    {"sdk/abi", "wasmhost", "core/edgetest", "internal/bytesize", "internal/testenv"},
+	"sdk/php":            {},
+	"sdk/c":              {},
+	"sdk/rust":           {},
+	"sdk/zig":            {},
+	"sdk/assemblyscript": {},
+	"plugins-wasm":       {"sdk/go/edge"},
+	"examples":           {"sdk/go/edge"},
 
 	"internal/arch":       {},
 	"internal/bench":      {"internal/exampleapp"},

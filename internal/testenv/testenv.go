@@ -148,12 +148,14 @@ func GoGuest(t testing.TB, pkg string) string {
 	return out
 }
 
-// CGuest compiles a C source file (relative to the checkout) without libc and returns the path of the module.
-func CGuest(t testing.TB, source string) string {
+// CGuest compiles a C source file (relative to the checkout) without libc and returns the path of the module. flags are
+// further ones of clang.
+func CGuest(t testing.TB, source string, flags ...string) string {
 	t.Helper()
 	clang := Tool(t, "clang", "apt-get install clang lld")
 	out := filepath.Join(Dir(t), strings.TrimSuffix(filepath.Base(source), ".c")+".wasm")
-	cmd := exec.Command(clang, "--target=wasm32-unknown-unknown", "-O2", "-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all", "-o", out, source)
+	args := append([]string{"--target=wasm32-unknown-unknown", "-O2", "-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all", "-o", out, source}, flags...)
+	cmd := exec.Command(clang, args...)
 	cmd.Dir = Root(t)
 	if msg, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("compile guest %s: %v\n%s", source, err, msg)

@@ -41,7 +41,10 @@ type Store struct {
 	hits, misses, sets, refused, expired atomic.Uint64
 }
 
-var _ kv.Store = (*Store)(nil)
+var (
+	_ kv.Store   = (*Store)(nil)
+	_ kv.Updater = (*Store)(nil)
+)
 
 // entry is a value and its deadline. Its bytes are never written again, so readers may keep them.
 type entry struct {
@@ -200,6 +203,41 @@ func (s *Store) Expire(_ context.Context, items []kv.Item) error {
 		})
 	}
 	return nil
+}
+
+// Update implements kv.Updater.
+func (s *Store) Update(_ context.Context, key string, change func(kv.Item) (kv.Item, error)) error {
+	if s.closed.Load() {
+		return kv.ErrClosed
+	}
+	var failed error
+	key = strings.Clone(key)
+	s.cache.Compute(key, func(old entry, found bool) (entry, otter.ComputeOp) {
+		changed, err := change(kv.Item{Key: key, Value: old.value, Expires: old.deadline(), Found: found})
+		failed = err
+		expires := millis(changed.Expires)
+		switch {
+		case err != nil:
+			return old, otter.CancelOp
+		case !changed.Found || expires != 0 && expires <= time.Now().UnixMilli():
+			if !found {
+				return old, otter.CancelOp
+			}
+			return old, otter.InvalidateOp
+		}
+		more := cost(key, changed.Value)
+		if found {
+			more -= cost(key, old.value)
+		}
+		if !s.reserve(more) {
+			failed = s.full(key, cost(key, changed.Value))
+			s.refused.Add(1)
+			return old, otter.CancelOp
+		}
+		s.sets.Add(1)
+		return entry{value: append(make([]byte, 0, len(changed.Value)), changed.Value...), expires: expires}, otter.WriteOp
+	})
+	return failed
 }
 
 // Delete removes the keys of the items.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -216,4 +217,55 @@ func get(t testing.TB, s kv.Store, key string) string {
 		t.Fatal(err)
 	}
 	return string(items[0].Value)
+}
+
+// TestUpdateIsOneStep: nothing gets between the look and the change, the bound holds, and an error changes nothing.
+func TestUpdateIsOneStep(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s, err := memory.New(kv.MemoryConfig{MaxSize: 1 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(ctx)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 200 {
+				if err := s.Update(ctx, "n", func(old kv.Item) (kv.Item, error) {
+					n, _ := strconv.Atoi(string(old.Value))
+					return kv.Item{Found: true, Value: strconv.AppendInt(nil, int64(n)+1, 10)}, nil
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	items := []kv.Item{{Key: "n"}}
+	if err := s.Get(ctx, items); err != nil || string(items[0].Value) != "1600" {
+		t.Errorf("after 1600 steps: %q, %v", items[0].Value, err)
+	}
+
+	refused := errors.New("no")
+	if err := s.Update(ctx, "n", func(kv.Item) (kv.Item, error) { return kv.Item{}, refused }); !errors.Is(err, refused) {
+		t.Errorf("error = %v", err)
+	}
+	if err := s.Update(ctx, "n", func(kv.Item) (kv.Item, error) {
+		return kv.Item{Found: true, Value: make([]byte, 2000)}, nil
+	}); !errors.Is(err, kv.ErrFull) {
+		t.Errorf("a value that has no room: %v", err)
+	}
+	if err := s.Get(ctx, items); err != nil || string(items[0].Value) != "1600" {
+		t.Errorf("what was refused has changed the key: %q, %v", items[0].Value, err)
+	}
+	if err := s.Update(ctx, "n", func(kv.Item) (kv.Item, error) { return kv.Item{}, nil }); err != nil {
+		t.Error(err)
+	}
+	if err := s.Get(ctx, items); err != nil || items[0].Found || s.Stats().Bytes != 0 {
+		t.Errorf("after the removal: %+v, %v, %d bytes", items[0], err, s.Stats().Bytes)
+	}
+	if kv.Version([]byte("a")) == kv.Version([]byte("b")) || kv.Version(nil) == 0 || kv.Version([]byte("a")) != kv.Version([]byte("a")) {
+		t.Error("versions do not tell contents apart")
+	}
 }

@@ -65,6 +65,17 @@
 // and [Error] write to the server's log. A panic is logged, the client gets 500 without a word of it, and the instance is
 // replaced.
 //
+// # Beside requests
+//
+// A plugin may use the server's stores ([OpenStore]), call other servers and PHP ([Call], [Dial]), keep variables of the request
+// that later plugins, PHP and the access log see ([SetVar]), count ([NewCounter]), leave work in a queue ([Push]) and publish to
+// WebSockets ([Publish]). Most of it has to be granted: plugins.modules.NAME.allow. What a plugin does not use it does not import.
+//
+// # Other kinds
+//
+// Package router decides where requests go, cron runs at intervals, ws takes WebSocket connections, and driver is a key-value
+// store. Importing one makes the plugin one of that kind.
+//
 // # Tests
 //
 // Natively, that is in go test on your machine, the package is a server in memory: [TestHost] runs the registered handlers

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/edge-server/edge/sdk/abi"
+	"github.com/edge-server/edge/sdk/go/edge/internal/kind"
 )
 
 // Result is what a handler returns: [Next], [Done], or [NextWith].
@@ -24,6 +25,7 @@ func NextWith(ctx uint32) Result { return Result(abi.Next(ctx)) }
 var plugin struct {
 	request  func(*Request) Result
 	response func(*Response)
+	config   func([]byte) error
 }
 
 // Handle registers the plugin's handler. Call it in init.
@@ -54,7 +56,23 @@ func Config() []byte {
 	return append([]byte(nil), fetch(getConfig)...)
 }
 
-// Debug, Info, Warn and Error write a line to the server's log.
+// Level is how much a line of the log matters.
+type Level int32
+
+const (
+	LevelDebug = Level(abi.LogDebug)
+	LevelInfo  = Level(abi.LogInfo)
+	LevelWarn  = Level(abi.LogWarn)
+	LevelError = Level(abi.LogError)
+)
+
+// Log writes a line to the server's log. See [Debug], [Info], [Warn] and [Error].
+func Log(level Level, message string) { writeLog(int32(level), message) }
+
+// LogEnabled reports whether lines of a level are kept: a reason not to put a message together.
+func LogEnabled(level Level) bool { return logEnabled(int32(level)) != 0 }
+
+// Debug is for what a developer wants to know. See [DebugEnabled].
 func Debug(message string) { writeLog(abi.LogDebug, message) }
 
 // Info is for what an operator wants to know. See [Debug].
@@ -67,12 +85,15 @@ func Warn(message string) { writeLog(abi.LogWarn, message) }
 func Error(message string) { writeLog(abi.LogError, message) }
 
 // DebugEnabled reports whether [Debug] writes anything: a reason not to put a message together.
-func DebugEnabled() bool { return logEnabled(abi.LogDebug) != 0 }
+func DebugEnabled() bool { return LogEnabled(LevelDebug) }
 
 // handleRequest is the export of that name.
 func handleRequest() uint64 {
-	defer explainPanic(abi.HandleRequest)
+	defer ExplainPanic(abi.HandleRequest)
 	if plugin.request == nil {
+		if kind.Other { // a router that lies in the folder unnamed is middleware too
+			return uint64(Next)
+		}
 		panic("edge.Handle was not called; call it in init, because main does not run")
 	}
 	request = Request{}
@@ -81,9 +102,9 @@ func handleRequest() uint64 {
 
 // handleResponse is the export of that name.
 func handleResponse(reqCtx, isError uint32) {
-	defer explainPanic(abi.HandleResponse)
+	defer ExplainPanic(abi.HandleResponse)
 	if plugin.response != nil {
-		request.response = newResponse(reqCtx, isError != 0)
+		request.response.answered(reqCtx, isError != 0)
 		plugin.response(&request.response)
 	}
 }
@@ -91,8 +112,8 @@ func handleResponse(reqCtx, isError uint32) {
 // request is the one in progress. An instance has one at a time, and an allocation costs a guest as much as the call itself.
 var request Request
 
-// explainPanic logs a panic and lets it go on: it ends as a trap, which by itself says nothing.
-func explainPanic(function string) {
+// ExplainPanic is for this SDK: it logs a panic and lets it go on: it ends as a trap, which by itself says nothing.
+func ExplainPanic(function string) {
 	if cause := recover(); cause != nil {
 		Error("panic in " + function + ": " + describe(cause))
 		panic(cause)

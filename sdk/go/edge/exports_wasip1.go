@@ -22,7 +22,11 @@ func exportNoResponse() uint32 {
 	return 0
 }
 
-var _ = abi.NoResponse // the name of that export
+//go:wasmexport edge_config
+func exportConfig(uint32) int32 { return checkConfig() }
+
+// The names of those exports.
+const _ = abi.NoResponse + abi.Configure
 
 func pointer(b []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(b)) }
 

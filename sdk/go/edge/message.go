@@ -64,9 +64,13 @@ type Response struct {
 	body   Body
 }
 
-func newResponse(ctx uint32, failed bool) Response {
-	return Response{ctx: ctx, failed: failed, body: Body{kind: abi.BodyResponse}}
+// answered makes r the response of the rest of the chain.
+func (r *Response) answered(ctx uint32, failed bool) {
+	*r = Response{ctx: ctx, failed: failed, body: Body{kind: abi.BodyResponse}}
 }
+
+// Request is the request that this answers, as the plugin left it. It cannot be changed any more.
+func (*Response) Request() *Request { return &request }
 
 // Ctx is the number that the request's handler gave to [NextWith].
 func (r *Response) Ctx() uint32 { return r.ctx }
@@ -99,6 +103,11 @@ func (h Header) Get(name string) string {
 		return text(list[:end])
 	}
 	return ""
+}
+
+// Has reports whether there is a value of name; it may be empty.
+func (h Header) Has(name string) bool {
+	return abi.CountLen(getHeaderValues(h.kind, name, nil)).Count() > 0
 }
 
 // Values returns all values of name.

@@ -22,8 +22,17 @@ type TestHost struct {
 	// Next is the rest of the chain; nil answers 200 with an empty body.
 	Next http.Handler
 
+	// HTTP answers the plugin's calls to elsewhere and, with the header X-Pool, to PHP; nil denies them.
+	HTTP http.Handler
+
 	// Logs are the lines that the plugin wrote, "level: message".
 	Logs []string
+
+	// Vars are the variables of the request.
+	Vars map[string]string
+
+	// Published are the messages to topics.
+	Published []string
 
 	features   uint32
 	afterNext  bool
@@ -56,7 +65,7 @@ func (h *TestHost) Do(r *http.Request) *http.Response {
 	if next == nil {
 		next = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	}
-	*h = TestHost{Config: h.Config, Next: h.Next, Logs: h.Logs, features: atInit, r: r.Clone(r.Context()), header: http.Header{}}
+	*h = TestHost{Config: h.Config, Next: h.Next, HTTP: h.HTTP, Logs: h.Logs, Vars: h.Vars, Published: h.Published, features: atInit, r: r.Clone(r.Context()), header: http.Header{}}
 	if result := abi.CtxNext(handleRequest()); result.Passes() {
 		h.passOn()
 		next.ServeHTTP((*testWriter)(h), h.r)
@@ -70,6 +79,17 @@ func (h *TestHost) Do(r *http.Request) *http.Response {
 		StatusCode: h.status, Status: http.StatusText(h.status), Header: h.header, Request: h.r,
 		Body: io.NopCloser(bytes.NewReader(h.body)), ContentLength: int64(len(h.body)),
 	}
+}
+
+// Run calls f while r is the request in progress, for the tests of routers and WebSocket handlers.
+func (h *TestHost) Run(r *http.Request, f func()) {
+	running.Lock()
+	defer running.Unlock()
+	outside := current
+	defer func() { current = outside }()
+	current = h
+	h.features, h.r, h.header = atInit, r.Clone(r.Context()), http.Header{}
+	f()
 }
 
 // passOn makes the body of the request what the plugin left.

@@ -1,0 +1,139 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/edge-server/edge/kv"
+	"github.com/edge-server/edge/sdk/abi"
+	"github.com/edge-server/edge/wasmhost"
+)
+
+// pluginStore returns a store as plugins use it, nil without one of that name.
+func (e *Edge) pluginStore(name string) wasmhost.Store {
+	if store, ok := e.stores[name]; ok {
+		return pluginStore{store}
+	}
+	return nil
+}
+
+// pluginStore lends a store to plugins. What kv.Store does not have, counters and conditional writes, it builds from kv.Updater
+// where the driver is one.
+type pluginStore struct{ kv.Store }
+
+var _ wasmhost.Store = pluginStore{}
+
+// guestError gives an error of a store the number that guests know it by.
+func guestError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, kv.ErrUnsupported):
+		return errors.Join(abi.ErrUnsupported, err)
+	case errors.Is(err, kv.ErrFull):
+		return errors.Join(abi.ErrTooLarge, err)
+	case errors.Is(err, kv.ErrClosed):
+		return errors.Join(abi.ErrUnavailable, err)
+	}
+	return err
+}
+
+func expiry(ttl time.Duration) time.Time {
+	if ttl == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(ttl)
+}
+
+// Get implements wasmhost.Store. The version is that of the content: a key that holds the same bytes again has the same one.
+func (s pluginStore) Get(ctx context.Context, key string) (e wasmhost.Entry, err error) {
+	items := [1]kv.Item{{Key: key}}
+	if err := s.Store.Get(ctx, items[:]); err != nil || !items[0].Found {
+		return e, guestError(err)
+	}
+	e = wasmhost.Entry{Found: true, Value: items[0].Value, Version: kv.Version(items[0].Value)}
+	if err := s.Store.TTL(ctx, items[:]); err != nil {
+		return e, guestError(err)
+	}
+	if end := items[0].Expires; !end.IsZero() {
+		e.TTL = max(time.Until(end), time.Millisecond)
+	}
+	return e, nil
+}
+
+// update changes one key in one step.
+func (s pluginStore) update(ctx context.Context, key string, change func(kv.Item) (kv.Item, error)) error {
+	updater, ok := s.Store.(kv.Updater)
+	if !ok {
+		return fmt.Errorf("%w: the driver %s has no atomic operations", abi.ErrUnsupported, s.Store.Stats().Driver)
+	}
+	return guestError(updater.Update(ctx, key, change))
+}
+
+// Set implements wasmhost.Store.
+func (s pluginStore) Set(ctx context.Context, key string, value []byte, o wasmhost.SetOptions) error {
+	if o.Flags == 0 {
+		return guestError(s.Store.Set(ctx, []kv.Item{{Key: key, Value: value, Expires: expiry(o.TTL)}}))
+	}
+	return s.update(ctx, key, func(old kv.Item) (kv.Item, error) {
+		switch {
+		case o.Flags&abi.SetNX != 0 && old.Found:
+			return old, abi.ErrExists
+		case o.Flags&abi.SetXX != 0 && !old.Found, o.Flags&abi.SetIfVersion != 0 && (!old.Found || kv.Version(old.Value) != o.Version):
+			return old, abi.ErrCondition
+		}
+		changed := kv.Item{Key: key, Value: value, Found: true, Expires: expiry(o.TTL)}
+		if o.Flags&abi.SetKeepTTL != 0 && old.Found {
+			changed.Expires = old.Expires
+		}
+		return changed, nil
+	})
+}
+
+// Delete implements wasmhost.Store.
+func (s pluginStore) Delete(ctx context.Context, key string, version int64) error {
+	if version == 0 {
+		return guestError(s.Store.Delete(ctx, []kv.Item{{Key: key}}))
+	}
+	return s.update(ctx, key, func(old kv.Item) (kv.Item, error) {
+		if !old.Found || kv.Version(old.Value) != version {
+			return old, abi.ErrCondition
+		}
+		return kv.Item{Key: key}, nil
+	})
+}
+
+// Expire implements wasmhost.Store.
+func (s pluginStore) Expire(ctx context.Context, key string, ttl time.Duration) (bool, error) {
+	items := [1]kv.Item{{Key: key, Expires: expiry(ttl)}}
+	err := s.Store.Expire(ctx, items[:])
+	return items[0].Found, guestError(err)
+}
+
+// Incr implements wasmhost.Store: a counter is a decimal number, as everybody else who reads it expects.
+func (s pluginStore) Incr(ctx context.Context, key string, delta int64, ttl time.Duration) (n int64, err error) {
+	err = s.update(ctx, key, func(old kv.Item) (kv.Item, error) {
+		changed := kv.Item{Key: key, Found: true, Expires: old.Expires}
+		n = 0
+		if !old.Found {
+			changed.Expires = expiry(ttl)
+		} else if n, err = strconv.ParseInt(string(old.Value), 10, 64); err != nil {
+			return old, fmt.Errorf("%w: the key does not hold a decimal number", abi.ErrInvalid)
+		}
+		if sum := n + delta; (sum > n) != (delta > 0) && delta != 0 {
+			return old, fmt.Errorf("%w: the number leaves the range of 64 bits", abi.ErrInvalid)
+		}
+		n += delta
+		changed.Value = strconv.AppendInt(nil, n, 10)
+		return changed, nil
+	})
+	return n, err
+}
+
+// Scan implements wasmhost.Store.
+func (s pluginStore) Scan(context.Context, string, []byte, int) ([]string, []byte, error) {
+	return nil, nil, fmt.Errorf("%w: the driver %s has no scan", abi.ErrUnsupported, s.Store.Stats().Driver)
+}

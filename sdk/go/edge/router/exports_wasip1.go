@@ -1,0 +1,4 @@
+package router
+
+//go:wasmexport route
+func exportRoute() int32 { return run() }

@@ -1,0 +1,10 @@
+package wasmhost
+
+// wasiFiles are the functions of WASI that change what a guest has open, and by how much. A guest that has something open is
+// neither copied nor put back: the engine keeps the table of its files, and it cannot be copied.
+var wasiFiles = map[string]int{
+	"path_open":   1,
+	"sock_accept": 1,
+	"fd_close":    -1,
+	"fd_renumber": 1 << 20, // moves one over another: beyond counting
+}

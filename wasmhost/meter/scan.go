@@ -1,0 +1,537 @@
+package meter
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+const (
+	// absorbOne is the longest segment that the one in front may pay for, absorbAll the most that it pays for others.
+	absorbOne = 40
+	absorbAll = 100
+
+	maxNesting = 100_000 // of blocks
+	maxFrame   = 1 << 28 // bytes
+)
+
+// function is what a scan finds in one.
+type function struct {
+	typ      funcType
+	locals   uint64 // declared; parameters come before them
+	groups   int    // of declared locals
+	declared []byte // those groups
+	cells    uint64 // what parameters, results and locals take on the native stack, in words
+	code     reader // behind the locals
+
+	segments []segment
+	edits    []edit
+
+	calls    []uint32 // functions that it calls
+	indirect []uint32 // types of those that it calls through tables
+	tight    bool     // has a loop without calls
+	highest  int      // of the operand stack
+	vectors  bool     // has operands of two words
+}
+
+// segment is code that control enters at its top alone.
+type segment struct {
+	parent int32  // the segment that is always passed before it; -1 for those that pay for themselves
+	weight uint32 // of its instructions
+	absorb uint32 // of others that it pays for
+}
+
+type editKind uint8
+
+const (
+	editCharge     editKind = iota // before at: charge segment arg
+	editReturn                     // instead of return: leave arg blocks
+	editBulk                       // before at: charge for the number on the stack, shifted right by arg
+	editCall                       // around the instruction
+	editMemoryGrow                 // around the instruction
+	editTableGrow                  // around the instruction
+)
+
+type edit struct {
+	at, end int32 // in code: what lies between is replaced
+	kind    editKind
+	arg     int32
+}
+
+// frame is an open block.
+type frame struct {
+	code     byte
+	segment  int32 // in which it was opened
+	base     int   // height of the stack below its parameters
+	params   int
+	results  int
+	deadCode bool
+	calls    bool // there is a call in it
+}
+
+// scanner walks the instructions of a function.
+type scanner struct {
+	m       *module
+	f       *function
+	r       reader
+	start   int // offset of the code in the module
+	frames  []frame
+	current int32 // segment
+	height  int
+}
+
+// scan reads a function's body. It may be called again for the same function: nothing of what it finds is kept, since that
+// would take many times the module's memory.
+func (m *module) scan(index int) (*function, error) {
+	f := &function{typ: m.types[m.defined[index]]}
+	body := m.code[index]
+	if err := f.readLocals(&body); err != nil {
+		return nil, at(body.at, err)
+	}
+	f.code = body
+	s := &scanner{m: m, f: f, r: body, start: body.at}
+	s.open(frame{code: opBlock, results: len(f.typ.results)})
+	s.begin(-1)
+	for len(s.frames) > 0 {
+		if err := s.instruction(); err != nil {
+			return nil, err
+		}
+	}
+	if len(s.r.rest) > 0 {
+		return nil, at(s.r.at, fmt.Errorf("malformed: %d bytes behind the end of the function", len(s.r.rest)))
+	}
+	f.settle()
+	return f, nil
+}
+
+func (f *function) readLocals(r *reader) error {
+	var err error
+	if f.groups, err = r.count(2); err != nil {
+		return err
+	}
+	f.cells = words(f.typ.params) + words(f.typ.results)
+	all, begin := r.rest, r.at
+	for range f.groups {
+		n, err := r.u32()
+		if err != nil {
+			return err
+		}
+		typ, err := r.byte()
+		if err != nil {
+			return err
+		}
+		f.locals += uint64(n)
+		f.cells += uint64(n) * words([]byte{typ})
+	}
+	f.declared = all[:r.at-begin]
+	if f.locals > 50_000 {
+		return fmt.Errorf("the function has %d local variables; at most 50000 are allowed", f.locals)
+	}
+	return nil
+}
+
+// words is what values of these types take on the native stack.
+func words(types []byte) (n uint64) {
+	for _, t := range types {
+		n++
+		if t == typeV128 {
+			n++
+		}
+	}
+	return n
+}
+
+// frameSize estimates the bytes of the function's native frame, as if every value had to be kept in it.
+func (f *function) frameSize() uint64 {
+	operands := uint64(f.highest)
+	if f.vectors {
+		operands *= 2
+	}
+	return 8*(f.cells+operands) + frameBase
+}
+
+// frameBase is what a frame takes besides values: return address, frame pointer, saved registers.
+const frameBase = 96
+
+func (s *scanner) offset() int32 { return int32(s.r.at - s.start) }
+
+// begin starts a segment here.
+func (s *scanner) begin(parent int32) {
+	s.current = int32(len(s.f.segments))
+	s.f.segments = append(s.f.segments, segment{parent: parent})
+	s.edit(s.r.at, editCharge, s.current)
+}
+
+// edit notes a change of what lies between from and here, offsets in the module.
+func (s *scanner) edit(from int, kind editKind, arg int32) {
+	s.f.edits = append(s.f.edits, edit{at: int32(from - s.start), end: s.offset(), kind: kind, arg: arg})
+}
+
+func (s *scanner) open(f frame) {
+	f.segment = s.current
+	f.base = s.height - f.params
+	s.frames = append(s.frames, f)
+}
+
+func (s *scanner) top() *frame { return &s.frames[len(s.frames)-1] }
+
+// push changes the height of the operand stack.
+func (s *scanner) push(n int) {
+	s.height += n
+	if base := s.top().base; s.height < base { // below unreachable code there is whatever is needed
+		s.height = base
+	}
+	s.f.highest = max(s.f.highest, s.height)
+}
+
+// charge adds to the segment; code that is never reached costs nothing.
+func (s *scanner) charge(weight uint32) {
+	if !s.top().deadCode {
+		s.f.segments[s.current].weight += weight
+	}
+}
+
+// dead marks what follows up to the end of the block as never reached.
+func (s *scanner) dead() {
+	top := s.top()
+	top.deadCode = true
+	s.height = top.base
+}
+
+func (s *scanner) instruction() error {
+	start := s.r.at
+	code, err := s.r.byte()
+	if err != nil {
+		return at(start, errors.New("malformed: the function has no end"))
+	}
+	switch code {
+	case opMisc, opVector:
+		err = s.prefixed(start, code)
+	default:
+		if o := plainOps[code]; o.imm == immSpecial {
+			err = s.special(start, code)
+		} else if o.imm == immUnknown {
+			err = unknownOp(code, 0)
+		} else {
+			err = s.plain(start, code, o)
+		}
+	}
+	return at(start, err)
+}
+
+// plain handles an instruction that goes on with the next one.
+func (s *scanner) plain(start int, code byte, o op) error {
+	first := s.r
+	if err := s.skip(o.imm); err != nil {
+		return err
+	}
+	s.charge(uint32(o.weight))
+	s.push(int(o.height))
+	switch code {
+	case opUnreachable:
+		s.dead()
+	case 0x26: // table.set
+		s.m.tables = true
+	case opMemoryGrow:
+		s.edit(start, editMemoryGrow, 0)
+	case opRefFunc:
+		f, _ := first.u32()
+		s.m.escaping[f] = true
+	}
+	return nil
+}
+
+func (s *scanner) prefixed(start int, code byte) error {
+	second, err := s.r.u32()
+	if err != nil {
+		return err
+	}
+	var o op
+	switch {
+	case code == opMisc && second < uint32(len(miscOps)):
+		o = miscOps[second]
+	case code == opVector && second < uint32(len(vectorOps)):
+		o = vectorOps[second]
+		s.f.vectors = true
+	default:
+		o.imm = immUnknown
+	}
+	if o.imm == immUnknown {
+		return unknownOp(code, second)
+	}
+	if err := s.skip(o.imm); err != nil {
+		return err
+	}
+	s.charge(uint32(o.weight))
+	s.push(int(o.height))
+	if code == opMisc {
+		s.bulk(start, second)
+	}
+	return nil
+}
+
+// bulk notes the instructions whose cost depends on an operand.
+func (s *scanner) bulk(start int, second uint32) {
+	before := func(shift int32) {
+		s.f.edits = append(s.f.edits, edit{at: int32(start - s.start), end: int32(start - s.start), kind: editBulk, arg: shift})
+	}
+	switch second {
+	case miscMemoryInit, miscMemoryCopy, miscMemoryFill:
+		before(bytesPerFuelShift)
+	case miscTableInit, miscTableCopy, miscTableFill:
+		s.m.tables = true
+		before(0)
+	case miscTableGrow:
+		s.m.tables = true
+		s.edit(start, editTableGrow, 0)
+	case miscElemDrop, miscDataDrop:
+		s.m.tables = true
+	}
+}
+
+// skip skips what follows an opcode.
+func (s *scanner) skip(imm immediates) error {
+	r := &s.r
+	var err error
+	switch imm {
+	case immByte:
+		_, err = r.byte()
+	case imm4:
+		_, err = r.take(4)
+	case imm8:
+		_, err = r.take(8)
+	case imm16:
+		_, err = r.take(16)
+	case immIndex:
+		_, err = r.u32()
+	case immIndex2, immMemarg, immIndexByte, immMemLane:
+		if _, err = r.u32(); err != nil {
+			return err
+		}
+		switch imm {
+		case immIndexByte:
+			_, err = r.byte()
+		default:
+			_, err = r.u32()
+		}
+		if err == nil && imm == immMemLane {
+			_, err = r.byte()
+		}
+	case immLEB32:
+		err = r.skipLEB(5)
+	case immLEB64:
+		err = r.skipLEB(10)
+	case immByteByte:
+		_, err = r.take(2)
+	}
+	return err
+}
+
+// special handles the instructions that steer control.
+func (s *scanner) special(start int, code byte) error {
+	switch code {
+	case opBlock, opLoop, opIf:
+		return s.block(code)
+	case opElse:
+		return s.otherwise()
+	case opEnd:
+		s.end()
+		return nil
+	case opBr, opBrIf:
+		return s.branch(code)
+	case opBrTable:
+		return s.branchTable()
+	case opReturn:
+		s.charge(1)
+		s.edit(start, editReturn, int32(len(s.frames)-1))
+		s.dead()
+		return nil
+	case opCall:
+		return s.call(start)
+	case opCallIndirect:
+		return s.callIndirect(start)
+	case opSelectTyped:
+		n, err := s.r.count(1)
+		if err == nil {
+			_, err = s.r.take(n)
+		}
+		s.charge(1)
+		s.push(-2)
+		return err
+	}
+	return unknownOp(code, 0)
+}
+
+func (s *scanner) block(code byte) error {
+	params, results, err := s.blockType()
+	if err != nil {
+		return err
+	}
+	if len(s.frames) >= maxNesting {
+		return fmt.Errorf("more than %d blocks are nested", maxNesting)
+	}
+	if code == opIf {
+		s.charge(1)
+		s.push(-1)
+	}
+	dead := s.top().deadCode
+	s.open(frame{code: code, params: params, results: results, deadCode: dead})
+	switch code {
+	case opLoop:
+		s.begin(-1)
+		s.charge(1)
+	case opIf:
+		s.begin(s.top().segment)
+	}
+	return nil
+}
+
+func (s *scanner) blockType() (params, results int, err error) {
+	t, err := s.r.s33()
+	switch {
+	case err != nil:
+		return 0, 0, err
+	case t == blockEmpty-0x80:
+		return 0, 0, nil
+	case t < 0:
+		return 0, 1, nil
+	case t >= int64(len(s.m.types)):
+		return 0, 0, fmt.Errorf("malformed: type %d of %d", t, len(s.m.types))
+	}
+	return len(s.m.types[t].params), len(s.m.types[t].results), nil
+}
+
+func (s *scanner) otherwise() error {
+	top := s.top()
+	if top.code != opIf {
+		return errors.New("malformed: else without if")
+	}
+	top.code = opElse
+	top.deadCode = len(s.frames) > 1 && s.frames[len(s.frames)-2].deadCode
+	s.height = top.base + top.params
+	s.begin(top.segment)
+	return nil
+}
+
+func (s *scanner) end() {
+	top := *s.top()
+	s.frames = s.frames[:len(s.frames)-1]
+	s.height = top.base + top.results
+	s.f.highest = max(s.f.highest, s.height)
+	if len(s.frames) == 0 {
+		return
+	}
+	if top.calls {
+		s.top().calls = true
+	} else if top.code == opLoop {
+		s.f.tight = true
+	}
+	s.begin(top.segment)
+}
+
+func (s *scanner) branch(code byte) error {
+	label, err := s.r.u32()
+	if err != nil {
+		return err
+	}
+	if int64(label) >= int64(len(s.frames)) {
+		return fmt.Errorf("malformed: branch out of %d blocks, of which there are %d", label, len(s.frames))
+	}
+	s.charge(1)
+	if code == opBr {
+		s.dead()
+		return nil
+	}
+	s.push(-1)
+	return nil
+}
+
+func (s *scanner) branchTable() error {
+	n, err := s.r.count(1)
+	for i := 0; i <= n && err == nil; i++ {
+		_, err = s.r.u32()
+	}
+	s.charge(3)
+	s.dead()
+	return err
+}
+
+func (s *scanner) call(start int) error {
+	callee, err := s.r.u32()
+	if err != nil {
+		return err
+	}
+	t, err := s.m.signature(callee)
+	if err != nil {
+		return err
+	}
+	if int64(callee) < int64(len(s.m.imported)) {
+		s.charge(weightHostCall)
+	} else {
+		s.charge(weightCall)
+		s.f.calls = append(s.f.calls, callee-uint32(len(s.m.imported)))
+	}
+	s.push(-len(t.params))
+	s.push(len(t.results))
+	s.called(start)
+	return nil
+}
+
+func (s *scanner) callIndirect(start int) error {
+	t, err := s.m.typeIndex(&s.r)
+	if err == nil {
+		_, err = s.r.u32()
+	}
+	if err != nil {
+		return err
+	}
+	s.charge(weightIndirect)
+	s.f.indirect = append(s.f.indirect, t)
+	s.push(-1 - len(s.m.types[t].params))
+	s.push(len(s.m.types[t].results))
+	s.called(start)
+	return nil
+}
+
+// called notes the call that ends here.
+func (s *scanner) called(start int) {
+	s.top().calls = true
+	s.edit(start, editCall, 0)
+}
+
+// settle decides which segments pay for themselves, and takes out the charges of the others.
+func (f *function) settle() {
+	payer := make([]int32, len(f.segments))
+	for i := range f.segments {
+		s := &f.segments[i]
+		payer[i] = int32(i)
+		if s.parent < 0 {
+			continue
+		}
+		p := payer[s.parent]
+		if front := &f.segments[p]; s.weight == 0 || s.weight <= absorbOne && front.absorb+s.weight <= absorbAll {
+			front.absorb += s.weight
+			payer[i] = p
+		}
+	}
+	kept := f.edits[:0]
+	for _, e := range f.edits {
+		if e.kind != editCharge || payer[e.arg] == e.arg {
+			kept = append(kept, e)
+		}
+	}
+	f.edits = kept
+}
+
+// freePrice is up to what a function costs nothing that calls no other and has no loop: its caller has paid as much for the
+// call.
+const freePrice = 8
+
+// free reports whether the function can stay as it is.
+func (f *function) free() bool {
+	other := func(e edit) bool { return e.kind != editReturn && (e.kind != editCharge || e.arg != 0) }
+	return f.segments[0].price() <= freePrice && len(f.calls)+len(f.indirect) == 0 && !slices.ContainsFunc(f.edits, other)
+}
+
+// price is what the charge at the top of a segment takes.
+func (s segment) price() uint32 { return s.weight + s.absorb }

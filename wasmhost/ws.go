@@ -1,0 +1,212 @@
+package wasmhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"unicode/utf8"
+
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/edge-server/edge/sdk/abi"
+)
+
+// Hub carries messages to WebSocket connections. plugin is who asks: it may address the connections that it was given, and no
+// others. Errors wrap an abi.Errno where the guest is to know more than "internal".
+type Hub interface {
+	Send(plugin string, conn int64, kind uint32, message []byte) error
+	Publish(topic string, kind uint32, message []byte) error
+	Subscribe(plugin string, conn int64, topic string) error
+	Unsubscribe(plugin string, conn int64, topic string) error
+	Close(plugin string, conn int64, code uint32, reason string) error
+}
+
+const maxTopic = 256
+
+func wsFunctions() []edgeFunction {
+	return []edgeFunction{
+		{abi.WSSend, "Iiii:i", whileRunning, wsSend},
+		{abi.WSPublish, "iiiii:i", whileRunning, wsPublish},
+		{abi.WSSubscribe, "Iii:i", whileRunning, wsSubscribe},
+		{abi.WSUnsubscribe, "Iii:i", whileRunning, wsUnsubscribe},
+		{abi.WSDisconnect, "Iiii:i", whileRunning, wsDisconnect},
+	}
+}
+
+func (i *instance) hub() (Hub, error) {
+	if hub := i.gen.ext.services.Hub; hub != nil {
+		return hub, nil
+	}
+	return nil, refusal(abi.ErrUnsupported, "there is no hub: this server has no WebSockets")
+}
+
+// wsPayload is a message that the guest sends.
+func (i *instance) wsPayload(mem api.Memory, kind, ptr, n uint64) ([]byte, error) {
+	b, err := i.value(mem, ptr, n)
+	switch k := uint32(kind); {
+	case err != nil:
+		return nil, err
+	case k != abi.WSText && k != abi.WSBinary:
+		return nil, refusal(abi.ErrInvalid, "%d is no kind of message: 1 text, 2 binary", k)
+	case k == abi.WSText && !utf8.Valid(b):
+		return nil, refusal(abi.ErrInvalid, "a text message that is not UTF-8")
+	}
+	return b, nil
+}
+
+func wsSend(i *instance, mem api.Memory, s []uint64) (int64, error) {
+	hub, err := i.hub()
+	if err != nil {
+		return 0, err
+	}
+	message, err := i.wsPayload(mem, s[1], s[2], s[3])
+	if err != nil {
+		return 0, err
+	}
+	return 0, hub.Send(i.gen.name, int64(s[0]), uint32(s[1]), message)
+}
+
+// topicAt is a topic that the plugin may use.
+func (i *instance) topicAt(mem api.Memory, ptr, n uint64) (string, error) {
+	topic, err := textAt(mem, ptr, n, maxTopic)
+	switch {
+	case err != nil:
+		return "", err
+	case topic == "" || !utf8.ValidString(topic):
+		return "", refusal(abi.ErrInvalid, "a topic is UTF-8 of 1 to %d bytes", maxTopic)
+	case !i.gen.ext.grants.topic(topic):
+		return "", refusal(abi.ErrDenied, "the topic %.64q is not granted: plugins.modules.%s.allow.publish has %q", topic, i.gen.name, i.gen.ext.grants.Publish)
+	}
+	return topic, nil
+}
+
+func wsPublish(i *instance, mem api.Memory, s []uint64) (int64, error) {
+	topic, err := i.topicAt(mem, s[0], s[1])
+	if err != nil {
+		return 0, err
+	}
+	hub, err := i.hub()
+	if err != nil {
+		return 0, err
+	}
+	message, err := i.wsPayload(mem, s[2], s[3], s[4])
+	if err != nil {
+		return 0, err
+	}
+	return 0, hub.Publish(topic, uint32(s[2]), message)
+}
+
+func wsSubscribe(i *instance, mem api.Memory, s []uint64) (int64, error) {
+	return i.subscription(mem, s, Hub.Subscribe)
+}
+
+func wsUnsubscribe(i *instance, mem api.Memory, s []uint64) (int64, error) {
+	return i.subscription(mem, s, Hub.Unsubscribe)
+}
+
+func (i *instance) subscription(mem api.Memory, s []uint64, do func(Hub, string, int64, string) error) (int64, error) {
+	topic, err := i.topicAt(mem, s[1], s[2])
+	if err != nil {
+		return 0, err
+	}
+	hub, err := i.hub()
+	if err != nil {
+		return 0, err
+	}
+	return 0, do(hub, i.gen.name, int64(s[0]), topic)
+}
+
+func wsDisconnect(i *instance, mem api.Memory, s []uint64) (int64, error) {
+	hub, err := i.hub()
+	if err != nil {
+		return 0, err
+	}
+	code := uint32(s[1])
+	reason, err := textAt(mem, s[2], s[3], 123) // what a close frame has room for
+	switch {
+	case err != nil:
+		return 0, err
+	case code < 1000 || code > 4999:
+		return 0, refusal(abi.ErrInvalid, "%d is no close code: 1000 to 4999", code)
+	case !utf8.ValidString(reason):
+		return 0, refusal(abi.ErrInvalid, "the reason is not UTF-8")
+	}
+	return 0, hub.Close(i.gen.name, int64(s[0]), code, reason)
+}
+
+// wsGuest are the exports of a WebSocket handler.
+type wsGuest struct{ open, message, close api.Function }
+
+func (i *instance) wsExports() *wsGuest {
+	g := &i.ext.ws
+	if g.open == nil {
+		*g = wsGuest{i.mod.ExportedFunction(abi.WSOpen), i.mod.ExportedFunction(abi.WSMessage), i.mod.ExportedFunction(abi.WSClose)}
+	}
+	return g
+}
+
+var errNoHandler = errors.New("the plugin is no WebSocket handler")
+
+// WSOpen tells the plugin of a connection that a request asks for, which it accepts with 0 or refuses with a status. Errors are the
+// guest's, logged already.
+func (p *Plugin) WSOpen(w http.ResponseWriter, r *http.Request, conn int64) (status int, err error) {
+	if !p.Kinds().Has(KindWS) {
+		return 0, errNoHandler
+	}
+	var result uint32
+	err = p.run(r.Context(), phaseWSOpen, func(inst *instance) error {
+		inst.exchange.begin(w, r, 0, inst.gen)
+		inst.exchange.phase = phaseWSOpen
+		stack := [1]uint64{uint64(conn)}
+		err := inst.run(inst.wsExports().open, stack[:])
+		result = uint32(stack[0])
+		return err
+	})
+	if err == nil && result != 0 && (result < 400 || result > 599) {
+		err = fmt.Errorf("%s returned %d, which is neither 0 nor a status from 400 to 599", abi.WSOpen, int32(result))
+		p.count(err)
+	}
+	return int(result), err
+}
+
+// WSMessage hands the plugin a message. A code that is not 0 closes the connection.
+func (p *Plugin) WSMessage(ctx context.Context, conn int64, kind uint32, message []byte) (code int, err error) {
+	if !p.Kinds().Has(KindWS) {
+		return 0, errNoHandler
+	}
+	var refused error
+	err = p.run(ctx, phaseWS, func(inst *instance) error {
+		if err := inst.post(string(message)); err != nil {
+			refused = err
+			return guestFault(err)
+		}
+		stack := [3]uint64{uint64(conn), uint64(kind), uint64(len(message))}
+		err := inst.run(inst.wsExports().message, stack[:])
+		code = int(uint32(stack[0]))
+		return err
+	})
+	if err == nil && refused == nil && code != 0 && (code < 1000 || code > 4999) {
+		refused = fmt.Errorf("%s returned %d, which is neither 0 nor a code from 1000 to 4999", abi.WSMessage, code)
+		p.count(refused)
+	}
+	return code, errors.Join(err, refused)
+}
+
+// WSClose tells the plugin that a connection which it had accepted is over.
+func (p *Plugin) WSClose(ctx context.Context, conn int64, code int) error {
+	if !p.Kinds().Has(KindWS) {
+		return errNoHandler
+	}
+	return p.run(ctx, phaseWS, func(inst *instance) error {
+		return inst.run(inst.wsExports().close, []uint64{uint64(conn), uint64(code)})
+	})
+}
+
+// guestFault is the part of an error that says that the guest trapped.
+func guestFault(err error) error {
+	if trapped := (errMailbox{}); errors.As(err, &trapped) {
+		return trapped
+	}
+	return nil
+}
