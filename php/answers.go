@@ -69,7 +69,7 @@ func (w *worker) takeAnswer(h frame.Header) (fate, error) {
 	if err != nil {
 		return dead, err
 	}
-	if len(payload) == len(stopRequest) && string(payload) == stopRequest && int(h.Option(0)) == len(payload) {
+	if rest == nil && len(payload) == len(stopRequest) && string(payload) == stopRequest && int(h.Option(0)) == len(payload) {
 		return w.refused(h.Number)
 	}
 	return w.landed(h.Number, nil, payload[:h.Option(0):len(payload)], rest)

@@ -53,7 +53,7 @@ type job struct {
 	body   []byte  // body of a whole one, both in
 	answer *buffer
 	rest   *rest // what of the body is still in the kernel; see rest.go
-	pid    int // of the worker that answered
+	pid    int   // of the worker that answered
 
 	decoded head // scratch
 }

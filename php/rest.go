@@ -98,7 +98,10 @@ func (j *job) writeBody(w http.ResponseWriter) {
 
 // takePayload reads an answer's frame, of which the header is h: all of it, or all but its rest.
 func (w *worker) takePayload(size, context int) ([]byte, *rest, error) {
-	have := max(context, min(size, w.reader.Buffered()))
+	if err := w.await(context); err != nil {
+		return nil, nil, err
+	}
+	have := min(size, w.reader.Buffered()) // all that was read ahead: the rest begins behind it
 	if size-have < restFrom || size-have > restMost {
 		payload, err := w.take(size)
 		return payload, nil, err
@@ -114,6 +117,15 @@ func (w *worker) takePayload(size, context int) ([]byte, *rest, error) {
 		return payload, nil, err
 	}
 	return w.takeWithRest(from, x, size, have)
+}
+
+// await lets the next n bytes be buffered.
+func (w *worker) await(n int) error {
+	for {
+		if err := w.reader.Await(n); err == nil || !w.again(err) {
+			return err
+		}
+	}
 }
 
 func (w *worker) takeWithRest(from *pipeRelay, x *rest, size, have int) ([]byte, *rest, error) {

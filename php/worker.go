@@ -218,7 +218,7 @@ func (w *worker) receive(j *job, h frame.Header) fate {
 	if err != nil {
 		return w.failed(j, answered, err)
 	}
-	if split == len(payload) && string(payload) == stopRequest {
+	if rest == nil && split == len(payload) && string(payload) == stopRequest {
 		w.endTurn()
 		w.pool.requeue(j)
 		return stop

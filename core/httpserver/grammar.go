@@ -1,12 +1,57 @@
 package httpserver
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // tokenByte are the characters of header names (RFC 9110, 5.6.2).
 var tokenByte = byteTable("!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 // plainPathByte are the characters of paths that stand for themselves however a URL is written.
 var plainPathByte = byteTable("-._~/0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+// hostByte are the characters of registered names and IPv4 addresses (RFC 3986, 3.2.2).
+var hostByte = byteTable("-._~!$&'()*+,;=%0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+
+// addressByte are the characters between the brackets of an IPv6 address, of which a zone may be part.
+var addressByte = byteTable("0123456789abcdefABCDEF:.%-_~ghijklmnopqrstuvwxyzGHIJKLMNOPQRSTUVWXYZ")
+
+// validHost accepts host or host:port. Empty labels are refused: others take them for different names.
+func validHost(host string) bool {
+	name, port := host, ""
+	if strings.HasPrefix(host, "[") {
+		end := strings.IndexByte(host, ']')
+		if end < 2 || !allOf(&addressByte, host[1:end]) {
+			return false
+		}
+		name, port = "", host[end+1:]
+		if port != "" && port[0] != ':' {
+			return false
+		}
+		port = strings.TrimPrefix(port, ":")
+	} else {
+		name, port, _ = strings.Cut(host, ":")
+		if name == "" || name[0] == '.' || strings.Contains(name, "..") || !allOf(&hostByte, name) {
+			return false
+		}
+	}
+	for i := range len(port) {
+		if !isDigit(port[i]) {
+			return false
+		}
+	}
+	return len(port) <= 5
+}
+
+func allOf(table *[256]bool, text string) bool {
+	for i := range len(text) {
+		if !table[text[i]] {
+			return false
+		}
+	}
+	return true
+}
 
 func byteTable(members string) (table [256]bool) {
 	for _, c := range []byte(members) {

@@ -6,8 +6,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-
-	"golang.org/x/net/http/httpguts"
 )
 
 // ServeHTTP stands before the server's handler for every protocol: what differs between them, and what two readers of a
@@ -96,7 +94,7 @@ func judge(r *http.Request) (refusal, int) {
 
 // judgeStream is judge for what HTTP/2 and HTTP/3 libraries leave open.
 func judgeStream(r *http.Request) (refusal, int) {
-	if r.Host == "" || !httpguts.ValidHostHeader(r.Host) {
+	if !validHost(r.Host) {
 		return refusedHost, http.StatusBadRequest
 	}
 	if hosts, ok := r.Header["Host"]; ok { // beside :authority; HTTP/1 handlers never see it there either
@@ -114,7 +112,7 @@ func judgeStream(r *http.Request) (refusal, int) {
 // absoluteForm rewrites GET http://host/path to GET /path; net/http has put the host into r.Host.
 func absoluteForm(r *http.Request) bool {
 	u := r.URL
-	if u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" || u.User != nil || u.Host == "" || !httpguts.ValidHostHeader(u.Host) {
+	if u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "" || u.User != nil || !validHost(u.Host) {
 		return false
 	}
 	plain := *u

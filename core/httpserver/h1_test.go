@@ -111,6 +111,7 @@ func serveByH1(conn net.Conn, reading uint8) (seen []string, whole bool) {
 	e := newEndpoint(s, 0)
 	c := &h1Conn{endpoint: e, conn: conn, remote: "192.0.2.1:1"}
 	e.h1conns = append(e.h1conns, c)
+	e.conns.Add(1)
 	c.serve()
 	for _, refused := range []refusal{refusedChunk, refusedTrailer, refusedBareLF} {
 		if s.refusedBy[refused].Load() > 0 {
@@ -136,11 +137,7 @@ func serveByNetHTTP(conn net.Conn, reading uint8) []string {
 	s.Protocols.SetHTTP1(true)
 	var done sync.WaitGroup
 	done.Add(1)
-	s.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateClosed {
-			done.Done()
-		}
-	}
+	s.ConnState = closedState(&done)
 	ln := &oneConn{conn: conn, closed: make(chan struct{})}
 	served := make(chan struct{})
 	go func() {
@@ -151,6 +148,15 @@ func serveByNetHTTP(conn net.Conn, reading uint8) []string {
 	_ = s.Close()
 	<-served
 	return seen
+}
+
+// closedState waits for the end of a connection.
+func closedState(done *sync.WaitGroup) func(net.Conn, http.ConnState) {
+	return func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			done.Done()
+		}
+	}
 }
 
 // oneConn is a listener that accepts one connection.
@@ -492,10 +498,18 @@ func TestRequestsSentAheadOfASlowAnswer(t *testing.T) {
 }
 
 // serveInside serves HTTP/1 without TLS.
-func serveInside(t testing.TB, handler http.HandlerFunc) string {
+func serveInside(t testing.TB, handler http.HandlerFunc, change ...func(*Config)) string {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.Listen = []Listen{{Address: "127.0.0.1:0"}}
+	for _, c := range change {
+		c(&cfg)
+	}
+	return newInside(t, cfg, handler).Addresses()[0].Addr
+}
+
+func newInside(t testing.TB, cfg Config, handler http.HandlerFunc) *Server {
+	t.Helper()
 	s, err := New(cfg, Options{Logger: slog.New(slog.DiscardHandler), Handler: handler})
 	if err != nil {
 		t.Fatal(err)
@@ -510,7 +524,7 @@ func serveInside(t testing.TB, handler http.HandlerFunc) string {
 			t.Error(err)
 		}
 	})
-	return s.Addresses()[0].Addr
+	return s
 }
 
 // serveBareInside is serveInside by net/http.
@@ -553,6 +567,7 @@ func BenchmarkH1(b *testing.B) {
 			conn := &endlessConn{request: []byte(c.request), left: b.N}
 			h := &h1Conn{endpoint: e, conn: conn, remote: "192.0.2.1:1"}
 			e.h1conns = append(e.h1conns, h)
+			e.conns.Add(1)
 			b.ResetTimer()
 			h.serve()
 		})

@@ -39,6 +39,8 @@ type h1Conn struct {
 	current  atomic.Pointer[h1Exchange]
 	readGone bool // the client has closed its side, or the connection is broken
 
+	forgotten bool // the endpoint does not count it any more
+
 	// Of the sweeper.
 	index  int
 	seen   uint64
@@ -94,6 +96,16 @@ func (c *h1Conn) expire(state uint64) bool {
 	return true
 }
 
+// unexpire lets the connection be read again when flags say that the sweeper has ended a wait which something came for after all.
+func (c *h1Conn) unexpire(flags uint64) {
+	if flags&expired == 0 {
+		return
+	}
+	c.endpoint.mu.Lock() // the sweeper has it until the deadline is set
+	defer c.endpoint.mu.Unlock()
+	c.conn.SetReadDeadline(time.Time{})
+}
+
 // serve lives as long as the connection.
 func (c *h1Conn) serve() {
 	c.in = inputs.get()
@@ -133,21 +145,23 @@ func (c *h1Conn) next() bool {
 
 // run lets the handler answer and reports whether the connection can be used again.
 func (c *h1Conn) run(x *h1Exchange) (again bool) {
+	returned := false
 	defer func() {
-		if reason := recover(); reason != nil {
-			c.abort(x, reason)
+		if !returned { // but panicked, or called runtime.Goexit
+			c.abort(x, recover())
 		}
 	}()
 	c.current.Store(x)
 	c.endpoint.ServeHTTP(&x.response, x.request)
 	if x.response.hijacked {
+		returned = true
 		x.cancel()
 		return false
 	}
 	again = x.response.finish()
+	returned = true
 	c.endHandler(x)
-	x.body.end()
-	if again && !c.readGone {
+	if again && x.body.discard() && !c.readGone { // there is something to discard only behind an answer in full duplex
 		return true
 	}
 	if !x.response.broken {
@@ -158,22 +172,23 @@ func (c *h1Conn) run(x *h1Exchange) (again bool) {
 
 // abort ends an exchange whose handler has panicked: the client must not take what it has for a whole answer.
 func (c *h1Conn) abort(x *h1Exchange, reason any) {
-	if reason != http.ErrAbortHandler {
+	if reason != nil && reason != http.ErrAbortHandler {
 		c.endpoint.log.LogAttrs(x, slog.LevelError, fmt.Sprintf("http: panic serving %s: %v", c.remote, reason), slog.String("stack", string(debug.Stack())))
 	}
 	if x.response.hijacked {
+		x.cancel()
 		return
 	}
 	x.response.drop()
 	c.endHandler(x)
-	x.body.end()
 }
 
-// endHandler ends the request's context and the watch.
+// endHandler ends the watch, the request's context and the reading of its body.
 func (c *h1Conn) endHandler(x *h1Exchange) {
 	c.current.Store(nil)
 	c.stopWatch(c.setPhase(phaseBusy))
 	x.cancel()
+	x.body.end()
 	if x.response.readDeadline {
 		c.conn.SetReadDeadline(time.Time{})
 	}
@@ -275,9 +290,8 @@ func (c *h1Conn) linger() {
 
 // leave ends the connection, unless a handler or HTTP/2 has it now.
 func (c *h1Conn) leave() {
-	handed := c.in == nil
-	c.endpoint.forget(c)
-	if handed {
+	defer c.endpoint.forget(c)
+	if c.in == nil {
 		return
 	}
 	inputs.put(c.in)
@@ -288,7 +302,7 @@ func (c *h1Conn) leave() {
 func (c *h1Conn) handOver() (received []byte) {
 	c.setPhase(phaseOver)
 	received = c.in[c.start:c.end]
-	c.in = nil // leave sees it; nobody puts the buffer back
+	c.in, c.start, c.end = nil, 0, 0 // leave sees it; nobody puts the buffer back
 	return received
 }
 
@@ -296,10 +310,12 @@ func (c *h1Conn) handOver() (received []byte) {
 func (c *h1Conn) hijack(x *h1Exchange) (net.Conn, *bufio.ReadWriter, error) {
 	c.stopWatch(c.setPhase(phaseOver))
 	c.current.Store(nil)
+	x.body.end()
 	if c.readGone {
 		return nil, nil, net.ErrClosed
 	}
 	received := c.handOver()
+	c.endpoint.forget(c)
 	c.conn.SetDeadline(time.Time{})
 	c.stall.release()
 	in := bufio.NewReaderSize(&prefixed{received, c.conn}, max(firstInput, len(received)))

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -16,10 +17,15 @@ import (
 // h1Exchange is one request with its answer. It is the request's context as well, so that all of it is one piece of memory.
 type h1Exchange struct {
 	conn     *h1Conn
-	request  *http.Request
+	request  *http.Request // &own
+	own      http.Request
 	url      url.URL
+	values   [12]string // of the headers, if there are no more
 	body     h1Body
 	response h1Response
+
+	asking  sync.Mutex // guards awaited, and keeps 100 Continue before the answer
+	awaited bool       // the client waits for 100 Continue, or for its answer
 
 	mu    sync.Mutex // guards what follows
 	ended bool
@@ -73,12 +79,36 @@ func (x *h1Exchange) Err() error {
 // Deadline says that there is none.
 func (x *h1Exchange) Deadline() (time.Time, bool) { return time.Time{}, false }
 
-// Value knows the address that the client has connected to.
+// Value knows the address that the client has connected to, and the server, from whose presence httputil.ReverseProxy takes that
+// it may break an answer off.
 func (x *h1Exchange) Value(key any) any {
-	if key == http.LocalAddrContextKey {
+	switch key {
+	case http.LocalAddrContextKey:
 		return x.conn.conn.LocalAddr()
+	case http.ServerContextKey:
+		return x.conn.endpoint.http
 	}
 	return nil
+}
+
+// goOn tells a client that waits for it to send its body, unless it gets its answer instead.
+func (x *h1Exchange) goOn() error {
+	x.asking.Lock()
+	defer x.asking.Unlock()
+	if !x.awaited {
+		return nil
+	}
+	x.awaited = false
+	return x.conn.write([]byte("HTTP/1.1 100 Continue\r\n\r\n"), nil)
+}
+
+// stopAsking is called before an answer: no 100 Continue may follow.
+func (x *h1Exchange) stopAsking() {
+	if x.body.expects {
+		x.asking.Lock()
+		x.awaited = false
+		x.asking.Unlock()
+	}
 }
 
 // AfterFunc saves contexts that are derived from this one their goroutine.
@@ -108,16 +138,15 @@ func (x *h1Exchange) AfterFunc(f func()) (stop func() bool) {
 type h1Body struct {
 	exchange *h1Exchange
 
-	mu       sync.Mutex // handlers may read in goroutines of their own
-	chunked  bool
-	over     bool   // it was read to its end
-	expected bool   // the client waits for 100 Continue
-	asked    bool   // it did, and was told
-	closed   bool   // by the handler, or because it has returned
-	err      error  // what every Read returns
-	left     uint64 // bytes of the body, or of the chunk
-	amid     bool   // a chunk has begun
-	excess   int64  // bytes of chunk headers beyond what their data justifies
+	mu      sync.Mutex // handlers may read in goroutines of their own
+	chunked bool
+	expects bool   // the client waits for 100 Continue before it sends the body; it may decide not to send it
+	over    bool   // it was read to its end
+	closed  bool   // by the handler, or because it has returned
+	err     error  // what every Read returns
+	left    uint64 // bytes of the body, or of the chunk
+	amid    bool   // a chunk has begun
+	excess  int64  // bytes of chunk headers beyond what their data justifies
 }
 
 const (
@@ -146,9 +175,8 @@ func (b *h1Body) read(p []byte) (int, error) {
 		return 0, io.EOF
 	case len(p) == 0:
 		return 0, nil
-	case b.expected:
-		b.expected, b.asked = false, true
-		if err := b.exchange.response.goOn(); err != nil {
+	case b.expects:
+		if err := b.exchange.goOn(); err != nil {
 			return 0, b.fail(err)
 		}
 	}
@@ -189,25 +217,23 @@ func (b *h1Body) data(p []byte) (int, error) {
 // wait reads from the connection, for as long as the body timeout allows.
 func (b *h1Body) wait(p []byte) (int, error) {
 	c := b.exchange.conn
-	if c.setPhase(phaseBody)&expired != 0 {
-		return 0, errSlowBody // of an earlier wait
-	}
+	c.setPhase(phaseBody)
 	n, err := c.conn.Read(p)
 	flags := c.setPhase(phaseBusy)
-	if n > 0 {
-		if flags&expired != 0 { // the last byte came with the last second
-			c.conn.SetReadDeadline(time.Time{})
-		}
+	switch {
+	case n > 0:
+		c.unexpire(flags) // the last byte came with the last second
 		return n, nil
-	}
-	if err == io.EOF {
+	case err == nil:
+		err = io.ErrNoProgress
+	case err == io.EOF:
 		err = io.ErrUnexpectedEOF
 	}
-	c.readGone = true
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.readGone = true
+	}
 	return 0, err
 }
-
-var errSlowBody = errors.New("the client was too slow to send the body")
 
 // reachedEnd notes the end of the body.
 func (b *h1Body) reachedEnd() {
@@ -337,31 +363,50 @@ func (b *h1Body) Close() error {
 	return nil
 }
 
-// end is called when the handler has returned.
-func (b *h1Body) end() { b.Close() }
+// take locks the body for the server. A goroutine of the handler that waits for the client is interrupted: its answer is due.
+func (b *h1Body) take() {
+	if b.mu.TryLock() {
+		return
+	}
+	conn := b.exchange.conn.conn
+	conn.SetReadDeadline(time.Unix(1, 0))
+	b.mu.Lock()
+	conn.SetReadDeadline(time.Time{})
+}
+
+// end is called when the handler has returned, or owns the connection: nothing reads from then on.
+func (b *h1Body) end() {
+	b.take()
+	b.closed = true
+	b.mu.Unlock()
+}
 
 // maxDiscard is how much of a body that nobody wants is read to keep the connection.
 const maxDiscard = 256 << 10
 
-// discard reads what the handler has left of the body and reports whether the connection can be used again.
+// discard reads what the handler has left of the body, for as long as the client may take for a piece of it, and reports whether the
+// connection can be used again.
 func (b *h1Body) discard() bool {
-	b.mu.Lock()
+	b.take()
 	defer b.mu.Unlock()
 	switch {
 	case b.over:
 		return true
-	case b.err != nil, b.expected, b.asked, !b.chunked && b.left > maxDiscard:
+	case b.err != nil, b.expects, !b.chunked && b.left > maxDiscard:
 		return false
 	}
 	b.closed = true
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
+	began, limit := time.Now(), b.exchange.conn.endpoint.server.cfg.Limits.BodyTimeout
 	for n := 0; n <= maxDiscard; {
 		k, err := b.read(*buf)
 		if err != nil {
 			return err == io.EOF
 		}
-		n += k
+		if n += k; limit > 0 && time.Since(began) > limit {
+			return false
+		}
 	}
 	return false
 }

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"time"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -74,10 +73,10 @@ func (c *h1Conn) readRequest() (*h1Exchange, *headError) {
 			return nil, c.becomeHTTP2()
 		case why != nil:
 			return nil, why
-		case done:
+		case done && h.at <= int(c.endpoint.server.cfg.Limits.Header):
 			return c.begin()
 		}
-		if !c.makeRoom() {
+		if done || !c.makeRoom() {
 			return nil, &headError{refusedHeadSize, http.StatusRequestHeaderFieldsTooLarge, "the head of the request is larger than http.limits.header"}
 		}
 		began := c.start < c.end
@@ -87,8 +86,8 @@ func (c *h1Conn) readRequest() (*h1Exchange, *headError) {
 			}
 			return nil, nil
 		}
-		if !began && c.setPhase(phaseHead)&expired != 0 {
-			c.conn.SetReadDeadline(time.Time{}) // it was about to be closed when the request came
+		if !began {
+			c.unexpire(c.setPhase(phaseHead)) // it was about to be closed when the request came
 		}
 	}
 }
@@ -284,7 +283,8 @@ func (c *h1Conn) begin() (*h1Exchange, *headError) {
 	if why := x.target(&template); why != nil {
 		return nil, why
 	}
-	x.request = template.WithContext(x)
+	x.own = *template.WithContext(x) // which is inlined, so that the copy costs no memory
+	x.request = &x.own
 	if why := x.fields(h, text); why != nil {
 		return nil, why
 	}
@@ -295,9 +295,9 @@ func (c *h1Conn) begin() (*h1Exchange, *headError) {
 	}
 	if h.coded || h.length > 0 {
 		x.request.Body = &x.body
-		c.setPhase(phaseBusy)
+		c.unexpire(c.setPhase(phaseBusy))
 	} else {
-		c.setPhase(phaseHandler)
+		c.unexpire(c.setPhase(phaseHandler))
 	}
 	return x, nil
 }
@@ -344,7 +344,10 @@ func plainTarget(target string, u *url.URL) bool {
 func (x *h1Exchange) fields(h *headReader, text string) *headError {
 	r := x.request
 	header := make(http.Header, len(h.fields))
-	values := make([]string, len(h.fields))
+	values := x.values[:]
+	if len(h.fields) > len(values) {
+		values = make([]string, len(h.fields))
+	}
 	for i, f := range h.fields {
 		name, value := http.CanonicalHeaderKey(text[f.name.from:f.name.to]), text[f.value.from:f.value.to]
 		if name == "Host" {
@@ -362,8 +365,8 @@ func (x *h1Exchange) fields(h *headReader, text string) *headError {
 		header[name] = values[i : i+1 : i+1]
 	}
 	r.Header = header
-	if !httpguts.ValidHostHeader(r.Host) {
-		return refused(refusedHost, "Host has characters that hosts do not have")
+	if r.Host != "" && !validHost(r.Host) { // whether there must be one, judge knows
+		return refused(refusedHost, "Host is not a host, nor host:port")
 	}
 	if r.URL.Host != "" {
 		r.Host = r.URL.Host
@@ -432,7 +435,8 @@ func (x *h1Exchange) expectation() *headError {
 		return nil
 	}
 	if httpguts.HeaderValuesContainsToken(expect, "100-continue") {
-		x.body.expected = x.request.ProtoAtLeast(1, 1) && !x.body.over
+		x.body.expects = x.request.ProtoAtLeast(1, 1) && !x.body.over
+		x.awaited = x.body.expects
 		return nil
 	}
 	if expect[0] == "" {

@@ -2,6 +2,7 @@ package httpserver
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -33,6 +34,7 @@ type h1Response struct {
 	closing  bool // the connection ends behind this answer
 	broken   bool // the connection is broken, or the answer is
 	hijacked bool
+	ended    bool // the handler has returned
 
 	fullDuplex                  bool
 	readDeadline, writeDeadline bool // the handler has set one
@@ -46,7 +48,8 @@ type h1Response struct {
 // h1Output is what of an answer waits in memory.
 type h1Output struct {
 	wire []byte // ready to be sent
-	body []byte // of unknown length, before it is known whether that is all
+	body []byte // of unknown length or type, before it is known whether that is all
+	text []byte // what WriteString writes
 }
 
 const (
@@ -61,7 +64,7 @@ const (
 
 // outputs holds *h1Output.
 var outputs = sync.Pool{New: func() any {
-	return &h1Output{make([]byte, 0, 4<<10), make([]byte, 0, 1<<10)}
+	return &h1Output{wire: make([]byte, 0, 4<<10), body: make([]byte, 0, 1<<10)}
 }}
 
 func (w *h1Response) begin(x *h1Exchange) {
@@ -80,13 +83,15 @@ func (w *h1Response) WriteHeader(status int) {
 	switch {
 	case status < 100 || status > 999:
 		panic("http: WriteHeader with the invalid status " + strconv.Itoa(status))
-	case w.hijacked || w.status != 0:
+	case w.hijacked || w.ended || w.status != 0:
 		return
 	case status < 200 && status != http.StatusSwitchingProtocols:
 		w.inform(status)
 		return
 	}
+	w.exchange.stopAsking()
 	w.status = status
+	w.closing = w.closing || status == http.StatusSwitchingProtocols // a handler that speaks another protocol hijacks
 	w.bodyless = status < 200 || status == http.StatusNoContent || status == http.StatusNotModified
 	if w.out == nil {
 		w.out = outputs.Get().(*h1Output)
@@ -103,7 +108,7 @@ func (w *h1Response) inform(status int) {
 		return
 	}
 	if status == http.StatusContinue {
-		w.exchange.body.expected = false
+		w.exchange.stopAsking() // this is it
 	}
 	line := w.statusLine(nil, status)
 	for _, name := range sortedNames(w.header, nil) {
@@ -112,14 +117,6 @@ func (w *h1Response) inform(status int) {
 		}
 	}
 	w.send(append(line, "\r\n"...), nil)
-}
-
-// goOn tells a client that waits for it to send its body.
-func (w *h1Response) goOn() error {
-	if w.status != 0 {
-		return nil // the client gets its answer instead, and need not send the body
-	}
-	return w.send([]byte("HTTP/1.1 100 Continue\r\n\r\n"), nil)
 }
 
 func (w *h1Response) statusLine(to []byte, status int) []byte {
@@ -185,7 +182,7 @@ func (w *h1Response) appendHeaders() {
 		case "Content-Encoding":
 			w.encoded = len(values) > 0 && values[0] != ""
 		default:
-			if slices.Contains(w.trailers, name) || strings.HasPrefix(name, http.TrailerPrefix) {
+			if strings.HasPrefix(name, http.TrailerPrefix) || slices.Contains(w.trailers, name) || oddlySpelt(name) {
 				continue
 			}
 		}
@@ -203,6 +200,20 @@ func (w *h1Response) hasTrailers() bool {
 		if strings.HasPrefix(name, http.TrailerPrefix) {
 			return true
 		}
+	}
+	return false
+}
+
+// oddlySpelt finds headers about the connection and the length of the body that got past http.Header.Set: they are not the handler's
+// to write.
+func oddlySpelt(name string) bool {
+	switch len(name) {
+	case len("Connection"):
+		return strings.EqualFold(name, "Connection")
+	case len("Content-Length"):
+		return strings.EqualFold(name, "Content-Length")
+	case len("Transfer-Encoding"):
+		return strings.EqualFold(name, "Transfer-Encoding")
 	}
 	return false
 }
@@ -303,18 +314,26 @@ func (w *h1Response) Write(p []byte) (int, error) {
 
 // WriteString is Write.
 func (w *h1Response) WriteString(s string) (int, error) {
-	if len(s) <= maxUnmeasured {
-		var small [maxUnmeasured]byte
-		return w.Write(small[:copy(small[:], s)])
+	if err := w.mayWrite(len(s)); err != nil {
+		return 0, err
 	}
-	return w.Write([]byte(s))
+	w.out.text = append(w.out.text[:0], s...)
+	if err := w.write(w.out.text); err != nil {
+		return 0, err
+	}
+	return len(s), nil
 }
 
+// errEnded is for goroutines that a handler has left behind.
+var errEnded = errors.New("the handler of this request has returned")
+
 func (w *h1Response) mayWrite(n int) error {
-	if w.hijacked {
+	switch {
+	case w.hijacked:
 		return http.ErrHijacked
-	}
-	if w.status == 0 {
+	case w.ended:
+		return errEnded
+	case w.status == 0:
 		w.WriteHeader(http.StatusOK)
 	}
 	switch {
@@ -335,7 +354,7 @@ func (w *h1Response) write(p []byte) error {
 		return nil
 	}
 	if !w.framed {
-		if w.length == unknownLength {
+		if w.length == unknownLength || !w.typed && !w.encoded {
 			if len(w.out.body)+len(p) <= maxUnmeasured {
 				w.out.body = append(w.out.body, p...)
 				return nil
@@ -491,7 +510,8 @@ func (w *h1Response) splice(piece inKernel) (int64, error) {
 		return 0, net.ErrClosed
 	}
 	if !w.framed {
-		w.frame(nil, false)
+		w.frame(w.out.body, false)
+		w.moveBody()
 	}
 	n, err := w.exchange.conn.stall.splice(w.out.wire, piece)
 	w.out.wire = w.out.wire[:0]
@@ -522,8 +542,8 @@ func (w *h1Response) finish() (again bool) {
 		return false
 	}
 	w.release()
-	if w.length != unknownLength && w.written < w.length && !w.isHead && !w.bodyless {
-		w.broken = true // the client waits for more than there is
+	if w.length != unknownLength && w.written != w.length && !w.isHead && !w.bodyless {
+		w.broken = true // the client waits for more than it got
 	}
 	return !w.closing && !w.broken
 }
@@ -548,10 +568,11 @@ func (w *h1Response) drop() {
 }
 
 func (w *h1Response) release() {
+	w.ended = true
 	if w.out == nil {
 		return
 	}
-	if cap(w.out.wire) <= 2*maxWire {
+	if max(cap(w.out.wire), cap(w.out.text)) <= 2*maxWire {
 		w.out.wire, w.out.body = w.out.wire[:0], w.out.body[:0]
 		outputs.Put(w.out)
 	}

@@ -63,7 +63,7 @@ func (e *endpoint) acceptHTTP(ln net.Listener) error {
 			}
 			// Most likely there are no descriptors left. There will be.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			e.log.Error("accept a connection", "error", err, "again in", pause)
+			e.log.Error("accept a connection", "error", err, "again in", pause, "idle connections closed", e.closeIdle())
 			select {
 			case <-time.After(pause):
 			case <-e.done:
@@ -97,11 +97,17 @@ func (e *endpoint) startH1(c *h1Conn) {
 		default:
 		}
 	}
-	e.conns.Go(c.serve)
+	e.conns.Add(1)
+	go c.serve() // ends with the connection, or with the handler that owns it then
 }
 
-// forget is called by a connection that ends.
+// forget is called by a connection that ends, or belongs to its handler from now on.
 func (e *endpoint) forget(c *h1Conn) {
+	if c.forgotten {
+		return
+	}
+	c.forgotten = true
+	defer e.conns.Done()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	last := len(e.h1conns) - 1
@@ -199,6 +205,18 @@ func (e *endpoint) drainH1() {
 			c.expire(state)
 		}
 	}
+}
+
+// closeIdle makes room: it ends the connections that wait for another request.
+func (e *endpoint) closeIdle() (closed int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.h1conns {
+		if state := c.phase.Load(); state&phaseMask == phaseIdle && state&expired == 0 && c.expire(state) {
+			closed++
+		}
+	}
+	return closed
 }
 
 // closeH1 ends all connections.

@@ -131,6 +131,15 @@ var malformed = []struct {
 	{"two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400},
 	{"host with slash", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400},
 	{"host with space", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400},
+	{"host without name", "GET / HTTP/1.1\r\nHost: :80\r\n\r\n", 400},
+	{"host with empty label", "GET / HTTP/1.1\r\nHost: a..b\r\n\r\n", 400},
+	{"host that is a dot", "GET / HTTP/1.1\r\nHost: .\r\n\r\n", 400},
+	{"host with odd port", "GET / HTTP/1.1\r\nHost: a:8o\r\n\r\n", 400},
+	{"host with two ports", "GET / HTTP/1.1\r\nHost: a:80:81\r\n\r\n", 400},
+	{"host with half a bracket", "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400},
+	{"host with something behind brackets", "GET / HTTP/1.1\r\nHost: [::1]x\r\n\r\n", 400},
+	{"absolute form with empty label", "GET http://a..b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+	{"absolute form without name", "GET http://:80/ HTTP/1.1\r\nHost: a\r\n\r\n", 400},
 	{"host with user", "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", 400},
 
 	// Size.
@@ -140,6 +149,8 @@ var malformed = []struct {
 
 	// Valid, if rare.
 	{"plain", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200},
+	{"host that is an address", "GET / HTTP/1.1\r\nHost: [2001:db8::1]:8080\r\n\r\n", 200},
+	{"host with the root's dot", "GET / HTTP/1.1\r\nHost: a_b.example.:80\r\n\r\n", 200},
 	{"HTTP/1.0 without host", "GET / HTTP/1.0\r\n\r\n", 200},
 	{"HTTP/1.2 is a kind of 1.1", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", 200},
 	{"CL with zeros in front", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0003\r\n\r\nabc", 200},

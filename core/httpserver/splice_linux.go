@@ -12,10 +12,14 @@ func (c *stallConn) splice(first []byte, src inKernel) (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	flags := unix.MSG_NOSIGNAL
+	if src.Len() > 0 {
+		flags |= unix.MSG_MORE
+	}
 	var failure error
 	send := func(fd uintptr) (done bool) {
 		for len(first) > 0 && failure == nil {
-			k, err := unix.SendmsgN(int(fd), first, nil, nil, unix.MSG_MORE|unix.MSG_NOSIGNAL)
+			k, err := unix.SendmsgN(int(fd), first, nil, nil, flags)
 			if err == unix.EAGAIN {
 				return false
 			}

@@ -89,6 +89,10 @@ func (r *Reader) Take(n int) ([]byte, error) {
 	return b, nil
 }
 
+// Await reads until n bytes of the payload are buffered, or what is left of it when that is less. Calling it again after an error
+// of the source is safe.
+func (r *Reader) Await(n int) error { return midFrame(r.need(min(n, int(r.left)))) }
+
 // Passed notes that n bytes of the payload went another way, when nothing is buffered.
 func (r *Reader) Passed(n int) { r.left -= uint32(n) }
 
