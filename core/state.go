@@ -83,7 +83,7 @@ func (l *stateLock) release() error {
 	if l == nil || l.file == nil {
 		return nil
 	}
-	err := l.file.Close()
+	err := errors.Join(unlockFile(l.file), l.file.Close())
 	l.file = nil
 	return err
 }
