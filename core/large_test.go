@@ -108,8 +108,11 @@ func fetchLarge(client *http.Client, url string, size int) error {
 	}
 	defer res.Body.Close()
 	got, err := io.ReadAll(res.Body)
-	if err != nil || !bytes.Equal(got, largeBody(size)) {
-		return fmt.Errorf("%s: %s, %d bytes of %d, %v", url, res.Status, len(got), size, err)
+	if err != nil {
+		return fmt.Errorf("%s: after %d bytes: %w", url, len(got), err)
+	}
+	if !bytes.Equal(got, largeBody(size)) {
+		return fmt.Errorf("%s: %s, %d bytes that are not the %d of the answer", url, res.Status, len(got), size)
 	}
 	if !strings.Contains(url, "&") && res.ContentLength != int64(size) {
 		return fmt.Errorf("%s: Content-Length %d", url, res.ContentLength)

@@ -95,7 +95,8 @@ func (e *Edge) Plugins() []admin.Plugin {
 	for _, p := range host.Stats() {
 		plugins = append(plugins, admin.Plugin{
 			Name: p.Name, File: p.File, Generation: p.Generation, Instances: p.Idle + p.Busy, Requests: p.Requests,
-			Errors: p.Errors, Time: p.InGuest, LastError: p.LastError, Degraded: p.Degraded,
+			Errors: p.Errors, Time: p.InGuest, P50: p.P50, P99: p.P99, Fuel: p.Fuel.P50, Memory: p.Memory,
+			LastError: p.LastError, Degraded: p.Degraded, Bypassed: p.Bypassed,
 		})
 	}
 	return plugins

@@ -20,6 +20,9 @@ func (e *Edge) pluginStore(name string) wasmhost.Store {
 	return nil
 }
 
+// PluginStore is a store as plugins use it, for those who run one without a server.
+func PluginStore(s kv.Store) wasmhost.Store { return pluginStore{s} }
+
 // pluginStore lends a store to plugins. What kv.Store does not have, counters and conditional writes, it builds from kv.Updater
 // where the driver is one.
 type pluginStore struct{ kv.Store }

@@ -41,6 +41,18 @@ func (c *Config) pluginsConfig() wasmhost.Config {
 	return plugins
 }
 
+// PluginFiles are the plugins that edge.yaml names, and where it says that each is; "" is the plugin folder.
+func (c *Config) PluginFiles() map[string]string {
+	files := map[string]string{}
+	for _, name := range c.pluginNames() {
+		files[name] = ""
+	}
+	for name, module := range c.pluginModules() {
+		files[name] = module.File
+	}
+	return files
+}
+
 // pluginNames are the plugins that http.middleware and http.routes use.
 func (c *Config) pluginNames() []string {
 	if c.HTTP == nil {

@@ -53,18 +53,29 @@ func (n namespace) signatures() map[string]signature {
 func (n namespace) provide(ctx context.Context, rt wazero.Runtime) error {
 	builder := rt.NewHostModuleBuilder(n.name)
 	for _, f := range n.functions {
-		call, answers := f.call, len(f.signature.results) == 1 && len(f.signature.params) > 1 // so many bytes in a buffer
-		builder.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, mod api.Module, stack []uint64) {
-			inst := ctx.(*instance)
-			inst.called()
-			call(inst, mod.Memory(), stack)
-			if answers {
-				inst.spendAnswer(stack[0])
-			}
-		}), f.signature.params, f.signature.results).Export(f.name)
+		builder.NewFunctionBuilder().WithGoModuleFunction(&provided{
+			call:    f.call,
+			answers: len(f.signature.results) == 1 && len(f.signature.params) > 1,
+		}, f.signature.params, f.signature.results).Export(f.name)
 	}
 	_, err := builder.Instantiate(ctx)
 	return err
+}
+
+// provided is a function as the engine calls it.
+type provided struct {
+	call    func(inst *instance, mem api.Memory, stack []uint64)
+	answers bool // with a number of bytes in a buffer
+}
+
+// Call implements api.GoModuleFunction.
+func (p *provided) Call(ctx context.Context, mod api.Module, stack []uint64) {
+	inst := ctx.(*instance)
+	inst.called()
+	p.call(inst, mod.Memory(), stack)
+	if p.answers {
+		inst.spendAnswer(stack[0])
+	}
 }
 
 // importable is a function that guests may import.
@@ -134,8 +145,10 @@ const (
 	whileRunning        = always &^ (1<<phaseIdle | 1<<phaseStart | 1<<phaseParked)
 )
 
+func (p phases) has(now phase) bool { return p&(1<<now) != 0 }
+
 func (p phases) check(now phase) error {
-	if p&(1<<now) == 0 {
+	if !p.has(now) {
 		return errPhase
 	}
 	return nil
@@ -247,17 +260,16 @@ type extState struct {
 	said     string // set_error
 	mailbox  mailbox
 	handles  handles
-	names    []string // scratch of header names
 	route    *Decision
 	wait     waitContext
 	kv       kvGuest
 	ws       wsGuest
 }
 
-// reset forgets what belongs to one call.
+// reset forgets what belongs to one call. What last_error tells may have names and addresses of the request in it.
 func (e *extState) reset() {
-	if e.said != "" || e.route != nil {
-		e.said, e.route = "", nil
+	if e.said != "" || e.route != nil || e.failed != nil {
+		e.said, e.route, e.failed, e.failedIn = "", nil, nil, ""
 	}
 }
 

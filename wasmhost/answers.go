@@ -180,7 +180,7 @@ func httpDo(i *instance, mem api.Memory, s []uint64) (int64, error) {
 	if r.Header["User-Agent"] == nil {
 		r.Header["User-Agent"] = []string{"edge"}
 	}
-	res, err := i.gen.ext.network.transport.RoundTrip(r) // no redirect is followed, so that each step is asked for
+	res, err := i.gen.ext.network.transport.RoundTrip(r) //nolint:bodyclose // the handle closes it; no redirect is followed, so that each step is asked for
 	if err != nil {
 		cancel()
 		var known *hostError
@@ -206,7 +206,7 @@ func (i *instance) permitted(u *url.URL) error {
 	if path == "" {
 		path = "/"
 	}
-	if !i.gen.ext.grants.http(u.Scheme, u.Hostname(), port, path) || strings.Contains(u.Path, "/..") {
+	if !i.gen.ext.grants.http(u.Scheme, u.Hostname(), port, path) || strings.Contains(strings.ReplaceAll(u.Path, `\`, "/"), "/..") {
 		return refusal(abi.ErrDenied, "%s://%s%.100s is not granted by plugins.modules.%s.allow.net", u.Scheme, u.Host, path, i.gen.name)
 	}
 	return nil

@@ -38,6 +38,7 @@ type Services struct {
 type genExt struct {
 	plugin     *Plugin
 	services   *Services
+	trace      Trace // nil without
 	namespaces []namespace
 	grants     grants
 	kinds      Kind
@@ -56,7 +57,7 @@ type genExt struct {
 func (g *generation) openExt(ctx context.Context, l *loader, hosts map[string]map[string]signature, module []byte) error {
 	p := g.ext.plugin
 	x := &g.ext
-	x.services, x.namespaces = l.services, l.namespaces
+	x.services, x.namespaces, x.trace = l.services, l.namespaces, l.trace
 	x.clock.wake = l.wake
 	kinds, kindsErr := kindsOf(g.compiled)
 	x.kinds = kinds
@@ -84,7 +85,7 @@ func (g *generation) openExt(ctx context.Context, l *loader, hosts map[string]ma
 	}
 	for _, n := range l.namespaces {
 		if imports(g.compiled, n.name) {
-			if err := n.provide(ctx, g.runtime); err != nil {
+			if err := n.traced(l.trace).provide(ctx, g.runtime); err != nil {
 				return fmt.Errorf("provide %s: %w", n.name, err)
 			}
 		}

@@ -15,7 +15,7 @@ func coreFunctions() []edgeFunction {
 	return []edgeFunction{
 		{abi.ABIVersion, ":i", always, func(*instance, api.Memory, []uint64) (int64, error) { return int64(abi.Version), nil }},
 		{abi.Has, "ii:i", always, coreHas},
-		{abi.NowMS, ":I", always, func(*instance, api.Memory, []uint64) (int64, error) { return time.Now().UnixMilli(), nil }},
+		{abi.NowMS, ":I", always, nowMS},
 		{abi.DeadlineMS, ":I", always, deadlineMS},
 		{abi.VarGet, "iiii:i", withRequest, varGet},
 		{abi.VarSet, "iiii:i", withRequest, varSet},
@@ -23,6 +23,12 @@ func coreFunctions() []edgeFunction {
 		{abi.SetError, "ii:i", always, setError},
 		{abi.Flush, ":i", withAnswer, flush},
 	}
+}
+
+// nowMS is the wall clock: who reads it at the start may have seeded a generator with it, as with that of WASI.
+func nowMS(i *instance, _ api.Memory, _ []uint64) (int64, error) {
+	i.entropy.clock = true
+	return time.Now().UnixMilli(), nil
 }
 
 func coreHas(i *instance, mem api.Memory, s []uint64) (int64, error) {

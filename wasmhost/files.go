@@ -6,5 +6,12 @@ var wasiFiles = map[string]int{
 	"path_open":   1,
 	"sock_accept": 1,
 	"fd_close":    -1,
-	"fd_renumber": 1 << 20, // moves one over another: beyond counting
+	"fd_renumber": beyondCounting, // moves one over another
 }
+
+const (
+	beyondCounting = 1 << 20
+
+	// bornWith is how many files a guest has from the beginning, beside its folders: stdin, stdout, stderr.
+	bornWith = 3
+)

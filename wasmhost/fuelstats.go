@@ -5,14 +5,14 @@ import (
 	"sync/atomic"
 )
 
-// FuelStats is what calls into a guest took, in instructions as limits.fuel counts them. An instance reports after its first
-// call and then after every fifteenth, so that the last few may be missing.
+// FuelStats is what calls into a guest took, in instructions as limits.fuel counts them. Of an instance, the first calls are
+// looked at, those that were stopped, and every 31st, which stands for those since the last one.
 type FuelStats struct {
 	Total uint64
 	Last  uint64 // of a call
 	Max   uint64
 
-	// P50 and P99 of the calls that were reported, rounded up to a power of two.
+	// P50 and P99 are rounded up to a power of two.
 	P50, P99 uint64
 }
 
@@ -22,29 +22,29 @@ type fuelCounters struct {
 	sizes            [65]atomic.Uint64 // calls by the number of bits of what they took
 }
 
-// flushEvery is after how many calls an instance reports. It is odd, because handle_request and handle_response take turns.
-const flushEvery = 15
+// An instance reports what its first calls took, then what every reportEvery-th did: reading the counter costs as much as a
+// twentieth of a small guest. It is odd, because handle_request and handle_response take turns.
+const (
+	reportClosely = 32
+	reportEvery   = 31
+)
 
-// ended notes that a call took fuel.
-func (b *budget) ended(fuel uint64) {
-	b.used += fuel
-	b.last = fuel
-	b.most = max(b.most, fuel)
-	b.unreported++
-}
-
-// flush adds what an instance has noted to the counters of its plugin.
-func (i *instance) flush() {
+// report notes that a call took fuel, for all since the last report. One that was stopped stands for itself alone.
+func (i *instance) report(fuel uint64, stopped bool) {
 	b, p := &i.budget, i.gen.ext.plugin
-	if b.unreported == 0 || p == nil {
+	if p == nil {
 		return
 	}
+	calls := b.unreported
+	if stopped {
+		calls = 1
+	}
+	b.unreported -= calls
 	c := &p.counters.fuel
-	c.total.Add(b.used)
-	c.last.Store(b.last)
-	raise(&c.max, b.most)
-	c.sizes[bits.Len64(b.last)].Add(b.unreported)
-	b.used, b.most, b.unreported = 0, 0, 0
+	c.total.Add(fuel * calls)
+	c.last.Store(fuel)
+	raise(&c.max, fuel)
+	c.sizes[bits.Len64(fuel)].Add(calls)
 	if mem := i.mod.Memory(); mem != nil {
 		raise(&i.gen.largest, uint64(mem.Size()))
 	}

@@ -63,6 +63,7 @@ type loader struct {
 
 	namespaces []namespace
 	services   *Services
+	trace      Trace         // of Options
 	wake       chan struct{} // for the host's keepTime; holds one
 	variables  atomic.Bool   // some module sets variables of requests
 }

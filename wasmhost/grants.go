@@ -103,17 +103,18 @@ func newGrants(a Allow) (grants, error) {
 	return g, nil
 }
 
-// has reports whether something of this key of allow is granted.
+// has reports whether this key of allow is there. An empty list grants the namespace and nothing in it, for a plugin that imports
+// what it can do without.
 func (g *grants) has(key string) bool {
 	switch key {
 	case "kv":
-		return len(g.KV) > 0
+		return g.KV != nil
 	case "net":
-		return len(g.net) > 0
+		return g.Net != nil
 	case "publish":
-		return len(g.Publish) > 0
+		return g.Publish != nil
 	case "php":
-		return len(g.PHP) > 0
+		return g.PHP != nil
 	}
 	return false
 }

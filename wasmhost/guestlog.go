@@ -109,13 +109,18 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 			break
 		}
 		w.append(p[:end])
-		if len(w.line) > 0 {
-			w.log.line(slog.LevelDebug, w.line, slog.String("stream", w.stream))
-		}
-		w.line = w.line[:0]
+		w.endLine()
 		p = p[end+1:]
 	}
 	return written, nil
+}
+
+// endLine logs what there is of a line. What comes next does not go on with it.
+func (w *lineWriter) endLine() {
+	if len(w.line) > 0 {
+		w.log.line(slog.LevelDebug, w.line, slog.String("stream", w.stream))
+	}
+	w.line = w.line[:0]
 }
 
 func (w *lineWriter) append(p []byte) {

@@ -29,6 +29,9 @@ type Options struct {
 	// OnChange is called when plugins that edge.yaml does not name came or went, so that routes can be put together anew.
 	// It runs on the host's goroutine, between Start and Stop, and may call the host.
 	OnChange func()
+
+	// Trace is told what guests and host call of each other; nil costs nothing. It is for looking at one plugin, not for serving.
+	Trace Trace
 }
 
 // Host owns all plugins.
@@ -67,6 +70,7 @@ func New(ctx context.Context, cfg Config, opts Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	loader.trace = opts.Trace
 	trusted, err := cfg.trustedKeys()
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package wasmhost
 
 import (
+	"encoding/binary"
 	"net/http"
 	"slices"
 	"strings"
@@ -9,6 +10,12 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/edge-server/edge/sdk/abi"
+)
+
+// What a guest pays for headers, of which a client sends as many as http.limits lets it: names are sorted, values copied.
+const (
+	fuelPerName  = 200
+	fuelPerValue = 30
 )
 
 const hostHeader = "Host" // not in the header map of a request: net/http keeps it in Request.Host
@@ -20,8 +27,9 @@ func (i *instance) headerName(mem api.Memory, ptr, n uint32) string {
 	if key, ok := i.recent.find(ptr, raw); ok {
 		return key
 	}
-	if key, ok := i.names[string(raw)]; ok {
-		return key
+	if known, ok := i.names[string(raw)]; ok {
+		i.recent.note(ptr, known)
+		return known.key
 	}
 	name := string(raw)
 	if !httpguts.ValidHeaderFieldName(name) {
@@ -29,8 +37,8 @@ func (i *instance) headerName(mem api.Memory, ptr, n uint32) string {
 	}
 	key := http.CanonicalHeaderKey(name)
 	if len(i.names) < maxNames && len(name) <= 64 {
-		i.names[name] = key
-		i.recent.note(ptr, name, key)
+		i.names[name] = headerName{name, key}
+		i.recent.note(ptr, headerName{name, key})
 	}
 	return key
 }
@@ -41,19 +49,41 @@ func (i *instance) needHeaderName(function string, mem api.Memory, ptr, n uint32
 	if name == "" {
 		trap("%s: %.40q is not a header name", function, guestMemory(mem, "name", ptr, n))
 	}
-	i.exchange.spend(function, len(name))
 	return name
 }
 
-// needHeaderValue keeps line breaks and other control characters out of headers, whatever the guest copied there.
-func (i *instance) needHeaderValue(function string, mem api.Memory, ptr, n uint32) string {
+// needHeaderValue keeps line breaks and other control characters out of headers, whatever the guest copied there. It pays for
+// the change of name to that value.
+func (i *instance) needHeaderValue(function, name string, mem api.Memory, ptr, n uint32) string {
 	raw := guestMemory(mem, "value", ptr, n)
-	i.exchange.spend(function, len(raw))
-	value := i.slab.string(raw)
-	if !httpguts.ValidHeaderFieldValue(value) {
-		trap("%s: %.80q is not a header value: it has control characters", function, value)
+	i.exchange.spend(function, len(name)+headerCost+len(raw))
+	if !plainText(raw) && !httpguts.ValidHeaderFieldValue(string(raw)) {
+		trap("%s: %.80q is not a header value: it has control characters", function, raw)
 	}
-	return value
+	return i.slab.string(raw)
+}
+
+// plainText reports whether b has no byte below a space and no DEL, looking at eight bytes at once: in each byte of the word,
+// the highest bit of
+//
+//	(v - 0x20) &^ v    is set if v < 0x20, for the first such byte at least
+//	(x - 0x01) &^ x    is set if x = v ^ 0x7f is 0, likewise
+func plainText(b []byte) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for len(b) >= 8 {
+		v := binary.LittleEndian.Uint64(b)
+		x := v ^ 0x7f*ones
+		if ((v-0x20*ones)&^v|(x-ones)&^x)&highs != 0 {
+			return false
+		}
+		b = b[8:]
+	}
+	for _, c := range b {
+		if c < ' ' || c == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // values returns what the guest sees under a canonical name.
@@ -100,13 +130,18 @@ func getHeaderValues(i *instance, mem api.Memory, stack []uint64) {
 	i.needRequest(abi.GetHeaderValues)
 	kind, buf, limit := uint32(stack[0]), uint32(stack[3]), uint32(stack[4])
 	name := i.headerName(mem, uint32(stack[1]), uint32(stack[2]))
-	stack[0] = writeList(mem, buf, limit, i.values(kind, name), false)
+	values := i.values(kind, name)
+	if len(values) > 8 { // fewer are part of the call's price
+		i.spend(uint64(len(values)) * fuelPerValue)
+	}
+	stack[0] = writeList(mem, buf, limit, values, false)
 }
 
 func getHeaderNames(i *instance, mem api.Memory, stack []uint64) {
 	i.needRequest(abi.GetHeaderNames)
 	kind, buf, limit := uint32(stack[0]), uint32(stack[1]), uint32(stack[2])
 	i.list = i.appendNames(i.list[:0], kind)
+	i.spend(uint64(len(i.list)) * fuelPerName)
 	slices.Sort(i.list)
 	stack[0] = writeList(mem, buf, limit, i.list, true)
 	clear(i.list)
@@ -248,7 +283,7 @@ func setHeaderValue(i *instance, mem api.Memory, stack []uint64) {
 	kind := uint32(stack[0])
 	name := i.needHeaderName(abi.SetHeaderValue, mem, uint32(stack[1]), uint32(stack[2]))
 	header, key := i.change(abi.SetHeaderValue, kind, name)
-	value := i.needHeaderValue(abi.SetHeaderValue, mem, uint32(stack[3]), uint32(stack[4]))
+	value := i.needHeaderValue(abi.SetHeaderValue, name, mem, uint32(stack[3]), uint32(stack[4]))
 	if kind == abi.HeaderRequest && name == hostHeader {
 		if !httpguts.ValidHostHeader(value) {
 			trap("set_header_value: %.80q is not a host", value)
@@ -264,7 +299,7 @@ func addHeaderValue(i *instance, mem api.Memory, stack []uint64) {
 	kind := uint32(stack[0])
 	name := i.needHeaderName(abi.AddHeaderValue, mem, uint32(stack[1]), uint32(stack[2]))
 	header, key := i.change(abi.AddHeaderValue, kind, name)
-	value := i.needHeaderValue(abi.AddHeaderValue, mem, uint32(stack[3]), uint32(stack[4]))
+	value := i.needHeaderValue(abi.AddHeaderValue, name, mem, uint32(stack[3]), uint32(stack[4]))
 	if kind == abi.HeaderRequest && name == hostHeader {
 		trap("add_header_value: a request has one Host; use set_header_value")
 	}
@@ -274,6 +309,7 @@ func addHeaderValue(i *instance, mem api.Memory, stack []uint64) {
 func removeHeader(i *instance, mem api.Memory, stack []uint64) {
 	kind := uint32(stack[0])
 	name := i.needHeaderName(abi.RemoveHeader, mem, uint32(stack[1]), uint32(stack[2]))
+	i.exchange.spend(abi.RemoveHeader, len(name))
 	header, key := i.change(abi.RemoveHeader, kind, name)
 	if kind == abi.HeaderRequest && name == hostHeader {
 		i.exchange.own().Host = ""

@@ -82,31 +82,42 @@ func writeString(mem api.Memory, stack []uint64, s string) {
 
 // needRequest traps where there is no request, such as in start functions.
 func (i *instance) needRequest(function string) {
-	if phases(withRequest).check(i.exchange.phase) != nil {
-		trap("%s: there is no request %s", function, i.exchange.phase.when())
+	if !phases(withRequest).has(i.exchange.phase) {
+		i.noRequest(function)
 	}
+}
+
+func (i *instance) noRequest(function string) {
+	trap("%s: there is no request %s", function, i.exchange.phase.when())
 }
 
 // needMiddleware traps where there is a request, but only to be looked at.
 func (i *instance) needMiddleware(function string) {
 	i.needRequest(function)
-	if phases(withAnswer).check(i.exchange.phase) != nil {
+	if !phases(withAnswer).has(i.exchange.phase) {
 		trap("%s: not callable %s", function, i.exchange.phase.when())
 	}
 }
 
 // needBeforeNext traps when the request is no longer the guest's to change.
 func (i *instance) needBeforeNext(function string) {
-	i.needMiddleware(function)
 	if i.exchange.phase != phaseRequest {
-		trap("%s: the request has gone on to the next handler and cannot be changed or read in handle_response", function)
+		i.notBeforeNext(function)
 	}
+}
+
+func (i *instance) notBeforeNext(function string) {
+	i.needMiddleware(function)
+	trap("%s: the request has gone on to the next handler and cannot be changed or read in handle_response", function)
 }
 
 // needAnswer traps when the answer is out of the guest's hands: after next, unless it is held back.
 func (i *instance) needAnswer(function string) {
+	if i.exchange.phase == phaseRequest {
+		return
+	}
 	i.needMiddleware(function)
-	if i.exchange.phase != phaseRequest && i.exchange.held == nil {
+	if i.exchange.held == nil {
 		trap("%s: in handle_response this needs the feature buffer_response, turned on before next", function)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
@@ -36,19 +37,22 @@ type instance struct {
 	entropy  entropy             // what it took while it started
 	files    int                 // that it has open
 
-	features uint32            // turned on while the module started: they count for all requests
-	names    map[string]string // header names as the guest spells them, to their canonical form
+	features uint32                // turned on while the module started: they count for all requests
+	names    map[string]headerName // by how the guest spells them
 	recent   recentNames
 	slab     slab
 	list     []string // scratch of get_header_names
+	stdout   *lineWriter
 	stderr   *lineWriter
 	budget   budget
 
 	exchange exchange
 	ext      extState
-	served   uint64 // requests
-	untimed  uint64 // requests since the last one that was timed, that one not included
-	weight   uint64 // how many requests the time of this one stands for; 0: it is not timed
+	served   uint64        // requests
+	untimed  uint64        // requests since the last one that was timed, that one not included
+	weight   uint64        // how many requests the time of this one stands for; 0: it is not timed
+	took     time.Duration // of this one, in the guest, if it is timed
+	entered  time.Time
 
 	// hold says who may close the instance while its request is with the rest of the chain.
 	hold atomic.Int32
@@ -65,7 +69,8 @@ const maxNames = 256
 
 // newInstance makes a copy of the generation's template, or an instance that runs the start functions.
 func newInstance(gen *generation) (*instance, error) {
-	inst := &instance{gen: gen, names: map[string]string{}}
+	inst := &instance{gen: gen, names: map[string]headerName{}}
+	inst.stdout = &lineWriter{log: gen.log, stream: "stdout", inst: inst}
 	inst.stderr = &lineWriter{log: gen.log, stream: "stderr", inst: inst}
 	inst.exchange.phase = phaseStart
 	if err := inst.instantiate(); err != nil {
@@ -87,7 +92,7 @@ func newInstance(gen *generation) (*instance, error) {
 
 func (i *instance) instantiate() error {
 	config := i.gen.machine.
-		WithStdout(&lineWriter{log: i.gen.log, stream: "stdout", inst: i}).
+		WithStdout(i.stdout).
 		WithStderr(i.stderr).
 		WithRandSource(&i.entropy).
 		WithNanosleep(i.sleep).
@@ -101,6 +106,7 @@ func (i *instance) instantiate() error {
 		i.releaseMemory()
 		return i.startError("instantiate", err)
 	}
+	mod = i.traced(mod)
 	i.mod = mod
 	i.budget.open(mod, int64(i.gen.limits.Stack))
 	i.handleRequest = mod.ExportedFunction(abi.HandleRequest)
@@ -173,16 +179,34 @@ func (i *instance) warmUp() error {
 	return err
 }
 
-// timeEvery is how many requests of an instance go by between two that are timed: reading the clock four times takes a
-// quarter of the whole call of a small guest (BenchmarkMiddleware). The first is not like the others and is not timed.
-const timeEvery = 8
+// Of the first timeClosely requests of an instance every timeClosely/8th is timed, then every timeEvery-th: reading the clock
+// four times takes a third of the whole call of a small guest (BenchmarkMiddleware). The first is not like the others and is
+// not timed. Both are powers of two.
+const (
+	timeClosely = 64
+	timeEvery   = 64
+)
+
+// timed reports whether the nth request of an instance is one whose time is taken.
+func timed(nth uint64) bool {
+	return nth%timeEvery == 2 || nth < timeClosely && nth%(timeClosely/8) == 2
+}
+
+// Value implements context.Context. The engine asks for its own keys at each call into a guest: they are there while a module
+// is instantiated, and never come with a request, whose context may be many layers deep. Host functions wait with i.Context.
+func (i *instance) Value(key any) any {
+	if i.exchange.phase != phaseStart {
+		return nil
+	}
+	return i.Context.Value(key)
+}
 
 // begin makes the request the one that host functions see.
 func (i *instance) begin(w http.ResponseWriter, r *http.Request) {
 	i.served++
 	i.untimed++
 	i.weight = 0
-	if i.served%timeEvery == 2 {
+	if timed(i.served) {
 		i.weight, i.untimed = i.untimed, 0
 	}
 	i.Context = r.Context()
@@ -193,6 +217,10 @@ func (i *instance) begin(w http.ResponseWriter, r *http.Request) {
 // end forgets the request.
 func (i *instance) end() {
 	i.Context = context.Background()
+	if i.weight != 0 {
+		i.gen.ext.plugin.counters.latency.note(i.took, i.weight)
+		i.weight, i.took = 0, 0
+	}
 	i.endExt()
 	clear(i.exchange.undo)
 	i.exchange = exchange{undo: i.exchange.undo[:0]}

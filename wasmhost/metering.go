@@ -17,9 +17,7 @@ type budget struct {
 
 	calls int // host calls of the call in progress
 
-	// For the statistics: what calls took since they were reported, of the last, at most, and how many they were.
-	used, last, most, unreported uint64
-	runs                         uint64
+	runs, unreported uint64 // calls in all, and since one was reported
 
 	// The clock starts when a call waits for the first time, or has called the host clockEvery times: what a guest computes
 	// is bounded by fuel, and most never wait, so that reading the clock for each would cost more than it tells.
@@ -76,9 +74,9 @@ func (i *instance) runWith(fuel int64, f api.Function, stack []uint64) error {
 	}
 	b.fuel.Set(uint64(fuel))
 	err := f.CallWithStack(i, stack)
-	b.ended(uint64(fuel - int64(b.fuel.Get())))
-	if b.runs++; err != nil || b.runs%flushEvery == 1 {
-		i.flush()
+	b.runs++
+	if b.unreported++; b.unreported >= reportEvery || b.runs <= reportClosely || err != nil {
+		i.report(uint64(fuel-int64(b.fuel.Get())), err != nil)
 	}
 	if err != nil {
 		return i.trapOf(err)

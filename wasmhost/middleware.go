@@ -48,9 +48,9 @@ func (p *Plugin) serve(gen *generation, w http.ResponseWriter, r *http.Request, 
 	}
 	p.counters.requests.Add(1)
 	inst.begin(w, r)
-	watch := p.counters.watch(inst)
+	inst.startClock()
 	ctxNext, err := inst.request()
-	watch.stop()
+	inst.stopClock(&p.counters)
 	if err != nil {
 		if original := p.passesOn(gen, inst, err); original != nil {
 			next.ServeHTTP(w, original)
@@ -97,9 +97,9 @@ func (p *Plugin) respond(gen *generation, inst *instance, reqCtx uint32, panicke
 	if held != nil && gen.opens {
 		held.keep()
 	}
-	watch := p.counters.watch(inst)
+	inst.startClock()
 	err := inst.response(reqCtx, panicked || tooLarge)
-	watch.stop()
+	inst.stopClock(&p.counters)
 	if err != nil {
 		p.responseFailed(gen, inst, err, panicked)
 		return
@@ -199,7 +199,7 @@ func (p *Plugin) explain(inst *instance, function string, err error) int {
 	p.counters.traps.Add(1)
 	p.failedOnce()
 	p.count(errors.New(function + ": " + firstLine(err.Error())))
-	attrs := []slog.Attr{slog.String("function", function), slog.String("error", err.Error())}
+	attrs := []slog.Attr{slog.String("function", function), slog.String("error", printable([]byte(err.Error())))}
 	kind := TrapMisuse // it returned what it must not
 	if trapped {
 		kind = trap.Kind

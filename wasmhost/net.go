@@ -176,12 +176,21 @@ func tcpDial(i *instance, mem api.Memory, s []uint64) (int64, error) {
 	return i.ext.handles.add(&connection{conn})
 }
 
-// until makes conn fail when ctx ends. The result undoes that, and is to be called.
+// until makes conn fail when ctx ends. The result undoes that, and is to be called. After it, nothing touches the connection any
+// more, which may be used by another request then.
 func (c *connection) until(ctx context.Context) func() {
 	deadline, _ := ctx.Deadline()
 	_ = c.SetDeadline(deadline)
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	return func() { stop() }
+	failed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = c.SetDeadline(time.Unix(1, 0))
+		close(failed)
+	})
+	return func() {
+		if !stop() {
+			<-failed
+		}
+	}
 }
 
 func tcpRead(i *instance, mem api.Memory, s []uint64) (int64, error) {

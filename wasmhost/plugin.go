@@ -96,7 +96,7 @@ func (p *Plugin) loadFailed(hash [sha256.Size]byte, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.failed != nil && *p.failed == hash
-	p.failed, p.failure, p.lastError = &hash, err, err.Error()
+	p.failed, p.failure, p.lastError = &hash, err, printable([]byte(err.Error()))
 	if !known {
 		p.failures++
 	}
@@ -132,5 +132,5 @@ func (p *Plugin) setDegraded(reason string) bool {
 func (p *Plugin) noteError(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lastError = err.Error()
+	p.lastError = printable([]byte(err.Error())) // names of functions in it are as long as the module likes
 }

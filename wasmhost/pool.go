@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,12 @@ var (
 type pool struct {
 	min, max int
 	create   func() (*instance, error)
+
+	// near is an instance that was given back, for whoever comes next, without mu: one request after the other takes it and gives
+	// it back. Attention is not 0 when none may stay there, since somebody waits or the pool is closed. Whoever puts one there
+	// looks at attention afterwards, and whoever raises attention looks there afterwards, so that one of the two sees the other.
+	near      atomic.Pointer[instance]
+	attention atomic.Int32
 
 	mu       sync.Mutex // guards all below
 	idle     []*instance
@@ -46,6 +53,14 @@ func (p *pool) only() {
 
 // get returns an instance for the caller alone, or errBusy after wait, or what creating one ended with.
 func (p *pool) get(ctx context.Context, wait time.Duration) (*instance, error) {
+	if inst := p.near.Swap(nil); inst != nil {
+		return inst, nil
+	}
+	return p.find(ctx, wait)
+}
+
+// find is get when nothing is near.
+func (p *pool) find(ctx context.Context, wait time.Duration) (*instance, error) {
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {
 		inst := p.idle[n-1]
@@ -65,6 +80,10 @@ func (p *pool) get(ctx context.Context, wait time.Duration) (*instance, error) {
 		p.mu.Unlock()
 		return p.make()
 	}
+	if inst := p.near.Swap(nil); inst != nil { // given back a moment ago
+		p.mu.Unlock()
+		return inst, nil
+	}
 	p.waits++
 	if wait <= 0 {
 		p.mu.Unlock()
@@ -72,6 +91,10 @@ func (p *pool) get(ctx context.Context, wait time.Duration) (*instance, error) {
 	}
 	turn := make(chan *instance, 1)
 	p.waiters = append(p.waiters, turn)
+	p.attention.Add(1)
+	if inst := p.near.Swap(nil); inst != nil {
+		p.next() <- inst
+	}
 	p.mu.Unlock()
 	return p.await(ctx, turn, wait)
 }
@@ -94,6 +117,7 @@ func (p *pool) await(ctx context.Context, turn chan *instance, wait time.Duratio
 	i := slices.Index(p.waiters, turn)
 	if i >= 0 {
 		p.waiters = slices.Delete(p.waiters, i, i+1)
+		p.attention.Add(-1)
 	}
 	p.mu.Unlock()
 	if i < 0 { // the turn came at the same moment
@@ -136,6 +160,14 @@ func (p *pool) make() (*instance, error) {
 
 // put gives an instance back to whoever waits longest, or to the idle ones.
 func (p *pool) put(inst *instance) {
+	if p.attention.Load() == 0 && p.near.CompareAndSwap(nil, inst) {
+		if p.attention.Load() == 0 {
+			return
+		}
+		if inst = p.near.Swap(nil); inst == nil { // somebody has it already
+			return
+		}
+	}
 	p.mu.Lock()
 	if p.isClosed {
 		p.mu.Unlock()
@@ -170,6 +202,7 @@ func (p *pool) invite() {
 func (p *pool) next() chan *instance {
 	turn := p.waiters[0]
 	p.waiters = slices.Delete(p.waiters, 0, 1)
+	p.attention.Add(-1)
 	return turn
 }
 
@@ -194,6 +227,7 @@ func (p *pool) fill() error {
 // trim closes the instances that nobody needed since the last trim, and keeps min.
 func (p *pool) trim() {
 	p.mu.Lock()
+	p.bringNear()
 	surplus := max(min(p.lowIdle, len(p.live)-p.min, len(p.idle)), 0)
 	unused := slices.Clone(p.idle[:surplus]) // the bottom of the stack was idle for longest
 	p.idle = slices.Delete(p.idle, 0, surplus)
@@ -208,6 +242,13 @@ func (p *pool) trim() {
 	}
 }
 
+// bringNear moves what is near to the idle ones. The caller holds mu.
+func (p *pool) bringNear() {
+	if inst := p.near.Swap(nil); inst != nil {
+		p.idle = append(p.idle, inst)
+	}
+}
+
 // close sends everybody in the queue away and closes what is idle or parked, so that an instance whose request waits for
 // the rest of the chain does not outlive its generation. The instances that run guest code just now are closed by their
 // requests. It reports whether no instance is left.
@@ -218,6 +259,8 @@ func (p *pool) close() bool {
 		close(turn)
 	}
 	p.waiters = nil
+	p.attention.Add(1)
+	p.bringNear()
 	reclaimed := p.idle
 	p.idle = nil
 	for _, inst := range reclaimed {
@@ -242,5 +285,9 @@ func (p *pool) close() bool {
 func (p *pool) counts() (idle, busy int, waits uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.idle), len(p.live) + p.making - len(p.idle), p.waits
+	idle = len(p.idle)
+	if p.near.Load() != nil {
+		idle++
+	}
+	return idle, max(len(p.live)+p.making-idle, 0), p.waits
 }

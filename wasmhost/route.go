@@ -211,10 +211,10 @@ func (i *instance) decide(w http.ResponseWriter, r *http.Request) (*Decision, er
 	i.exchange.phase = phaseRoute
 	d := &Decision{}
 	i.ext.route = d
-	watch := i.gen.ext.plugin.counters.watch(i)
+	i.startClock()
 	stack := [1]uint64{}
 	err := i.run(i.mod.ExportedFunction(abi.Route), stack[:])
-	watch.stop()
+	i.stopClock(&i.gen.ext.plugin.counters)
 	if err != nil {
 		return nil, err
 	}

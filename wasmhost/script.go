@@ -72,7 +72,7 @@ var scriptFunctions = []hostFunction{
 	{"source", 2, []api.ValueType{i32}, func(i *instance, mem api.Memory, stack []uint64) { writeString(mem, stack, i.gen.script.source) }},
 	{"name", 2, []api.ValueType{i32}, func(i *instance, mem api.Memory, stack []uint64) { writeString(mem, stack, i.gen.script.name) }},
 	{"fail", 2, nil, func(_ *instance, mem api.Memory, stack []uint64) {
-		panic(scriptError(guestMemory(mem, "message", uint32(stack[0]), uint32(stack[1]))))
+		panic(scriptError(printable(guestMemory(mem, "message", uint32(stack[0]), uint32(stack[1])))))
 	}},
 }
 
@@ -100,8 +100,8 @@ func instantiateScript(ctx context.Context, rt wazero.Runtime) error {
 
 // kinds asks the engine, which exports all there is, what the script is.
 func (s *script) kinds(inst *instance) (Kind, error) {
-	results, err := inst.mod.ExportedFunction(scriptKinds).Call(inst)
-	if err != nil {
+	results := [1]uint64{}
+	if err := inst.runOnce(inst.mod.ExportedFunction(scriptKinds), results[:]); err != nil { // getters of the script run in it
 		return 0, inst.startError("call "+scriptKinds, err)
 	}
 	var kinds Kind

@@ -74,14 +74,6 @@ func TestScriptInTheFolder(t *testing.T) {
 	}
 }
 
-func BenchmarkScript(b *testing.B) {
-	p := scriptPlugin(b, headerScript, moduleConfig(), wasmhost.Options{})
-	serveLoop(b, p.Middleware(nothing))
-	if st := p.Stats(); st.Traps != 0 || st.Requests < uint64(b.N) {
-		b.Fatalf("stats = %+v", st)
-	}
-}
-
 // TestScriptErrors: what is wrong with a script is said with its place, and it does not serve.
 func TestScriptErrors(t *testing.T) {
 	t.Parallel()

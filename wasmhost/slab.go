@@ -43,13 +43,14 @@ func (s *slab) list(value string) []string {
 
 // recentNames are names of headers as the guest spelled them last, by where in its memory they lie: the same constants
 // again and again. It is asked before the table of all names.
-type recentNames [8]struct{ spelled, key string }
+type recentNames [8]headerName
+
+// headerName is a name as the guest spells it, and in its canonical form.
+type headerName struct{ spelled, key string }
 
 func (r *recentNames) find(ptr uint32, raw []byte) (string, bool) {
 	entry := &r[ptr/4%uint32(len(r))]
 	return entry.key, entry.spelled == string(raw) && entry.key != ""
 }
 
-func (r *recentNames) note(ptr uint32, spelled, key string) {
-	r[ptr/4%uint32(len(r))] = struct{ spelled, key string }{spelled, key}
-}
+func (r *recentNames) note(ptr uint32, name headerName) { r[ptr/4%uint32(len(r))] = name }

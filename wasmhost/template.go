@@ -100,6 +100,8 @@ func (i *instance) restore() error {
 		return errGrown
 	}
 	i.ext.forget()
+	i.stdout.endLine()
+	i.stderr.endLine()
 	if err := i.memory.reset(); err != nil {
 		return err
 	}

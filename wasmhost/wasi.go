@@ -58,9 +58,13 @@ func wasiFunction(name string, call api.GoModuleFunction) api.GoModuleFunc {
 				inst.spend(uint64(uint32(stack[price.index])) * price.units)
 			}
 		}
+		change := opens
+		if ok && opens < 0 && uint64(uint32(stack[0])) < bornWith+uint64(len(inst.gen.ext.folders)) {
+			change = beyondCounting // what the next request would miss, or find something else in its place
+		}
 		call.Call(ctx, mod, stack)
 		if ok && opens != 0 && uint32(stack[0]) == 0 {
-			inst.files += opens
+			inst.files += change
 		}
 	}
 }

@@ -49,7 +49,7 @@ func guest(t testing.TB, source string) []byte {
 }
 
 // compileWAT assembles a module from text.
-func compileWAT(t testing.TB, wat string) []byte {
+func compileWAT(t testing.TB, wat string, flags ...string) []byte {
 	t.Helper()
 	tool := testenv.Tool(t, "wat2wasm", "apt-get install wabt")
 	dir := testenv.Dir(t)
@@ -57,7 +57,7 @@ func compileWAT(t testing.TB, wat string) []byte {
 	if err := os.WriteFile(source, []byte(wat), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if msg, err := exec.Command(tool, source, "-o", out).CombinedOutput(); err != nil {
+	if msg, err := exec.Command(tool, append(flags, source, "-o", out)...).CombinedOutput(); err != nil {
 		t.Fatalf("wat2wasm: %v\n%s\n%s", err, msg, wat)
 	}
 	return read(t, out)

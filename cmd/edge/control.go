@@ -99,45 +99,6 @@ func workersCommand(config *string) *cobra.Command {
 	}
 }
 
-func pluginCommand(config *string) *cobra.Command {
-	plugin := &cobra.Command{
-		Use:   "plugin",
-		Short: "Look at the wasm plugins of the running server",
-		Args:  cobra.NoArgs, // with it and RunE, `plugin sl` is an error and not a page of help
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	plugin.AddCommand(&cobra.Command{
-		Use:   "ls",
-		Short: "List the plugins",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := client(*config)
-			if err != nil {
-				return err
-			}
-			plugins, err := c.Plugins(cmd.Context())
-			if err != nil {
-				return err
-			}
-			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(t, "NAME\tGENERATION\tINSTANCES\tREQUESTS\tERRORS\tMEAN\tNOTE\tFILE")
-			for _, p := range plugins {
-				mean := time.Duration(0)
-				if p.Requests > 0 {
-					mean = p.Time / time.Duration(p.Requests)
-				}
-				note := p.Degraded
-				if note == "" && p.LastError != "" {
-					note = "last error: " + p.LastError
-				}
-				fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", p.Name, p.Generation, p.Instances, p.Requests, p.Errors, mean, note, p.File)
-			}
-			return t.Flush()
-		},
-	})
-	return plugin
-}
-
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",

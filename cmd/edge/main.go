@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -41,6 +42,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		reloadCommand(config),
 		workersCommand(config),
 		pluginCommand(config),
+		sdkCommand(),
 		trustCommand(config),
 		phpServerCommand(),
 		migrateCommand(),
@@ -55,7 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	if _, missing := os.Stat(*config); errors.Is(err, fs.ErrNotExist) && missing != nil {
+	if isMissing(err, *config) {
 		err = fmt.Errorf("there is no %s: run edge in the folder of your edge.yaml, or name another with -c", *config)
 	}
 	if err != nil {
@@ -63,4 +65,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// isMissing reports whether err says that there is no file at path.
+func isMissing(err error, path string) bool {
+	var of *fs.PathError
+	if !errors.As(err, &of) || !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	missing, _ := filepath.Abs(of.Path)
+	wanted, _ := filepath.Abs(path)
+	return missing == wanted
 }

@@ -69,7 +69,12 @@ func (p *process) log() string {
 // startServer starts `edge serve` on a free port and waits until it says where it listens.
 func startServer(t *testing.T, config string, env ...string) *process {
 	t.Helper()
-	p := launchServer(t, config, env...)
+	return launchServer(t, config, env...).started(t)
+}
+
+// started waits until the server says where it listens.
+func (p *process) started(t *testing.T) *process {
+	t.Helper()
 	select {
 	case p.url = <-p.named:
 	case code := <-p.exit:
@@ -82,13 +87,19 @@ func startServer(t *testing.T, config string, env ...string) *process {
 // launchServer starts `edge serve` and does not wait.
 func launchServer(t *testing.T, config string, env ...string) *process {
 	t.Helper()
+	return launchServerIn(t, testenv.Dir(t), config, nil, env...)
+}
+
+// launchServerIn starts `edge serve` with further flags in a folder.
+func launchServerIn(t *testing.T, dir, config string, flags []string, env ...string) *process {
+	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{dir: testenv.Dir(t), named: make(chan string, 1), exit: make(chan int, 1)}
+	p := &process{dir: dir, named: make(chan string, 1), exit: make(chan int, 1)}
 	writeFile(t, filepath.Join(p.dir, "edge.yaml"), "version: 1\n"+config)
-	p.cmd = exec.Command(path, "serve", "-c", filepath.Join(p.dir, "edge.yaml"))
+	p.cmd = exec.Command(path, append([]string{"serve", "-c", filepath.Join(p.dir, "edge.yaml")}, flags...)...)
 	p.cmd.Env = append(os.Environ(), `EDGE_HTTP__LISTEN=[{address: "127.0.0.1:0"}]`)
 	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stderr = p

@@ -19,10 +19,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-server/edge/core"
+	"github.com/edge-server/edge/core/pluginkit"
 )
 
 func serveCommand(config *string) *cobra.Command {
-	return &cobra.Command{
+	var dev bool
+	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server until SIGTERM or SIGINT",
 		Long: `Run the server until SIGTERM or SIGINT.
@@ -31,12 +33,14 @@ The first SIGTERM or SIGINT drains: requests in flight finish, workers stop, the
 with 1. SIGHUP reads edge.yaml again, as "edge reload" does.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return serve(cmd.Context(), *config, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return serve(cmd.Context(), *config, dev, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	cmd.Flags().BoolVar(&dev, "dev", false, "build plugins whose source is below the plugin folder again when it is saved")
+	return cmd
 }
 
-func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
+func serve(ctx context.Context, path string, dev bool, stdout, stderr io.Writer) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return err
@@ -53,6 +57,10 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 	hangups, release := handleSignals(&wg, cancel, stderr)
 	defer release()
 
+	builds := devBuilds(cfg, dev, stderr)
+	if builds != nil {
+		builds.Begin(ctx) // a plugin that edge.yaml names must be there when the server starts
+	}
 	server, err := core.New(ctx, cfg, core.Options{ConfigPath: path, Environ: os.Environ(), LogOutput: stderr})
 	if err == nil {
 		slog.SetDefault(server.Logger()) // for libraries that write to the log package, such as quic-go
@@ -65,9 +73,20 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 		return err
 	}
 	wg.Go(func() { reloadOn(ctx, hangups, server) }) // ends with ctx
+	if builds != nil {
+		wg.Go(func() { builds.Run(ctx) }) // ends with ctx
+	}
 	welcome(stdout, commandLine(path), cfg, server.Addresses())
 	err = server.Wait(ctx)
 	return errors.Join(err, server.Stop(context.Background()))
+}
+
+// devBuilds builds the plugins below the plugin folder; nil without --dev, or without such a folder.
+func devBuilds(cfg *core.Config, dev bool, stderr io.Writer) *pluginkit.DevFolder {
+	if !dev || cfg.Plugins == nil || cfg.Plugins.Dir == "" {
+		return nil
+	}
+	return pluginkit.NewDevFolder(cfg.Plugins.Dir, cfg.PluginFiles(), stderr)
 }
 
 // handleSignals calls stop on the first SIGTERM or SIGINT and exits on the second, whatever the server is doing then. A SIGHUP

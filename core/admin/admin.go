@@ -106,8 +106,17 @@ type Plugin struct {
 	Requests   uint64        `json:"requests"`
 	Errors     uint64        `json:"errors"`
 	Time       time.Duration `json:"time_ns"`
-	LastError  string        `json:"last_error,omitempty"`
-	Degraded   string        `json:"degraded,omitempty"`
+	// P50 and P99 of the time of a request in the guest; 0 while too few were timed.
+	P50 time.Duration `json:"p50_ns"`
+	P99 time.Duration `json:"p99_ns"`
+	// Fuel is the median of what a call into the guest takes.
+	Fuel uint64 `json:"fuel"`
+	// Memory is the linear memory of the largest instance, in bytes.
+	Memory    uint64 `json:"memory"`
+	LastError string `json:"last_error,omitempty"`
+	Degraded  string `json:"degraded,omitempty"`
+	// Bypassed says why and until when requests pass the plugin by.
+	Bypassed string `json:"bypassed,omitempty"`
 }
 
 // Server serves the API.

@@ -19,18 +19,19 @@ var addressByte = byteTable("0123456789abcdefABCDEF:.%-_~ghijklmnopqrstuvwxyzGHI
 
 // validHost accepts host or host:port. Empty labels are refused: others take them for different names.
 func validHost(host string) bool {
-	name, port := host, ""
+	var port string
 	if strings.HasPrefix(host, "[") {
 		end := strings.IndexByte(host, ']')
 		if end < 2 || !allOf(&addressByte, host[1:end]) {
 			return false
 		}
-		name, port = "", host[end+1:]
+		port = host[end+1:]
 		if port != "" && port[0] != ':' {
 			return false
 		}
 		port = strings.TrimPrefix(port, ":")
 	} else {
+		var name string
 		name, port, _ = strings.Cut(host, ":")
 		if name == "" || name[0] == '.' || strings.Contains(name, "..") || !allOf(&hostByte, name) {
 			return false

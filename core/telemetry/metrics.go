@@ -130,7 +130,7 @@ func (m metrics) plugin(p wasmhost.PluginStats) {
 		m.counter("edge_plugin_traps_total", "Guest calls that were stopped, by why.", p.TrapsByKind[kind], "plugin", p.Name, "kind", kind)
 	}
 	m.counter("edge_plugin_fuel_total", "Instructions of guest code, as limits.fuel counts them.", p.Fuel.Total, labels...)
-	m.gauge("edge_plugin_fuel_max", "Instructions of the most expensive call.", float64(p.Fuel.Max), labels...)
+	m.gauge("edge_plugin_fuel_max", "Instructions of the most expensive call that was looked at: the first ones of an instance, and every 31st.", float64(p.Fuel.Max), labels...)
 	m.gauge("edge_plugin_memory_bytes", "Linear memory of the largest instance.", float64(p.Memory), labels...)
 	m.gauge("edge_plugin_bypassed", "1 while requests pass the plugin by because it failed too often.", boolean(p.Bypassed != ""), labels...)
 	m.counter("edge_plugin_refused_total", "Requests refused because no instance came free in time.", p.Refused, labels...)

@@ -29,6 +29,7 @@ var rules = map[string][]string{
 	"core/edgetest":   {"core", "internal/testenv"},
 	"core/httpserver": {"core/httpserver/...", "internal/bytesize"},
 	"core/middleware": {"internal/bytesize", "internal/urlpath"},
+	"core/pluginkit":  {"core", "kv", "kv/memory", "sdk", "sdk/abi", "wasmhost/...", "internal/bytesize"}, // it is core without a server
 	"core/rrcompat":   {},
 	"core/telemetry":  {"core/httpserver", "php", "wasmhost", "rpc", "kv", "sdk/abi", "internal/bytesize"},
 
@@ -41,6 +42,7 @@ var rules = map[string][]string{
 	"wasmhost":  {"sdk/abi", "sdk/js", "internal/bytesize", "wasmhost/meter", "wasmhost/trust"},
 	"wasmhost/": {},
 
+	"sdk":                {},
 	"sdk/abi":            {},
 	"sdk/js":             {},
 	"sdk/go":             {"sdk/abi", "sdk/go/edge/..."},
@@ -51,7 +53,11 @@ var rules = map[string][]string{
 	"sdk/zig":            {},
 	"sdk/assemblyscript": {},
 	"plugins-wasm":       {"sdk/go/edge"},
-	"examples":           {"sdk/go/edge"},
+
+	"plugins-wasm/embed":      {"sdk/abi"},
+	"plugins-wasm/plugintest": {"sdk/abi", "wasmhost", "internal/testenv"}, // for tests of plugins
+
+	"examples": {"sdk/go/edge"},
 
 	"internal/arch":       {},
 	"internal/bench":      {"internal/exampleapp"},

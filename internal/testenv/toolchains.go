@@ -38,10 +38,16 @@ func ZigGuest(t testing.TB, source string) string {
 	return out
 }
 
+// ASC returns the path of the pinned AssemblyScript compiler.
+func ASC(t testing.TB) string {
+	t.Helper()
+	return local(t, "assemblyscript", "assemblyscript", "node_modules", "assemblyscript", "bin", "asc.js")
+}
+
 // ASGuest compiles an AssemblyScript file (relative to the checkout) with the SDK and returns the path of the module.
 func ASGuest(t testing.TB, source string) string {
 	t.Helper()
-	asc := local(t, "assemblyscript", "assemblyscript", "node_modules", "assemblyscript", "bin", "asc.js")
+	asc := ASC(t)
 	out := filepath.Join(Dir(t), guestName(source)+".wasm")
 	cmd := exec.Command(Node(t), "sdk/assemblyscript/bin/edge-asc.js", source, "--outFile", out)
 	cmd.Env = append(os.Environ(), "EDGE_ASC="+asc)

@@ -124,7 +124,8 @@ declare module "edge" {
 		configure?(config: any): Maybe<void>;
 		request?(req: Request, res: ServerResponse): Maybe<Response | ServerResponse>;
 		response?(req: Request, res: ServerResponse, failed: boolean): Maybe<Response>;
-		route?(req: Request): Maybe<Decision | boolean>;
+		/** Of res, only the headers: they are on whatever answers. */
+		route?(req: Request, res: ServerResponse): Maybe<Decision | boolean>;
 		tick?(now: number): Maybe<void>;
 		every?: number;
 		websocket?: {

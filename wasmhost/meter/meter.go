@@ -58,7 +58,8 @@ type Global struct {
 // Rewrite returns module with counting added. The module must have the binary format's header. What the pass does not
 // know, it refuses: an instruction whose length it has to guess would hide the ones behind it.
 //
-// The result is valid if the module is; Rewrite does not check types, which the engine does afterwards anyway.
+// The result is valid if the module is, and only then: Rewrite does not check types, which the engine does afterwards anyway,
+// but every index of a local variable, a global or a block, as what it adds would be behind the guest's own.
 func Rewrite(module []byte, opts Options) ([]byte, Info, error) {
 	m, err := parse(module)
 	if err != nil {

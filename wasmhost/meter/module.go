@@ -117,6 +117,11 @@ func parse(bytes []byte) (*module, error) {
 	if len(m.code) != len(m.defined) {
 		return nil, fmt.Errorf("malformed: %d functions are declared and %d have code", len(m.defined), len(m.code))
 	}
+	if m.hasStart {
+		if t, err := m.signature(m.start); err != nil || len(t.params)+len(t.results) > 0 {
+			return nil, fmt.Errorf("malformed: function %d cannot be the start function", m.start)
+		}
+	}
 	m.globalsBase = m.globals
 	return m, nil
 }
@@ -246,8 +251,9 @@ func (m *module) readGlobal(r *reader) error {
 			Export: Prefix + "global." + strconv.Itoa(m.globals), Index: uint32(m.globals), Type: typ[0],
 		})
 	}
+	err = m.constExpr(r) // it may use those before it
 	m.globals++
-	return m.constExpr(r)
+	return err
 }
 
 func (m *module) readExport(r *reader) error {
@@ -258,8 +264,13 @@ func (m *module) readExport(r *reader) error {
 	if reserved(string(name.rest)) {
 		return fmt.Errorf("export %q: names that begin with %q are the host's; rename it", name.rest, Prefix)
 	}
-	if _, err = r.byte(); err == nil {
-		_, err = r.u32()
+	kind, err := r.byte()
+	if err != nil {
+		return err
+	}
+	index, err := r.u32()
+	if err == nil && kind == kindGlobal && int64(index) >= int64(m.globals) {
+		err = fmt.Errorf("malformed: global %d of %d", index, m.globals)
 	}
 	m.exports++
 	return err
@@ -281,7 +292,10 @@ func (m *module) constExpr(r *reader) error {
 		case opI64Const:
 			err = r.skipLEB(10)
 		case opGlobalGet:
-			_, err = r.u32()
+			var g uint32
+			if g, err = r.u32(); err == nil && int64(g) >= int64(m.globals) {
+				err = fmt.Errorf("malformed: global %d of %d", g, m.globals)
+			}
 		case opRefFunc:
 			var f uint32
 			f, err = r.u32()

@@ -228,6 +228,10 @@ func (s *scanner) plain(start int, code byte, o op) error {
 	s.charge(uint32(o.weight))
 	s.push(int(o.height))
 	switch code {
+	case opLocalGet, opLocalSet, opLocalTee:
+		return s.within(first, "local variable", uint64(len(s.f.typ.params))+s.f.locals)
+	case opGlobalGet, opGlobalSet:
+		return s.within(first, "global", uint64(s.m.globals))
 	case opUnreachable:
 		s.dead()
 	case 0x26: // table.set
@@ -239,6 +243,16 @@ func (s *scanner) plain(start int, code byte, o op) error {
 		s.m.escaping[f] = true
 	}
 	return nil
+}
+
+// within checks an index against what the module itself has. The engine would not mind one that leads behind it, to what the
+// pass adds there: with it, a guest would set its own fuel.
+func (s *scanner) within(r reader, what string, has uint64) error {
+	index, err := r.u32()
+	if err == nil && uint64(index) >= has {
+		err = fmt.Errorf("malformed: %s %d of %d", what, index, has)
+	}
+	return err
 }
 
 func (s *scanner) prefixed(start int, code byte) error {
@@ -430,12 +444,8 @@ func (s *scanner) end() {
 }
 
 func (s *scanner) branch(code byte) error {
-	label, err := s.r.u32()
-	if err != nil {
+	if err := s.label(); err != nil {
 		return err
-	}
-	if int64(label) >= int64(len(s.frames)) {
-		return fmt.Errorf("malformed: branch out of %d blocks, of which there are %d", label, len(s.frames))
 	}
 	s.charge(1)
 	if code == opBr {
@@ -446,10 +456,19 @@ func (s *scanner) branch(code byte) error {
 	return nil
 }
 
+// label reads one. Around what is there, the pass may put a block of its own, which is nobody else's to leave.
+func (s *scanner) label() error {
+	label, err := s.r.u32()
+	if err == nil && int64(label) >= int64(len(s.frames)) {
+		err = fmt.Errorf("malformed: branch out of %d blocks, of which there are %d", label, len(s.frames))
+	}
+	return err
+}
+
 func (s *scanner) branchTable() error {
 	n, err := s.r.count(1)
 	for i := 0; i <= n && err == nil; i++ {
-		_, err = s.r.u32()
+		err = s.label()
 	}
 	s.charge(3)
 	s.dead()

@@ -1,10 +1,12 @@
 // A guest that reads the file which the URI names below its first folder, or with /=NAME a variable of its environment, or with
-// /+NAME tries to make a file. It answers with the WASI errno, a space, and the content.
+// /+NAME tries to make a file. /-NAME closes the first folder, and leaves that file of the second one open in its place. /~TEXT
+// prints, without an end of the line. It answers with the WASI errno, a space, and the content.
 typedef unsigned int u32;
 #define WASI(fn) __attribute__((import_module("wasi_snapshot_preview1"), import_name(#fn))) u32 fn
 WASI(path_open)(u32 fd, u32 dirflags, const char *path, u32 len, u32 oflags, long long rights, long long inherit, u32 fdflags, u32 *out);
 WASI(fd_read)(u32 fd, void *iov, u32 n, u32 *read);
 WASI(fd_close)(u32 fd);
+WASI(fd_write)(u32 fd, void *iov, u32 n, u32 *written);
 WASI(environ_sizes_get)(u32 *count, u32 *size);
 WASI(environ_get)(char **list, char *buf);
 __attribute__((import_module("http_handler"), import_name("get_uri"))) u32 get_uri(char *, u32);
@@ -23,6 +25,16 @@ __attribute__((export_name("handle_request"))) long long handle_request(void) {
 		environ_sizes_get(&count, &size);
 		if (count < 64 && size < sizeof vars) environ_get(list, vars);
 		say(count, vars, size);
+		return 0;
+	}
+	if (uri[1] == '-') {
+		fd_close(3);
+		say(path_open(4, 1, uri + 2, n - 2, 0, 2, 0, 0, &fd), 0, 0);
+		return 0;
+	}
+	if (uri[1] == '~') {
+		struct { char *buf; u32 len; } text = {uri + 2, n - 2};
+		say(fd_write(2, &text, 1, &got), 0, 0);
 		return 0;
 	}
 	u32 make = uri[1] == '+';

@@ -575,8 +575,8 @@ static JSValue call_library(const char *name, int argc, JSValueConst *argv) {
 EXPORT("route") int32_t route(void) {
 	if (JS_IsUndefined(on.route)) return 0;
 	phase = IN_REQUEST;
-	JSValueConst arguments[] = {http_begin_request()};
-	JSValue decision = settle(JS_Call(js, on.route, plugin_self(), 1, arguments));
+	JSValueConst request = http_begin_request(), arguments[] = {request, http_response()};
+	JSValue decision = settle(JS_Call(js, on.route, plugin_self(), 2, arguments));
 	JSValueConst decided[] = {decision};
 	JSValue result = call_library("decide", 1, decided);
 	int32_t answer = JS_ToBool(js, result);

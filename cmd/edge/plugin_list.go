@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-server/edge/core/admin"
+	"github.com/edge-server/edge/core/pluginkit"
+)
+
+func pluginList(config *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "ls",
+		Short: "List the plugins of the running server",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := client(*config)
+			if err != nil {
+				return err
+			}
+			plugins, err := c.Plugins(cmd.Context())
+			if err != nil {
+				return err
+			}
+			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "NAME\tGENERATION\tINSTANCES\tREQUESTS\tERRORS\tP50\tP99\tFUEL\tMEMORY\tNOTE\tFILE")
+			for _, p := range plugins {
+				fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%s\t%s\t%d\t%s\t%s\t%s\n", p.Name, p.Generation, p.Instances, p.Requests, p.Errors,
+					span(p.P50), span(p.P99), p.Fuel, pluginkit.Size(p.Memory), pluginNote(p), p.File)
+			}
+			return t.Flush()
+		},
+	}
+}
+
+// span is a time in the guest; too few requests were timed for those that have none.
+func span(d time.Duration) string {
+	if d == 0 {
+		return "-"
+	}
+	return d.String()
+}
+
+// pluginNote is the most important that there is to say.
+func pluginNote(p admin.Plugin) string {
+	switch {
+	case p.Degraded != "":
+		return p.Degraded
+	case p.Bypassed != "":
+		return p.Bypassed
+	case p.LastError != "":
+		return "last error: " + p.LastError
+	}
+	return ""
+}
