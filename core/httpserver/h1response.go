@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -34,7 +35,7 @@ type h1Response struct {
 	closing  bool // the connection ends behind this answer
 	broken   bool // the connection is broken, or the answer is
 	hijacked bool
-	ended    bool // the handler has returned
+	ended    atomic.Bool // the handler has returned; goroutines that it has left behind look here first
 
 	fullDuplex                  bool
 	readDeadline, writeDeadline bool // the handler has set one
@@ -83,7 +84,7 @@ func (w *h1Response) WriteHeader(status int) {
 	switch {
 	case status < 100 || status > 999:
 		panic("http: WriteHeader with the invalid status " + strconv.Itoa(status))
-	case w.hijacked || w.ended || w.status != 0:
+	case w.ended.Load() || w.hijacked || w.status != 0:
 		return
 	case status < 200 && status != http.StatusSwitchingProtocols:
 		w.inform(status)
@@ -329,10 +330,10 @@ var errEnded = errors.New("the handler of this request has returned")
 
 func (w *h1Response) mayWrite(n int) error {
 	switch {
+	case w.ended.Load():
+		return errEnded
 	case w.hijacked:
 		return http.ErrHijacked
-	case w.ended:
-		return errEnded
 	case w.status == 0:
 		w.WriteHeader(http.StatusOK)
 	}
@@ -471,6 +472,9 @@ type inKernel interface {
 
 // ReadFrom lets the kernel copy files, and move what is in its memory, into bodies whose length is known.
 func (w *h1Response) ReadFrom(src io.Reader) (int64, error) {
+	if w.ended.Load() {
+		return 0, errEnded
+	}
 	if w.status != 0 || w.header["Content-Length"] != nil {
 		if err := w.mayWrite(0); err != nil {
 			return 0, err
@@ -568,7 +572,7 @@ func (w *h1Response) drop() {
 }
 
 func (w *h1Response) release() {
-	w.ended = true
+	w.ended.Store(true)
 	if w.out == nil {
 		return
 	}
