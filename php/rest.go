@@ -73,7 +73,7 @@ func (p *restPool) close() {
 // Len is how much of it is left.
 func (x *rest) Len() int64 { return int64(x.left) }
 
-// bodySize is how long the answer is.
+// answerSize is how long the answer's body is.
 func (j *job) answerSize() int64 {
 	n := int64(len(j.body))
 	if j.rest != nil {
@@ -102,21 +102,20 @@ func (w *worker) takePayload(size, context int) ([]byte, *rest, error) {
 		return nil, nil, err
 	}
 	have := min(size, w.reader.Buffered()) // all that was read ahead: the rest begins behind it
-	if size-have < restFrom || size-have > restMost {
-		payload, err := w.take(size)
-		return payload, nil, err
+	if from, x := w.restFor(size - have); x != nil {
+		return w.takeWithRest(from, x, size, have)
 	}
+	payload, err := w.take(size)
+	return payload, nil, err
+}
+
+// restFor returns the worker's pipe and an empty one for n bytes of its answer, or nil where they are better read.
+func (w *worker) restFor(n int) (*pipeRelay, *rest) {
 	from, ok := w.relay.(*pipeRelay)
-	if !ok {
-		payload, err := w.take(size)
-		return payload, nil, err
+	if !ok || n < restFrom || n > restMost {
+		return nil, nil
 	}
-	x := w.pool.rests.get()
-	if x == nil {
-		payload, err := w.take(size)
-		return payload, nil, err
-	}
-	return w.takeWithRest(from, x, size, have)
+	return from, w.pool.rests.get()
 }
 
 // await lets the next n bytes be buffered.

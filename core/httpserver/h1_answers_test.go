@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -141,17 +140,5 @@ func (c *recordingConn) Write(p []byte) (int, error) { return c.written.Write(p)
 
 // listenOnce serves one connection with net/http.
 func listenOnce(conn *recordingConn, handler http.Handler) {
-	s := &http.Server{Handler: handler, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
-	var done sync.WaitGroup
-	done.Add(1)
-	s.ConnState = closedState(&done)
-	ln := &oneConn{conn: conn, closed: make(chan struct{})}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = s.Serve(ln)
-	}()
-	done.Wait()
-	_ = s.Close()
-	<-served
+	serveConn(conn, &http.Server{Handler: handler, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)})
 }

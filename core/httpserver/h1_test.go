@@ -135,6 +135,12 @@ func serveByNetHTTP(conn net.Conn, reading uint8) []string {
 		MaxHeaderBytes: int(cfg.Limits.Header)}
 	s.Protocols = new(http.Protocols)
 	s.Protocols.SetHTTP1(true)
+	serveConn(conn, s)
+	return seen
+}
+
+// serveConn lets s serve one connection to its end.
+func serveConn(conn net.Conn, s *http.Server) {
 	var done sync.WaitGroup
 	done.Add(1)
 	s.ConnState = closedState(&done)
@@ -147,7 +153,6 @@ func serveByNetHTTP(conn net.Conn, reading uint8) []string {
 	done.Wait()
 	_ = s.Close()
 	<-served
-	return seen
 }
 
 // closedState waits for the end of a connection.

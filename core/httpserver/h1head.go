@@ -3,7 +3,6 @@ package httpserver
 import (
 	"bytes"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -498,6 +497,3 @@ type prefixedConn struct {
 
 // Read begins with what was received before.
 func (c *prefixedConn) Read(p []byte) (int, error) { return c.in.Read(p) }
-
-// ReadFrom is that of the connection below.
-func (c *prefixedConn) ReadFrom(src io.Reader) (int64, error) { return c.stallConn.ReadFrom(src) }
