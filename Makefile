@@ -11,6 +11,7 @@ test_packages  := gcc libc6-dev php-cli php-xml php-mbstring phpunit php-nyholm-
 	rustc cargo libstd-rust-dev-wasm32 \
 	php-symfony-framework-bundle php-symfony-twig-bundle php-symfony-runtime php-symfony-mime php-symfony-yaml \
 	php-laravel-framework php-laravel-lumen-framework php-sqlite3 python3-pip openssl
+test_packages += redis-server redis-tools memcached # servers that the drivers of kv are tested with
 bench_packages := nginx-light php-fpm php-cgi wrk # the peers of make bench, whose program is tested too
 bench_packages += php-symfony-framework-bundle php-symfony-twig-bundle php-symfony-runtime php-symfony-mime php-symfony-yaml php-laravel-framework
 
@@ -19,6 +20,7 @@ skipped := $(CURDIR)/.tools/skipped
 
 # Tools that come as Go modules, pinned; built into .tools/.
 h2spec        := github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
+toxiproxy     := github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0
 golangci_lint := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: help
@@ -50,9 +52,12 @@ php: # a PHP CLI of at least 8.1 for the demo
 deps: ## install what the tests need (apt-get; tools into .tools/)
 	@$(call install,$(test_packages) $(bench_packages))
 	@$(call tool,h2spec,$(h2spec))
+	@$(call tool,toxiproxy-server,$(toxiproxy)) # whose binary is called server
+	@if [ -f .tools/server ]; then mv .tools/server .tools/toxiproxy-server; fi
 	@$(call pip,zig,sdk/zig/requirements.txt)
 	@$(call pip,node,sdk/assemblyscript/requirements.txt)
 	@$(call npm,assemblyscript,sdk/assemblyscript)
+	@$(call npm,pusher,ws/pusher/testdata/clients)
 	@$(call quickjs,sdk/js/engine/requirements.txt)
 
 .PHONY: engine
@@ -66,7 +71,7 @@ test: deps ## run every test, with the race detector and real PHP (EDGE_TEST_REQ
 	@mkdir -p .tools && rm -f $(skipped)
 	EDGE_TEST_SKIPPED=$(skipped) go test -race -timeout 20m $$(go list ./... | grep -v /plugins-wasm/)
 	EDGE_TEST_SKIPPED=$(skipped) go test -timeout 10m ./plugins-wasm/... # guests have one thread; compiling them is slow enough
-	go test -run 'Alloc|Density' ./php ./wasmhost # the race detector allocates, too
+	go test -run 'Alloc|Density' ./php ./wasmhost ./kv # the race detector allocates, too
 	@if [ -f $(skipped) ]; then sort -u $(skipped); fi
 	@$(MAKE) --no-print-directory cross
 

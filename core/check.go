@@ -23,10 +23,12 @@ func Check(ctx context.Context, cfg *Config, warnings io.Writer) (err error) {
 	checked.StateDir = scratch // a server that runs keeps its own
 	log, _ := telemetry.NewLogger(telemetry.LogConfig{Level: "warn", Format: "console"}, warnings)
 	e := &Edge{log: log}
-	w, err := e.newWorld(ctx, &checked, nil)
-	if err == nil {
-		_, err = e.compileRoutes(w)
-		err = errors.Join(err, w.stop(ctx))
+	e.drivers, err = e.newDrivers(ctx, &checked)
+	defer func() { err = errors.Join(err, e.stopDrivers(ctx)) }()
+	w, worldErr := e.newWorld(ctx, &checked, nil)
+	if err = errors.Join(err, worldErr); worldErr == nil {
+		_, routesErr := e.compileRoutes(w)
+		err = errors.Join(err, routesErr, w.stop(ctx))
 	}
 	if cfg.HTTP != nil {
 		_, httpErr := e.newHTTP(&checked)

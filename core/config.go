@@ -46,6 +46,7 @@ type Config struct {
 	Plugins   *wasmhost.Config      `koanf:"plugins"`
 	KV        map[string]kv.Config  `koanf:"kv"`
 	RPC       *rpc.Config           `koanf:"rpc"`
+	Lock      LockConfig            `koanf:"lock"`
 
 	file *configfile.File // where each key stands; nil unless Load made this Config
 }
@@ -54,12 +55,17 @@ type Config struct {
 type TelemetryConfig struct {
 	Metrics *MetricsConfig `koanf:"metrics"`
 	Health  *HealthConfig  `koanf:"health"`
+
+	Traces *telemetry.TracesConfig `koanf:"traces"`
 }
 
 // MetricsConfig opens a listener for Prometheus.
 type MetricsConfig struct {
 	// Listen is the address of the listener that answers GET /metrics. Default 127.0.0.1:9180.
 	Listen string `koanf:"listen"`
+
+	// Collect declares metrics of the application by name; PHP adds to them with metrics.Add and its like. Default none.
+	Collect map[string]telemetry.Collector `koanf:"collect"`
 }
 
 // HTTPConfig is what listens, and where a request goes.
@@ -201,7 +207,11 @@ func (c MetricsConfig) validate() error {
 	if _, port, err := net.SplitHostPort(c.Listen); err != nil || !isPort(port) {
 		return fmt.Errorf("listen: %q is not host:port, such as 127.0.0.1:9180", c.Listen)
 	}
-	return nil
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(c.Collect)) {
+		errs = append(errs, within("collect."+name, c.Collect[name].Validate(name)))
+	}
+	return errors.Join(errs...)
 }
 
 func isPort(text string) bool {
@@ -278,6 +288,11 @@ func (c *Config) resolve(dir string) {
 		}
 		c.PHP[name] = pool
 	}
+	for name, store := range c.KV {
+		store.BoltDB.File = from(store.BoltDB.File)
+		store.Snapshot = from(store.Snapshot)
+		c.KV[name] = store
+	}
 	if c.Plugins != nil {
 		c.Plugins.Dir = from(c.Plugins.Dir)
 		for name, module := range c.Plugins.Modules {
@@ -316,6 +331,9 @@ func (c *Config) Validate() error {
 	if c.Telemetry.Health != nil {
 		errs = append(errs, within("telemetry.health", c.Telemetry.Health.validate()))
 	}
+	if c.Telemetry.Traces != nil {
+		errs = append(errs, within("telemetry.traces", c.Telemetry.Traces.Validate()))
+	}
 	if c.HTTP != nil {
 		errs = append(errs, within("http", c.HTTP.server().Validate()), within("http.headers", c.HTTP.Headers.Validate()), c.validateRoutes())
 	}
@@ -325,11 +343,16 @@ func (c *Config) Validate() error {
 	for _, name := range slices.Sorted(maps.Keys(c.KV)) {
 		errs = append(errs, within("kv."+name, c.KV[name].Validate()))
 	}
+	errs = append(errs, c.validateDrivers())
 	if c.RPC != nil {
 		errs = append(errs, within("rpc", c.RPC.Validate()))
 		if strings.HasSuffix(c.RPC.Listen, ":0") {
 			errs = append(errs, fmt.Errorf("rpc.listen: %s: workers are told the port before there is one: write the port, or unix", c.RPC.Listen))
 		}
+	}
+	if _, known := c.KV[c.Lock.Store]; !known && c.Lock.Store != "" {
+		errs = append(errs, fmt.Errorf("lock.store: there is no store %q in the kv section, which has %s", c.Lock.Store,
+			countNames(slices.Sorted(maps.Keys(c.KV)))))
 	}
 	if c.Plugins != nil {
 		errs = append(errs, within("plugins", c.Plugins.Validate()), within("plugins.modules", c.validateGrants()))

@@ -10,7 +10,9 @@ import (
 
 	"github.com/edge-server/edge/core/configfile"
 	"github.com/edge-server/edge/core/middleware"
+	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/internal/testenv"
+	"github.com/edge-server/edge/kv"
 )
 
 // TestReferenceFileIsTrue: edge.yaml documents every key, and what stands behind `#: ` is the default of the code.
@@ -32,8 +34,14 @@ func TestReferenceFileIsTrue(t *testing.T) {
 
 	// Sections that only the comments switch on are compared with their defaults, the others with what the demo gets.
 	live.Telemetry.Metrics = new(MetricsConfig{}.Defaults().(MetricsConfig))
+	live.Telemetry.Metrics.Collect = map[string]telemetry.Collector{"orders_total": {Type: "counter"}}
+	live.Telemetry.Traces = new(telemetry.TracesConfig{}.Defaults().(telemetry.TracesConfig))
 	live.Telemetry.Health = new(HealthConfig{}.Defaults().(HealthConfig))
 	live.HTTP.Headers.CORS = new(middleware.CORSConfig{}.Defaults().(middleware.CORSConfig))
+	demo := live.KV["demo"]
+	demo.LocalCache = new(kv.LocalCache{}.Defaults().(kv.LocalCache))
+	demo.Redis.TLS, demo.Memcached.TLS = &kv.TLSConfig{}, &kv.TLSConfig{}
+	live.KV["demo"] = demo
 	for _, difference := range configfile.Diff(withDefaults, live) {
 		t.Errorf("edge.yaml documents another default than the code has: %s", difference)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/rpc"
+	"github.com/edge-server/edge/wasmhost"
 )
 
 // Options is what New needs beside the configuration.
@@ -51,9 +52,12 @@ type Edge struct {
 	lock      *stateLock
 	lifecycle lifecycle
 	stores    map[string]kv.Store
-	rpc       *rpc.Server // nil without an rpc section
+	drivers   *wasmhost.Host // the plugins that keep the data of stores; nil without
+	rpc       *rpc.Server    // nil without an rpc section
 	http      *httpserver.Server
 	collector http.Handler
+	metrics   *telemetry.AppMetrics
+	traces    *telemetry.Traces // nil without a telemetry.traces section
 
 	// world is what a reload replaces as a whole; table is what a request reads. The table is derived from the world.
 	world atomic.Pointer[world]
@@ -102,7 +106,10 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 	}
 
 	// How operators look in: admin comes first, so that `edge status` answers during a slow start and a long drain.
-	e.collector = telemetry.NewCollector(e.snapshot)
+	if e.metrics, err = newAppMetrics(cfg); err != nil {
+		return err
+	}
+	e.collector = telemetry.NewCollector(e.snapshot, e.metrics)
 	control := admin.New(cfg.Admin, cfg.StateDir, e.adminBackend(), e.log)
 	e.lifecycle.add("admin", control.Start, control.Stop)
 	if cfg.Telemetry.Metrics != nil {
@@ -114,9 +121,21 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 		e.lifecycle.add("health", health.Start, health.Stop)
 	}
 
+	// Last to stop: whatever ends has spans.
+	if cfg.Telemetry.Traces != nil {
+		if e.traces, err = telemetry.NewTraces(*cfg.Telemetry.Traces, Version, e.channel("otel")); err != nil {
+			return err
+		}
+		e.lifecycle.add("traces", e.traces.Start, e.traces.Stop)
+	}
+
 	// The way back: what PHP and plugins may call.
+	e.lifecycle.add("plugins of stores", e.startDrivers, e.stopDrivers)
+	if e.drivers, err = e.newDrivers(ctx, cfg); err != nil {
+		return err
+	}
 	e.lifecycle.add("stores", startNothing, e.closeStores)
-	if e.stores, err = openStores(cfg); err != nil {
+	if err = e.openStores(ctx, cfg); err != nil {
 		return err
 	}
 	if cfg.RPC != nil {

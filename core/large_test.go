@@ -22,11 +22,19 @@ func largeBody(size int) []byte {
 // a pipe holds few, with clients that take nothing but the head, and with clients that leave in the middle.
 func TestLargeAnswers(t *testing.T) {
 	t.Parallel()
-	s := edgetest.Start(t, `
+	for _, script := range []string{"large.php", "large-sdk.php"} {
+		t.Run(script, func(t *testing.T) {
+			t.Parallel()
+			testLargeAnswers(t, edgetest.Start(t, `
 http:
   middleware: [access-log]
   routes: [{php: app}]
-`+phpApp(t, "large.php", "codec: json"))
+`+phpApp(t, script, "codec: json")))
+		})
+	}
+}
+
+func testLargeAnswers(t *testing.T, s *edgetest.Server) {
 	sizes := []int{0, 1, 8 << 10, 16 << 10, 24 << 10, 64 << 10, 100_001, 190 << 10, 199 << 10, 200 << 10, 201 << 10, 256 << 10, 1<<20 - 100, 1 << 20, 3 << 20}
 	s.Run(t, func(t *testing.T, m edgetest.Mode) {
 		var all sync.WaitGroup

@@ -10,20 +10,27 @@ import (
 	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/php"
+	"github.com/edge-server/edge/wasmhost"
 )
 
 // snapshot gathers the Stats of every part; telemetry turns it into metrics.
 func (e *Edge) snapshot() telemetry.Snapshot {
 	w := e.world.Load()
-	s := telemetry.Snapshot{Version: Version, Ready: e.ready.Load(), PHP: map[string]php.Stats{}, KV: map[string]kv.Stats{}}
+	s := telemetry.Snapshot{Version: Version, Ready: e.ready.Load(), PHP: map[string]php.Stats{}, KV: map[string]kv.Stats{}, KVOps: map[string]kv.Metrics{}}
 	for name, pool := range w.pools {
 		s.PHP[name] = pool.Stats()
 	}
 	if w.plugins != nil {
 		s.Plugins = w.plugins.Stats()
 	}
+	if e.drivers != nil {
+		s.Plugins = append(s.Plugins, e.drivers.Stats()...)
+	}
 	for name, store := range e.stores {
 		s.KV[name] = store.Stats()
+		if front, ok := kv.As[*kv.Front](store); ok {
+			s.KVOps[name] = front.Metrics()
+		}
 	}
 	if e.rpc != nil {
 		stats := e.rpc.Stats()
@@ -38,7 +45,7 @@ func (e *Edge) snapshot() telemetry.Snapshot {
 
 // adminBackend is what the admin API offers.
 func (e *Edge) adminBackend() admin.Backend {
-	return admin.Backend{Status: e.status, Workers: e.Workers, Plugins: e.Plugins, Reload: e.ReloadFile, Metrics: e.collector}
+	return admin.Backend{Status: e.status, Workers: e.Workers, Plugins: e.Plugins, Reload: e.ReloadFile, Metrics: e.collector, KV: adminStores{e}}
 }
 
 func (e *Edge) status() admin.Status {
@@ -88,11 +95,13 @@ func (e *Edge) Workers() []admin.Pool {
 // Plugins lists the wasm plugins.
 func (e *Edge) Plugins() []admin.Plugin {
 	plugins := []admin.Plugin{}
-	host := e.world.Load().plugins
-	if host == nil {
-		return plugins
+	var stats []wasmhost.PluginStats
+	for _, host := range []*wasmhost.Host{e.world.Load().plugins, e.drivers} {
+		if host != nil {
+			stats = append(stats, host.Stats()...)
+		}
 	}
-	for _, p := range host.Stats() {
+	for _, p := range stats {
 		plugins = append(plugins, admin.Plugin{
 			Name: p.Name, File: p.File, Generation: p.Generation, Instances: p.Idle + p.Busy, Requests: p.Requests,
 			Errors: p.Errors, Time: p.InGuest, P50: p.P50, P99: p.P99, Fuel: p.Fuel.P50, Memory: p.Memory,

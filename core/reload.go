@@ -79,6 +79,11 @@ func (e *Edge) prepare(ctx context.Context, old, next *world) error {
 			return fmt.Errorf("plugins: %w", err)
 		}
 	}
+	if e.drivers != nil {
+		if err := e.drivers.Reload(ctx); err != nil {
+			return fmt.Errorf("plugins: %w", err)
+		}
+	}
 	var shared []*php.Pool
 	for name, pool := range next.pools {
 		if pool == old.pools[name] {
@@ -134,6 +139,7 @@ func needsRestart(old, next *Config) []string {
 	check("admin", old.Admin, next.Admin)
 	check("telemetry", old.Telemetry, next.Telemetry)
 	check("rpc", old.RPC, next.RPC)
+	check("lock", old.Lock, next.Lock)
 	keys = append(keys, newWorkerUsers(old, next)...)
 	for _, name := range slices.Sorted(maps.Keys(union(old.KV, next.KV))) {
 		a, inOld := old.KV[name]
@@ -142,6 +148,7 @@ func needsRestart(old, next *Config) []string {
 			keys = append(keys, "kv."+name)
 		}
 	}
+	keys = append(keys, changedDrivers(old, next)...)
 	if (old.HTTP == nil) != (next.HTTP == nil) {
 		return append(keys, "http")
 	}

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/edge-server/edge/core/configfile"
@@ -99,16 +100,17 @@ func (e *Edge) poolNames(context.Context, bool) ([]string, error) {
 	return slices.AppendSeq([]string{}, slices.Values(slices.Sorted(maps.Keys(e.world.Load().pools)))), nil
 }
 
-// workerState is a worker as RoadRunner's informer describes it.
+// workerState is a worker as RoadRunner's informer describes it. The names of the fields are RoadRunner's, too: GOB and MSGPACK
+// send them.
 type workerState struct {
-	PID         int     `json:"pid"`
+	Pid         int     `json:"pid"`
 	Status      int     `json:"status"`
 	NumExecs    uint64  `json:"numExecs"`
 	Created     int64   `json:"created"` // ns since 1970
 	MemoryUsage uint64  `json:"memoryUsage"`
 	CPUPercent  float64 `json:"CPUPercent"`
 	Command     string  `json:"command"`
-	StatusText  string  `json:"statusStr"`
+	StatusStr   string  `json:"statusStr"`
 }
 
 // workerList is the answer of informer.Workers; workers is null for a name that nobody has.
@@ -116,12 +118,21 @@ type workerList struct {
 	Workers []workerState `json:"workers"`
 }
 
+// pipeline is a queue as RoadRunner's informer describes it.
+type pipeline struct {
+	Pipeline, Driver, Queue   string
+	Active, Delayed, Reserved int64
+	Ready                     bool
+	Priority                  uint64
+	ErrorMessage              string
+}
+
 // informer says which workers there are, and how they are.
 func (e *Edge) informer() rpc.Methods {
 	return rpc.Methods{
 		"List":    rpc.Func(e.poolNames),
 		"Workers": rpc.Func(func(_ context.Context, name string) (workerList, error) { return e.workerStates(name), nil }),
-		"Jobs":    rpc.Func(func(context.Context, string) ([]struct{}, error) { return nil, nil }), // there are no queues
+		"Jobs":    rpc.Func(func(context.Context, string) ([]pipeline, error) { return nil, nil }), // there are no queues
 		"AddWorker": rpc.Func(func(_ context.Context, name string) (bool, error) {
 			return e.resize(name, func(p resizer) error { return p.AddWorker() })
 		}),
@@ -145,9 +156,9 @@ func (e *Edge) workerStates(name string) workerList {
 
 func newWorkerState(info php.WorkerInfo, command string) workerState {
 	s := workerState{
-		PID: info.PID, NumExecs: info.Jobs, MemoryUsage: uint64(max(0, info.RSS)), Command: command, Created: info.Started.UnixNano(),
+		Pid: info.PID, NumExecs: info.Jobs, MemoryUsage: uint64(max(0, info.RSS)), Command: command, Created: info.Started.UnixNano(),
 	}
-	s.Status, s.StatusText = roadRunnerState(info.State)
+	s.Status, s.StatusStr = roadRunnerState(info.State)
 	if age := time.Since(info.Started); age > 0 {
 		s.CPUPercent = 100 * info.Processor.Seconds() / age.Seconds()
 	}
@@ -217,13 +228,18 @@ func (e *Edge) noSuchPool(name string) error {
 const redacted = "[redacted]"
 
 var (
-	secretKey = regexp.MustCompile(`pass(word|phrase)?$|secret|token|credential|api_?key|^dsn$`)
+	secretKey = regexp.MustCompile(`(?i)pass(word|phrase|wd)?$|secret|token|credential|(api|access|private|signing|app)[_-]?key|authorization|cookie|salt$|^dsn$`)
 	userInfo  = regexp.MustCompile(`//[^/@\s]*@`)
 )
 
 // public is the configuration as plain values under the keys of edge.yaml. The environment of workers, the configuration of
 // plugins and whatever has the name of a secret is not in it.
 func (c *Config) public() any { return publicValue(reflect.ValueOf(*c), "") }
+
+// secretHeader reports whether a header carries what lets its sender in. X-Key and the like are anybody's guess.
+func secretHeader(name string) bool {
+	return secretKey.MatchString(name) || strings.Contains(strings.ToLower(name), "key") || strings.Contains(strings.ToLower(name), "auth")
+}
 
 func publicValue(v reflect.Value, key string) any {
 	if secretKey.MatchString(key) {
@@ -249,7 +265,7 @@ func publicValue(v reflect.Value, key string) any {
 	case reflect.Map:
 		m := map[string]any{}
 		for _, name := range v.MapKeys() {
-			if key == "env" {
+			if key == "env" || key == "headers" && secretHeader(name.String()) {
 				m[name.String()] = redacted
 				continue
 			}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/core/middleware"
+	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/wasmhost"
 )
 
@@ -39,6 +40,9 @@ func (e *Edge) compileRoutes(w *world) (*routeTable, error) {
 		route := &w.cfg.HTTP.Routes[i]
 		h, err := e.routeHandler(w, route, unnamed)
 		errs = append(errs, within(fmt.Sprintf("http.routes[%d]", i), err))
+		if e.traces != nil {
+			h = namesSpan(route.key(), h)
+		}
 		compiled := compileRoute(route.Match, h)
 		compiled.name = route.Name
 		t.routes = append(t.routes, compiled)
@@ -50,6 +54,9 @@ func (e *Edge) compileRoutes(w *world) (*routeTable, error) {
 		return nil, w.cfg.located(err)
 	}
 	t.handler = middleware.Recover(e.log)(limitBody(int64(w.cfg.HTTP.Limits.Body), w.withVariables(h)))
+	if e.traces != nil {
+		t.handler = middleware.Trace(e.traces.Request)(t.handler)
+	}
 	return t, nil
 }
 
@@ -63,6 +70,14 @@ func (e *Edge) routeHandler(w *world, route *Route, unnamed []*wasmhost.Plugin) 
 		h = plugin.Middleware(h)
 	}
 	return e.chain(w, route.Use, h)
+}
+
+// namesSpan tells the span of a request which route it took.
+func namesSpan(route string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		telemetry.SetRoute(r.Context(), r.Method, route)
+		next.ServeHTTP(w, r)
+	})
 }
 
 // chain wraps h in the named middleware; the first name is outermost.

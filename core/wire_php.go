@@ -23,7 +23,11 @@ func (e *Edge) newPool(name string, c php.Config, cfg *Config) (*php.Pool, error
 	if e.rpc != nil {
 		env = append(env, "RR_RPC="+e.rpc.Addr(), "EDGE_RPC="+e.rpc.Addr())
 	}
+	if e.traces != nil {
+		env = append(env, "EDGE_TRACES=1") // sdk/php sends the trace of its request with its calls
+	}
 	pool, err := php.New(name, c, php.Options{
+		Traced:   e.traces != nil,
 		Logger:   e.channel("server"),
 		StateDir: cfg.StateDir,
 		Env:      env,

@@ -3,8 +3,6 @@ package core
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/edge-server/edge/kv"
@@ -23,8 +21,7 @@ func (e *Edge) pluginStore(name string) wasmhost.Store {
 // PluginStore is a store as plugins use it, for those who run one without a server.
 func PluginStore(s kv.Store) wasmhost.Store { return pluginStore{s} }
 
-// pluginStore lends a store to plugins. What kv.Store does not have, counters and conditional writes, it builds from kv.Updater
-// where the driver is one.
+// pluginStore lends a store to plugins. What kv.Store does not have, conditional writes, it builds from Update.
 type pluginStore struct{ kv.Store }
 
 var _ wasmhost.Store = pluginStore{}
@@ -38,8 +35,12 @@ func guestError(err error) error {
 		return errors.Join(abi.ErrUnsupported, err)
 	case errors.Is(err, kv.ErrFull):
 		return errors.Join(abi.ErrTooLarge, err)
-	case errors.Is(err, kv.ErrClosed):
+	case errors.Is(err, kv.ErrLimit):
+		return errors.Join(abi.ErrTooLarge, err)
+	case errors.Is(err, kv.ErrClosed), errors.Is(err, kv.ErrUnavailable):
 		return errors.Join(abi.ErrUnavailable, err)
+	case errors.Is(err, kv.ErrNumber), errors.Is(err, kv.ErrKind):
+		return errors.Join(abi.ErrInvalid, err)
 	}
 	return err
 }
@@ -58,6 +59,9 @@ func (s pluginStore) Get(ctx context.Context, key string) (e wasmhost.Entry, err
 		return e, guestError(err)
 	}
 	e = wasmhost.Entry{Found: true, Value: items[0].Value, Version: kv.Version(items[0].Value)}
+	if !s.Store.Can().Has(kv.CanTTL) {
+		return e, nil
+	}
 	if err := s.Store.TTL(ctx, items[:]); err != nil {
 		return e, guestError(err)
 	}
@@ -69,11 +73,7 @@ func (s pluginStore) Get(ctx context.Context, key string) (e wasmhost.Entry, err
 
 // update changes one key in one step.
 func (s pluginStore) update(ctx context.Context, key string, change func(kv.Item) (kv.Item, error)) error {
-	updater, ok := s.Store.(kv.Updater)
-	if !ok {
-		return fmt.Errorf("%w: the driver %s has no atomic operations", abi.ErrUnsupported, s.Store.Stats().Driver)
-	}
-	return guestError(updater.Update(ctx, key, change))
+	return guestError(s.Store.Update(ctx, key, change))
 }
 
 // Set implements wasmhost.Store.
@@ -117,26 +117,16 @@ func (s pluginStore) Expire(ctx context.Context, key string, ttl time.Duration) 
 }
 
 // Incr implements wasmhost.Store: a counter is a decimal number, as everybody else who reads it expects.
-func (s pluginStore) Incr(ctx context.Context, key string, delta int64, ttl time.Duration) (n int64, err error) {
-	err = s.update(ctx, key, func(old kv.Item) (kv.Item, error) {
-		changed := kv.Item{Key: key, Found: true, Expires: old.Expires}
-		n = 0
-		if !old.Found {
-			changed.Expires = expiry(ttl)
-		} else if n, err = strconv.ParseInt(string(old.Value), 10, 64); err != nil {
-			return old, fmt.Errorf("%w: the key does not hold a decimal number", abi.ErrInvalid)
-		}
-		if sum := n + delta; (sum > n) != (delta > 0) && delta != 0 {
-			return old, fmt.Errorf("%w: the number leaves the range of 64 bits", abi.ErrInvalid)
-		}
-		n += delta
-		changed.Value = strconv.AppendInt(nil, n, 10)
-		return changed, nil
-	})
-	return n, err
+func (s pluginStore) Incr(ctx context.Context, key string, delta int64, ttl time.Duration) (int64, error) {
+	n, err := s.Store.Increment(ctx, key, delta, expiry(ttl))
+	return n, guestError(err)
 }
 
 // Scan implements wasmhost.Store.
-func (s pluginStore) Scan(context.Context, string, []byte, int) ([]string, []byte, error) {
-	return nil, nil, fmt.Errorf("%w: the driver %s has no scan", abi.ErrUnsupported, s.Store.Stats().Driver)
+func (s pluginStore) Scan(ctx context.Context, prefix string, cursor []byte, most int) ([]string, []byte, error) {
+	keys, next, err := s.Store.Scan(ctx, prefix, string(cursor), most)
+	if err != nil || next == "" {
+		return keys, nil, guestError(err)
+	}
+	return keys, []byte(next), nil
 }

@@ -19,6 +19,7 @@ func (e *Edge) newPlugins(ctx context.Context, cfg *Config) (*wasmhost.Host, err
 		CacheDir: filepath.Join(cfg.StateDir, "wasm-cache"),
 		OnChange: e.pluginsChanged,
 		Services: e.pluginServices(cfg),
+		Claimed:  e.driverFiles(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("plugins: %w", err)
@@ -38,6 +39,9 @@ func (c *Config) pluginsConfig() wasmhost.Config {
 			plugins.Modules[name] = wasmhost.ModuleConfig{}.Defaults().(wasmhost.ModuleConfig)
 		}
 	}
+	for name := range c.driverStores() { // they are in a host of their own
+		delete(plugins.Modules, name)
+	}
 	return plugins
 }
 
@@ -45,6 +49,9 @@ func (c *Config) pluginsConfig() wasmhost.Config {
 func (c *Config) PluginFiles() map[string]string {
 	files := map[string]string{}
 	for _, name := range c.pluginNames() {
+		files[name] = ""
+	}
+	for name := range c.driverStores() {
 		files[name] = ""
 	}
 	for name, module := range c.pluginModules() {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/rpc"
 )
@@ -13,18 +14,56 @@ import (
 func (e *Edge) newRPC(cfg *Config) (*rpc.Server, error) {
 	server, err := rpc.New(*cfg.RPC, rpc.Options{
 		Logger: e.channel("rpc"), StateDir: cfg.StateDir, AllowUIDs: workerUIDs(cfg), Version: RoadRunnerVersion,
+		Config: e.describeConfig,
 	})
 	if err != nil {
 		return nil, cfg.located(within("rpc", err))
 	}
-	server.Register("kv", kv.NewService(e.stores))
+	server.Register("kv", e.traced("kv", kv.NewService(e.stores)))
 	server.Register("informer", e.informer())
 	server.Register("resetter", e.resetter())
-	server.Register("rpc", rpc.Methods{
-		"Version": rpc.Func(func(context.Context, bool) (string, error) { return RoadRunnerVersion, nil }),
-		"Config":  rpc.Func(func(context.Context, bool) ([]byte, error) { return e.describeConfig() }),
-	})
+	server.Register("metrics", e.metrics.Methods())
+	server.Register("app", e.appLogger())
+	server.Register("status", e.statusService())
+	locks, closeLocks, err := e.newLocks(cfg)
+	if err != nil {
+		return nil, err
+	}
+	server.Register("lock", e.traced("lock", locks))
+	e.lifecycle.add("locks", startNothing, closeLocks)
 	return server, nil
+}
+
+// newAppMetrics are the metrics that the application declares, and those that edge.yaml declares for it.
+func newAppMetrics(cfg *Config) (*telemetry.AppMetrics, error) {
+	var collect map[string]telemetry.Collector
+	if cfg.Telemetry.Metrics != nil {
+		collect = cfg.Telemetry.Metrics.Collect
+	}
+	m, err := telemetry.NewAppMetrics(collect)
+	if err != nil {
+		return nil, cfg.located(within("telemetry.metrics.collect", err))
+	}
+	return m, nil
+}
+
+// traced puts spans around the calls of a service, if there are any, under the request that the calling worker serves.
+func (e *Edge) traced(service string, h rpc.Handler) rpc.Handler {
+	if e.traces == nil {
+		return h
+	}
+	return e.traces.Calls(service, h, func(ctx context.Context) (context.Context, bool) {
+		pid := rpc.CallerPID(ctx)
+		if pid == 0 {
+			return nil, false
+		}
+		for _, pool := range e.world.Load().pools {
+			if request, ok := pool.Serving(pid); ok {
+				return request, true
+			}
+		}
+		return nil, false
+	})
 }
 
 // describeConfig is the whole configuration as JSON, with what may be a secret taken out.

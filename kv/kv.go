@@ -32,6 +32,21 @@ var (
 
 	// ErrClosed means that the store was closed.
 	ErrClosed = errors.New("store is closed")
+
+	// ErrUnavailable means that the server behind the store does not answer; a later try may work.
+	ErrUnavailable = errors.New("store is unavailable")
+
+	// ErrBusy means that others changed the key again and again while an optimistic driver tried to; nothing was changed.
+	ErrBusy = errors.New("too many writers at once")
+
+	// ErrLimit means that a key, a value or a batch is larger than the store takes. Nothing was changed.
+	ErrLimit = errors.New("beyond a limit of the store")
+
+	// ErrNumber means that a counter does not hold a decimal number of 64 bits, or would leave that range.
+	ErrNumber = errors.New("not a decimal number of 64 bits")
+
+	// ErrKind means that the key holds a sorted set where a value was needed, or the other way around.
+	ErrKind = errors.New("the key holds another kind of value")
 )
 
 // Item is one key of a batch. Which fields an operation reads and fills is said at each method of Store.
@@ -42,35 +57,62 @@ type Item struct {
 	Found   bool
 }
 
+// Can is what a driver can do; the rest it answers with ErrUnsupported. Callers look at it before they build on an operation.
+type Can uint32
+
+// Flags of Can.
+const (
+	CanUpdate    Can = 1 << iota // Update, and what is built on it: compare-and-swap, tags, leases, locks
+	CanAdd                       // Add; a driver with CanUpdate has it by AddByUpdate
+	CanIncrement                 // Increment; a driver with CanUpdate has it by IncrementByUpdate
+	CanTTL                       // TTL tells deadlines; Set and Expire take them in any case
+	CanScan                      // Scan
+	CanSorted                    // ZAdd and the other operations on sorted sets
+	CanShared                    // other processes see the data: locks hold across nodes
+	CanPersist                   // the data is there again after a restart of the server
+	CanEvict                     // keys may go before their deadline to make room: nothing may rest on one being there
+)
+
+// Has reports whether all flags of want are set.
+func (c Can) Has(want Can) bool { return c&want == want }
+
 // Store is what a driver implements. Operations take a batch, since that is how PHP asks and what networks like, and read
-// operations fill the answer into the items they were given, so that a get costs no map.
+// operations fill the answer into the items they were given, so that a get costs no map. A driver embeds [Base] and overrides
+// what it has; Can says what that is.
 //
 // Keys and values belong to the caller and may change after the call: a driver copies what it keeps. Values that Get fills in
 // belong to the store: the caller may hold them for as long as it wants and never writes to them.
 //
-// A batch is not a transaction. When an operation fails, the items before the one it failed at may have been done.
+// A batch is not a transaction. When an operation fails, the items before the one it failed at may have been done. An operation
+// ends promptly when its context does, with the context's error somewhere in the chain.
 type Store interface {
+	// Can returns what the driver can do. It is constant.
+	Can() Can
+
 	// Has sets Found.
 	Has(ctx context.Context, items []Item) error
 
-	// Get sets Found, and Value where it is true.
+	// Get sets Found, and Value where it is true. A sorted set is not found.
 	Get(ctx context.Context, items []Item) error
 
-	// TTL sets Found, and Expires where it is true.
+	// TTL sets Found, and Expires where it is true: the zero time for a key that lives for ever. It asks for CanTTL.
 	TTL(ctx context.Context, items []Item) error
 
-	// Set stores Value under Key until Expires. When Expires has come already, the key is removed.
+	// Set stores Value under Key until Expires. When Expires has come already, the key is removed. ErrFull when there is no room.
 	Set(ctx context.Context, items []Item) error
 
 	// Expire makes keys live until Expires; the zero time makes them live for ever, a time in the past removes them. It sets
-	// Found; keys that do not exist are not an error.
+	// Found; keys that do not exist are not an error. The value is never touched. It is what clients call touch.
 	Expire(ctx context.Context, items []Item) error
 
-	// Delete removes keys; those that do not exist are not an error.
+	// Delete removes keys; those that do not exist are not an error. It sets Found where it knows that the key was there;
+	// false says nothing.
 	Delete(ctx context.Context, items []Item) error
 
-	// Clear removes every key.
+	// Clear removes every key of this store: those under its prefix where a server is shared.
 	Clear(ctx context.Context) error
+
+	Operations
 
 	// Stats returns what the store knows about itself without asking anybody.
 	Stats() Stats
@@ -78,15 +120,6 @@ type Store interface {
 	// Close gives back what the store holds and waits for its goroutines for as long as ctx lasts. It may be called twice.
 	// Operations that come later fail with ErrClosed.
 	Close(ctx context.Context) error
-}
-
-// Updater is a Store that changes one key in one step: nothing else happens to the key between the look at it and the change.
-// It is what counters and conditional writes are made of.
-type Updater interface {
-	// Update hands the key as it is to change, Found false if it is not there, and stores what that returns: nothing when Found
-	// is false. An error of change changes nothing, and is returned. change is quick and does not call the store; it may keep
-	// neither item.
-	Update(ctx context.Context, key string, change func(Item) (Item, error)) error
 }
 
 // Version tells contents apart, for conditional writes: never 0, and the same for the same bytes for as long as the process runs.
@@ -111,4 +144,5 @@ type Stats struct {
 	Sets     uint64
 	Refused  uint64 // writes that failed with ErrFull
 	Expired  uint64
+	Evicted  uint64 // keys that went before their deadline to make room
 }

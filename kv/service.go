@@ -47,22 +47,41 @@ var operations = map[string]*operation{
 
 // Service answers the kv.* methods over named stores. It has the shape of rpc.Handler.
 type Service struct {
-	stores map[string]Store
+	stores map[string]*Front
+	calls  map[string]*call
+	bulks  map[string]bulk
 
 	// Requests and responses are used again: see Release.
 	requests  sync.Pool
 	responses sync.Pool
+	ops       sync.Pool
+	results   sync.Pool
 }
 
-// NewService returns the RPC face of stores, which it neither changes nor closes.
+// NewService returns the RPC face of stores, which it neither changes nor closes. One that has no Front gets one with the default
+// limits.
 func NewService(stores map[string]Store) *Service {
-	return &Service{stores: maps.Clone(stores)}
+	s := &Service{stores: make(map[string]*Front, len(stores)), calls: newCalls(), bulks: newBulks()}
+	for name, store := range stores {
+		front, ok := As[*Front](store)
+		if !ok {
+			front = Wrap(name, store, DefaultLimits())
+		}
+		s.stores[name] = front
+	}
+	return s
 }
 
 // NewRequest returns an empty argument for method to be decoded into; it reports false when there is no such method.
 func (s *Service) NewRequest(method string) (any, bool) {
 	if operations[method] == nil {
-		return nil, false
+		if s.calls[method] == nil {
+			return nil, false
+		}
+		if op, ok := s.ops.Get().(*Op); ok {
+			return op, true
+		}
+		return new(Op), true
 	}
 	if r, ok := s.requests.Get().(*Request); ok {
 		return r, true
@@ -72,6 +91,9 @@ func (s *Service) NewRequest(method string) (any, bool) {
 
 // Call runs method with a request that NewRequest returned.
 func (s *Service) Call(ctx context.Context, method string, request any) (any, error) {
+	if op, ok := request.(*Op); ok {
+		return s.call(ctx, method, op)
+	}
 	op, req := operations[method], request.(*Request)
 	resp, ok := s.responses.Get().(*Response)
 	if !ok {
@@ -83,8 +105,51 @@ func (s *Service) Call(ctx context.Context, method string, request any) (any, er
 	return resp, nil
 }
 
+// call runs a method beyond the seven.
+func (s *Service) call(ctx context.Context, method string, op *Op) (any, error) {
+	r, ok := s.results.Get().(*Result)
+	if !ok {
+		r = new(Result)
+	}
+	if err := s.callOn(ctx, method, op, r); err != nil {
+		*r = Result{}
+		return r, fmt.Errorf("kv.%s: %w", method, err)
+	}
+	return r, nil
+}
+
+func (s *Service) callOn(ctx context.Context, method string, op *Op, r *Result) error {
+	if op.Storage == "" {
+		return errNoStorage
+	}
+	front, ok := s.stores[op.Storage]
+	if !ok {
+		return s.unknown(op.Storage)
+	}
+	c := s.calls[method]
+	if err := c.check(method, front, op); err != nil {
+		return err
+	}
+	if c.run == nil {
+		return s.batch(ctx, front, op.Ops, r)
+	}
+	return front.named(method, c.run(ctx, front, op, r))
+}
+
 // Release takes back what NewRequest and Call returned, once the answer was written.
 func (s *Service) Release(request, response any) {
+	if op, ok := request.(*Op); ok {
+		storage := op.Storage
+		if s.stores[storage] == nil {
+			storage = "" // a made-up name may be as long as a frame
+		}
+		*op = Op{storage: storage}
+		s.ops.Put(op)
+	}
+	if r, ok := response.(*Result); ok {
+		*r = Result{}
+		s.results.Put(r)
+	}
 	if r, ok := request.(*Request); ok && cap(r.Items) <= maxPooledItems && cap(r.items) <= maxPooledItems {
 		clear(r.items)
 		storage := r.Storage
@@ -136,9 +201,13 @@ func (s *Service) store(op *operation, name string) (Store, error) {
 	}
 	store, ok := s.stores[name]
 	if !ok {
-		return nil, fmt.Errorf("no such storage: %s%s", name, s.known())
+		return nil, s.unknown(name)
 	}
 	return store, nil
+}
+
+func (s *Service) unknown(name string) error {
+	return fmt.Errorf("no such storage: %s%s", name, s.known())
 }
 
 // known ends a complaint with what there is.

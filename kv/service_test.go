@@ -125,11 +125,14 @@ func TestUnsupportedTTL(t *testing.T) {
 
 type noTTL struct{ kv.Store }
 
+func (noTTL) Can() kv.Can     { return 0 }
+func (noTTL) Stats() kv.Stats { return kv.Stats{Driver: "test"} }
+
 func (noTTL) TTL(context.Context, []kv.Item) error { return kv.ErrUnsupported }
 
 func TestUnknownMethod(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"Get", "has", "", "MGet "} {
+	for _, name := range []string{"Fetch", "has", "", "MGet "} {
 		if _, ok := setup(t).service.NewRequest(name); ok {
 			t.Errorf("there is a method %q", name)
 		}
@@ -199,6 +202,7 @@ func BenchmarkGet(b *testing.B) {
 type fixture struct {
 	testing.TB
 	service *kv.Service
+	store   kv.Store
 }
 
 func setup(t testing.TB) *fixture {
@@ -212,7 +216,7 @@ func setup(t testing.TB) *fixture {
 			t.Error(err)
 		}
 	})
-	return &fixture{TB: t, service: kv.NewService(map[string]kv.Store{"main": store})}
+	return &fixture{TB: t, service: kv.NewService(map[string]kv.Store{"main": store}), store: store}
 }
 
 func (f *fixture) try(method, storage string, list ...kv.Message) ([]kv.Message, error) {

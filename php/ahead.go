@@ -1,8 +1,11 @@
 package php
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/edge-server/edge/internal/frame"
 )
 
 // Waking a sleeping process costs more than a short request. So a worker of sdk/php on pipes gets its next requests while it works
@@ -64,6 +67,7 @@ const featureAhead = "ahead"
 // ahead is the state of a worker that gets requests ahead. What is no atomic and changes is protected by Pool.mu.
 type ahead struct {
 	pipe    *packetPipe
+	shared  *shared      // for bodies of answers; nil for workers that do not have it
 	writers atomic.Int32 // that write into the pipe now
 	sent    atomic.Int64 // bytes of the large frame
 
@@ -79,9 +83,14 @@ type ahead struct {
 }
 
 // goAhead makes a worker one that gets requests ahead, where the system can do that.
-func (w *worker) goAhead() {
-	if pipe := openPackets(w.relay); pipe != nil {
-		w.ahead = &ahead{pipe: pipe, service: firstService, flight: make([]*job, 0, maxAhead)}
+func (w *worker) goAhead(features []string) {
+	pipe := openPackets(w.relay)
+	if pipe == nil {
+		return
+	}
+	w.ahead = &ahead{pipe: pipe, service: firstService, flight: make([]*job, 0, maxAhead)}
+	if r, ok := w.relay.(*pipeRelay); ok && slices.Contains(features, featureShared) {
+		w.ahead.shared = r.shared
 	}
 }
 
@@ -108,6 +117,7 @@ func (p *Pool) assign(w *worker, j *job, now int64) {
 		a.number = 1
 	}
 	j.number = a.number
+	j.slot = a.shared.free(a.flight)
 	if len(a.flight) == 0 {
 		a.turn = now
 		a.large = !j.packet(w.speaks)
@@ -134,6 +144,7 @@ func (w *worker) put(j *job) {
 	b, _, err := j.frameFor(true, 0)
 	if err == nil {
 		b = b[fenceLen:]
+		frame.SetStream(b, j.slot<<slotShift)
 		j.sealed.Store(true) // what was written here is seen by whoever takes the packet back
 		if len(b) > packetMax {
 			var n int

@@ -57,7 +57,7 @@ func (w *worker) takeAnswer(h frame.Header) (fate, error) {
 		if err := w.readError(); err != nil {
 			return dead, err
 		}
-		return w.landed(h.Number, ErrApplication, nil, nil)
+		return w.landed(h.Number, ErrApplication, answer{})
 	}
 	if h.Is(frame.FlagControl) || h.NumOpts != 1 || h.Option(0) > h.Len || h.Option(0) > maxHead {
 		return dead, fmt.Errorf("%w: a frame with flags %#x, %d options, context of %d in %d bytes", ErrBadAnswer, h.Flags, h.NumOpts, h.Option(0), h.Len)
@@ -72,7 +72,24 @@ func (w *worker) takeAnswer(h frame.Header) (fate, error) {
 	if rest == nil && len(payload) == len(stopRequest) && string(payload) == stopRequest && int(h.Option(0)) == len(payload) {
 		return w.refused(h.Number)
 	}
-	return w.landed(h.Number, nil, payload[:h.Option(0):len(payload)], rest)
+	whole := answer{head: payload[:h.Option(0)], body: payload[h.Option(0):], rest: rest, slot: slotOf(h)}
+	if whole.slot != 0 {
+		if rest != nil {
+			w.pool.rests.put(rest)
+			return dead, fmt.Errorf("%w: slot %d and a body of its own", ErrBadAnswer, whole.slot)
+		}
+		if whole.body, err = w.ahead.shared.bodyIn(whole.slot, whole.body); err != nil {
+			return dead, err
+		}
+	}
+	return w.landed(h.Number, nil, whole)
+}
+
+// answer is one that came whole.
+type answer struct {
+	head, body []byte
+	rest       *rest // of the body
+	slot       byte  // that the body lies in, if it does
 }
 
 // wholeSent waits for the writer of a large frame, which holds on to its job: PHP has read the frame, so the writer is done or just
@@ -101,26 +118,35 @@ func (w *worker) wholeSent() error {
 	return nil
 }
 
-// landed ends the job of that number, with an error or with the answer whose context is given and whose body stands behind it, and
-// gives the worker what it does next.
-func (w *worker) landed(number byte, failure error, head []byte, end *rest) (fate, error) {
+// landed ends the job of that number, with an error or with its answer, and gives the worker what it does next.
+func (w *worker) landed(number byte, failure error, a answer) (fate, error) {
 	p := w.pool
 	p.mu.Lock()
 	j := p.land(w, number)
+	if j != nil && a.slot != 0 && a.slot != j.slot {
+		p.mu.Unlock()
+		err := fmt.Errorf("%w: its body is in slot %d, and it was given %d", ErrBadAnswer, a.slot, j.slot)
+		j.finish(err)
+		return dead, err
+	}
 	if j == nil {
 		p.mu.Unlock()
-		if end != nil {
-			p.rests.put(end)
+		if a.rest != nil {
+			p.rests.put(a.rest)
 		}
 		return dead, fmt.Errorf("%w: an answer to request %d, which it does not have", ErrBadAnswer, number)
+	}
+	if a.slot != 0 {
+		j.shared = w.ahead.shared
+		j.shared.hold(a.slot)
 	}
 	var out written
 	next := w.advance(&out)
 	p.mu.Unlock()
 	out.put()
 	if failure == nil {
-		j.head, j.body = head[:len(head):len(head)], head[len(head):cap(head)]
-		j.answer, j.rest = w.exchange(), end
+		j.head, j.body = a.head, a.body
+		j.answer, j.rest = w.exchange(), a.rest
 	}
 	j.pid = w.proc.pid
 	j.finish(failure)

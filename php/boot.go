@@ -144,7 +144,7 @@ func (w *worker) handshake() error {
 	}
 	if slices.Contains(answer.Edge.Features, featureOneAnswer) {
 		if slices.Contains(answer.Edge.Features, featureAhead) && w.hangup == nil && !w.pool.alone() {
-			w.goAhead()
+			w.goAhead(answer.Edge.Features)
 		}
 		return nil
 	}

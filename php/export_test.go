@@ -2,6 +2,7 @@ package php
 
 import (
 	"fmt"
+	"math/bits"
 	"net/http"
 	"time"
 )
@@ -31,6 +32,31 @@ func (p *Pool) Behind() (behind, flights int) {
 	}
 	return behind, flights
 }
+
+// SharedSlots is how many answers of a worker lie in shared memory at most.
+const SharedSlots = sharedSlots
+
+// Shared is how many slots have an answer that is being written, and the memory of the first worker that has some.
+func (p *Pool) Shared() (used int, first *SharedMemory) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.workers {
+		if w.ahead == nil || w.ahead.shared == nil {
+			continue
+		}
+		used += bits.OnesCount32(w.ahead.shared.held.Load())
+		if first == nil {
+			first = &SharedMemory{w.ahead.shared}
+		}
+	}
+	return used, first
+}
+
+// SharedMemory is what a worker has in common with the server.
+type SharedMemory struct{ shared *shared }
+
+// Holders is for whom it is still mapped.
+func (s *SharedMemory) Holders() int { return int(s.shared.holders.Load()) }
 
 // RoundTrip gives a request without a body to a worker and drops the answer: what the pool does, without what the handler adds.
 func (p *Pool) RoundTrip(r *http.Request) error {

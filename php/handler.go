@@ -20,6 +20,9 @@ func (p *Pool) handle(w http.ResponseWriter, r *http.Request, route string) {
 	}
 	j := getJob(p.dialect())
 	j.flow = p.flowOf(r, route)
+	if p.opts.Traced {
+		j.serves = r.Context()
+	}
 	if err := p.serve(w, r, j); err != nil {
 		if p.cfg.Debug {
 			p.explainInBrowser(w, r, err)

@@ -1,6 +1,7 @@
 package php
 
 import (
+	"context"
 	"math"
 	"os"
 	"sync"
@@ -41,9 +42,12 @@ type job struct {
 	queuedAt     int64
 	attempts     int
 	number       byte // in the flight of a worker: see ahead.go
+	slot         byte // for the body of the answer: see shared.go
 	moves        int  // how often it was taken back unread
 	sealed       atomic.Bool
 	gone         bool // nobody waits for it any more
+
+	serves context.Context // of the request, in a pool that is Traced
 
 	// The answer, valid after done.
 	done   chan struct{}
@@ -52,8 +56,9 @@ type job struct {
 	head   []byte  // the context and
 	body   []byte  // body of a whole one, both in
 	answer *buffer
-	rest   *rest // what of the body is still in the kernel; see rest.go
-	pid    int   // of the worker that answered
+	rest   *rest   // what of the body is still in the kernel; see rest.go
+	shared *shared // what the body lies in, in slot, if it does
+	pid    int     // of the worker that answered
 
 	decoded head // scratch
 }
@@ -74,6 +79,9 @@ func getJob(speaks dialect) *job {
 func putJob(j *job) {
 	if j.answer != nil {
 		putBuffer(j.answer)
+	}
+	if j.shared != nil {
+		j.shared.drop(j.slot)
 	}
 	if j.file != nil {
 		j.file.Close()

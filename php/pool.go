@@ -18,6 +18,7 @@ type Options struct {
 	StateDir string   // for relay sockets; "" is the pool's temporary folder
 	TempDir  string   // for bodies and uploads on disk; "" is os.TempDir()
 	Env      []string // KEY=VALUE added to the environment of the workers
+	Traced   bool     // Serving is asked what workers serve
 }
 
 // Pool is a set of PHP workers and the queue in front of them.

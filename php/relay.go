@@ -24,8 +24,9 @@ type relay interface {
 // pipeRelay is the worker's standard input and output. Both ends here are in Go's poller: with many goroutines waiting, that
 // is nearly twice as fast as blocking reads, and a pipe is a third cheaper than a socket.
 type pipeRelay struct {
-	in  *os.File // requests
-	out *os.File // answers
+	in     *os.File // requests
+	out    *os.File // answers
+	shared *shared  // for bodies of answers; may be nil
 }
 
 func (r *pipeRelay) Read(b []byte) (int, error)         { return r.out.Read(b) }
@@ -35,9 +36,13 @@ func (r *pipeRelay) SetWriteDeadline(t time.Time) error { return r.in.SetWriteDe
 func (r *pipeRelay) unread() int                        { return unreadBytes(r.in) }
 
 func (r *pipeRelay) Close() error {
+	r.shared.leave()
 	r.in.Close()
 	return r.out.Close()
 }
+
+// firstExtraFile is the descriptor that a child has the first of exec.Cmd.ExtraFiles under.
+const firstExtraFile = 3
 
 // startOnPipes starts cmd with the relay as its standard input and output.
 func startOnPipes(s *spawner, cmd *exec.Cmd, log *stderrLog) (*process, relay, error) {
@@ -53,10 +58,17 @@ func startOnPipes(s *spawner, cmd *exec.Cmd, log *stderrLog) (*process, relay, e
 	}
 	growPipe(in)
 	growPipe(out)
-	r := &pipeRelay{in: in, out: out}
+	memory, file := newShared()
+	r := &pipeRelay{in: in, out: out, shared: memory}
 	cmd.Stdin, cmd.Stdout = childIn, childOut
 	cmd.Env = append(cmd.Env, "RR_RELAY=pipes")
-	proc, err := s.start(cmd, log, childIn, childOut)
+	childFiles := []*os.File{childIn, childOut}
+	if memory != nil {
+		cmd.ExtraFiles = []*os.File{file}
+		cmd.Env = append(cmd.Env, memory.place(firstExtraFile))
+		childFiles = append(childFiles, file)
+	}
+	proc, err := s.start(cmd, log, childFiles...)
 	if err != nil {
 		r.Close()
 		return nil, nil, err

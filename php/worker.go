@@ -1,6 +1,7 @@
 package php
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -89,6 +90,7 @@ type worker struct {
 	why       reason
 	expires   int64 // when ttl is over, 0 for never
 	limit     uint64
+	serves    context.Context // of the request, in a pool that is Traced: see serving.go
 }
 
 // fate is what becomes of a worker after a job.
@@ -139,6 +141,9 @@ func (w *worker) count() {
 
 // serve runs one job. It always hands it back: to its handler, or to the queue.
 func (w *worker) serve(j *job) fate {
+	if j.serves != nil {
+		defer w.note(j.serves)()
+	}
 	if w.fcgi != nil {
 		return w.serveScript(j)
 	}

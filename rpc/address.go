@@ -47,14 +47,20 @@ func parseAddress(listen, stateDir string) (address, error) {
 }
 
 func parseTCP(target string) (address, error) {
-	host, _, err := net.SplitHostPort(target)
-	if err != nil {
+	if _, _, err := net.SplitHostPort(target); err != nil {
 		return address{}, fmt.Errorf("%q has no host and port: write tcp://127.0.0.1:6001", "tcp://"+target)
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return address{}, fmt.Errorf("tcp://%s can be reached from elsewhere, and rpc has no password: write tcp://127.0.0.1:6001, or unix", target)
-	}
 	return address{"tcp", target}, nil
+}
+
+// local reports whether only this machine reaches the address.
+func (a address) local() bool {
+	if a.network == "unix" {
+		return true
+	}
+	host, _, err := net.SplitHostPort(a.target)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 // listen opens the address. A unix socket is for everybody's eyes when shared is set and its peers can be told apart.

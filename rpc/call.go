@@ -1,7 +1,7 @@
 package rpc
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -16,12 +16,10 @@ const (
 	textIllFormed = "rpc: service/method request ill-formed: "
 	textNoService = "rpc: can't find service "
 	textNoMethod  = "rpc: can't find method "
-	textNotProto  = "message type is not a proto"
 )
 
 var (
-	errNotProto  = errors.New(textNotProto)
-	errTwoOpts   = errors.New("a call has two options, its sequence number and the length of its method's name")
+	errTwoOpts   = errors.New("a call has two options, its sequence number and the length of its method's name, or nine with a trace")
 	errMethodLen = errors.New("the name of the method is longer than the payload, or than any name may be")
 )
 
@@ -34,14 +32,6 @@ type turn struct {
 	lost bool // nobody takes answers any more
 }
 
-// codecNames are in the order in which a call that sets several bits is read. None set means GOB.
-var codecNames = []struct {
-	flag byte
-	name string
-}{
-	{frame.FlagProto, "PROTO"}, {frame.FlagJSON, "JSON"}, {frame.FlagRaw, "RAW"}, {frame.FlagMsgpack, "MSGPACK"}, {frame.FlagGob, "GOB"},
-}
-
 // call is one request on its way to an answer.
 type call struct {
 	seq    uint32
@@ -50,6 +40,9 @@ type call struct {
 	arg    []byte // a part of in, once the connection has given it
 	in     []byte // the buffer the call was read into
 	out    []byte // the answer, a whole frame
+	traced bool
+	trace  Trace // where the call belongs, when the client said so
+	target target
 }
 
 // maxPooledBuffer keeps the buffers of giant calls from staying in the pool.
@@ -73,7 +66,11 @@ func putCall(c *call) {
 
 // parse reads a frame as a call. Its argument is a part of payload.
 func (c *call) parse(h *frame.Header, payload []byte) error {
-	if h.NumOpts != 2 {
+	switch h.NumOpts {
+	case plainOptions:
+	case tracedOptions:
+		c.trace, c.traced = traceOf(h), true
+	default:
 		return errTwoOpts
 	}
 	n := h.Option(1)
@@ -90,29 +87,31 @@ func (c *call) parse(h *frame.Header, payload []byte) error {
 	return nil
 }
 
-func codecOf(flags byte) byte {
-	for _, k := range codecNames {
-		if flags&k.flag != 0 {
-			return k.flag
-		}
-	}
-	return frame.FlagGob
-}
-
 // run makes the answer. It takes turn once the method has returned, and leaves it to the caller: of all answers of a connection
 // only the one that is being sent exists as bytes, however many wait for a client that does not read.
-func (c *call) run(s *Server, turn *turn) {
-	err := c.answer(s, turn)
+func (c *call) run(s *Server, ctx context.Context, turn *turn) {
+	if c.traced {
+		ctx = &tracedContext{ctx, c.trace}
+	}
+	err := c.answer(s, ctx, turn)
 	if err == nil && len(c.out)-c.headLen() > int(maxMaxFrame) {
 		err = errors.New("the answer is larger than a frame can be")
 	}
 	if err != nil {
-		s.failed.Add(1)
-		c.begin(c.codec | frame.FlagError)
-		c.out = append(c.out, err.Error()...)
+		c.fail(s, err)
 	}
-	frame.Seal(c.out, uint32(len(c.out)-c.headLen()))
+	c.seal()
 }
+
+// fail makes the answer an error.
+func (c *call) fail(s *Server, err error) {
+	s.failed.Add(1)
+	c.begin(c.codec | frame.FlagError)
+	c.out = append(c.out, err.Error()...)
+}
+
+// seal completes the header of the answer.
+func (c *call) seal() { frame.Seal(c.out, uint32(len(c.out)-c.headLen())) }
 
 // headLen is the length of the answer's header: two options.
 func (c *call) headLen() int { return frame.HeaderLen + 8 }
@@ -124,7 +123,7 @@ func (c *call) begin(flags byte) {
 }
 
 // answer finds the method, decodes its argument, calls it, takes turn and encodes what it returned.
-func (c *call) answer(s *Server, turn *turn) (err error) {
+func (c *call) answer(s *Server, ctx context.Context, turn *turn) (err error) {
 	waiting := true
 	defer func() {
 		if waiting {
@@ -138,22 +137,16 @@ func (c *call) answer(s *Server, turn *turn) (err error) {
 		}
 	}()
 
-	dot := strings.LastIndexByte(c.method, '.')
-	if dot < 0 {
-		return errors.New(textIllFormed + c.method)
-	}
-	service, method := c.method[:dot], c.method[dot+1:]
-	handler, ok := s.services[service]
-	if !ok {
-		return errors.New(textNoService + c.method)
-	}
-	request, ok := handler.NewRequest(method)
-	if !ok {
-		return errors.New(textNoMethod + c.method)
-	}
 	var response any
-	if err = c.decode(request); err == nil {
-		response, err = handler.Call(s.work, method, request)
+	if c.target.request == nil {
+		err = c.find(s)
+	}
+	handler, request := c.target.handler, c.target.request
+	if request == nil {
+		return err
+	}
+	if err == nil {
+		response, err = handler.Call(ctx, c.target.method, request)
 	}
 	if err == nil {
 		turn.Lock()
@@ -169,51 +162,39 @@ func (c *call) answer(s *Server, turn *turn) (err error) {
 	return err
 }
 
-// decode fills request from the argument; an empty argument leaves it as it is.
-func (c *call) decode(request any) error {
-	switch c.codec {
-	case frame.FlagProto:
-		m, ok := request.(ProtoMessage)
-		if !ok {
-			return errNotProto
-		}
-		return c.wrap(m.ParseProto(c.arg))
-	case frame.FlagJSON:
-		if len(c.arg) == 0 {
-			return nil
-		}
-		return c.wrap(json.Unmarshal(c.arg, request))
+// find looks the method up and decodes its argument. It sets target before it decodes, so that the request is given back.
+func (c *call) find(s *Server) error {
+	dot := strings.LastIndexByte(c.method, '.')
+	if dot < 0 {
+		return errors.New(textIllFormed + c.method)
 	}
-	for _, k := range codecNames {
-		if k.flag == c.codec {
-			return fmt.Errorf("%s codec is not supported: call with JSON or PROTO", k.name)
-		}
+	service, method := c.method[:dot], c.method[dot+1:]
+	handler, ok := s.services[service]
+	if !ok {
+		return errors.New(textNoService + c.method)
 	}
-	return errNotProto
+	request, ok := handler.NewRequest(method)
+	if !ok {
+		return errors.New(textNoMethod + c.method)
+	}
+	c.target = target{handler, method, request}
+	return c.decode(request)
 }
 
-// wrap says which argument was bad.
-func (c *call) wrap(err error) error {
-	if err == nil {
-		return nil
+// decode fills request from the argument; an error says which one was bad.
+func (c *call) decode(request any) error {
+	err := decode(c.codec, c.arg, request)
+	if err == nil || err == errNotProto {
+		return err
 	}
 	return fmt.Errorf("decode argument of %s: %w", c.method, err)
 }
 
 // encode appends response to the answer.
-func (c *call) encode(response any) error {
-	if c.codec == frame.FlagProto {
-		m, ok := response.(ProtoMessage)
-		if !ok {
-			return errNotProto
-		}
-		c.out = m.AppendProto(c.out)
-		return nil
+func (c *call) encode(response any) (err error) {
+	c.out, err = encode(c.codec, c.out, response)
+	if err == nil || err == errNotProto || err == errNotRaw {
+		return err
 	}
-	data, err := json.Marshal(response)
-	if err != nil {
-		return fmt.Errorf("encode answer of %s: %w", c.method, err)
-	}
-	c.out = append(c.out, data...)
-	return nil
+	return fmt.Errorf("encode answer of %s: %w", c.method, err)
 }

@@ -41,7 +41,7 @@ func FuzzCalls(f *testing.F) {
 			if c.parse(&h, payload) != nil {
 				return
 			}
-			c.run(s, new(turn))
+			c.run(s, context.Background(), new(turn))
 			answer, got, err := frame.NewReader(bytes.NewReader(c.out), 1<<20).Next()
 			if err != nil {
 				t.Fatalf("answer %x: %v", c.out, err)
@@ -118,7 +118,7 @@ func TestCallDoesNotAllocate(t *testing.T) {
 		if err := c.parse(&h, payload); err != nil {
 			t.Fatal(err)
 		}
-		c.run(s, sending)
+		c.run(s, context.Background(), sending)
 		sending.Unlock()
 	}); n > 0 {
 		t.Errorf("a call allocates %v times", n)

@@ -9,9 +9,14 @@ import (
 
 // Config is the rpc section.
 type Config struct {
-	// Listen is where workers reach the server: unix (rpc.sock in state_dir), unix:///path or tcp://127.0.0.1:6001. TCP has no
-	// check of who connects, so only loopback addresses are allowed. Default unix.
+	// Listen is where workers reach the server: unix (rpc.sock in state_dir), unix:///path or tcp://127.0.0.1:6001. The kernel says
+	// who connects to a unix socket, and only users that may are let in. TCP has no such check: an address that is not a loopback
+	// one needs a secret. Default unix.
 	Listen string `koanf:"listen"`
+
+	// Secret is what clients of TCP have to know: at least 16 characters. With one, workers of this machine get a unix socket beside
+	// the address, so that PHP packages which know nothing of secrets go on working. docs/rpc.md has the handshake. Default none.
+	Secret string `koanf:"secret"`
 
 	// MaxFrame is the largest call that is read. A larger one closes its connection. Default 16MiB.
 	MaxFrame bytesize.Size `koanf:"max_frame"`
@@ -29,6 +34,9 @@ const (
 	maxMaxFrame = bytesize.GiB
 )
 
+// minSecret is the length below which a secret could be guessed.
+const minSecret = 16
+
 // DefaultConfig is what an empty rpc section means.
 func DefaultConfig() Config {
 	return Config{Listen: "unix", MaxFrame: 16 * bytesize.MiB, Connections: 1024, Concurrency: 64}
@@ -40,8 +48,14 @@ func (Config) Defaults() any { return DefaultConfig() }
 // Validate checks the section.
 func (c Config) Validate() error {
 	var errs []error
-	if _, err := parseAddress(c.Listen, "."); err != nil {
+	if addr, err := parseAddress(c.Listen, "."); err != nil {
 		errs = append(errs, fmt.Errorf("listen: %w", err))
+	} else if c.Secret == "" && !addr.local() {
+		errs = append(errs, fmt.Errorf("listen: %s can be reached from elsewhere, and there is no rpc.secret: set one of at least %d characters, "+
+			"or listen on tcp://127.0.0.1:6001 or unix", addr, minSecret))
+	}
+	if c.Secret != "" && len(c.Secret) < minSecret {
+		errs = append(errs, fmt.Errorf("secret: needs at least %d characters, got %d: `openssl rand -hex 32` makes one", minSecret, len(c.Secret)))
 	}
 	if c.MaxFrame < minMaxFrame || c.MaxFrame > maxMaxFrame {
 		errs = append(errs, fmt.Errorf("max_frame: must be between %s and %s, got %s", minMaxFrame, maxMaxFrame, c.MaxFrame))

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,38 +23,61 @@ type conn struct {
 	slots  chan struct{}  // one element for each call that runs
 	calls  sync.WaitGroup // calls that run
 	ending atomic.Bool    // Stop has set the read deadline
+	ctx    context.Context
+	leave  context.CancelFunc // says to calls of ctx that the client has gone
 
-	writing turn // one frame at a time
+	trusted bool   // the client is who may call, or has shown that it knows the secret; changed by the reader under server.mu
+	nonce   string // of the challenge that the client has to answer
+
+	writing turn      // one frame at a time
+	patient time.Time // until when the write deadline is good enough; guarded by writing
 }
 
-func newConn(s *Server, nc net.Conn, p peer) *conn {
+func newConn(s *Server, nc net.Conn, p peer, trusted bool) *conn {
+	limit := uint32(s.cfg.MaxFrame)
+	if !trusted {
+		limit = strangerFrame
+	}
+	gone, leave := context.WithCancel(context.Background())
 	return &conn{
-		server: s,
-		nc:     nc,
-		peer:   p,
-		frames: frame.NewReader(nc, uint32(s.cfg.MaxFrame)),
-		slots:  make(chan struct{}, s.cfg.Concurrency),
+		server:  s,
+		nc:      nc,
+		peer:    p,
+		trusted: trusted,
+		ctx:     &callerContext{Context: s.work, pid: p.pid, gone: gone},
+		leave:   leave,
+		frames:  frame.NewReader(nc, limit),
+		slots:   make(chan struct{}, s.cfg.Concurrency),
 	}
 }
 
 // serve reads calls until there are no more, and returns when the last one was answered.
 func (c *conn) serve() {
 	defer c.calls.Wait()
-	for {
-		err := c.next()
-		if err == nil {
-			continue
-		}
-		if broken(err) && !c.ending.Load() {
-			c.server.broken.Add(1)
-			var junk *frame.JunkError
-			if errors.As(err, &junk) {
-				err = fmt.Errorf("no frame begins with %q", junk.Junk[:min(len(junk.Junk), 64)]) // its own text is about workers
-			}
-			c.server.log.Warn("rpc connection closed: it sent something that is not a call", "peer", c.peer.String(), "error", err)
-		}
+	defer c.leave()
+	if !c.trusted && !c.admitStranger() {
 		return
 	}
+	for {
+		err := c.next()
+		if err != nil {
+			c.explain(err)
+			return
+		}
+	}
+}
+
+// explain logs why the reading ended, unless the client is just gone.
+func (c *conn) explain(err error) {
+	if !broken(err) || c.ending.Load() {
+		return
+	}
+	c.server.broken.Add(1)
+	var junk *frame.JunkError
+	if errors.As(err, &junk) {
+		err = fmt.Errorf("no frame begins with %q", junk.Junk[:min(len(junk.Junk), 64)]) // its own text is about workers
+	}
+	c.server.log.Warn("rpc connection closed: it sent something that is not a call", "peer", c.peer.String(), "error", err)
 }
 
 // next reads one call and starts it.
@@ -66,6 +90,14 @@ func (c *conn) next() error {
 	if err := call.parse(&h, payload); err != nil {
 		putCall(call)
 		return err
+	}
+	if c.frames.Buffered() == 0 && call.quick(c.server) {
+		c.server.calls.Add(1)
+		call.run(c.server, c.ctx, &c.writing)
+		c.write(call.out)
+		c.writing.Unlock()
+		putCall(call)
+		return nil
 	}
 	// The call keeps the buffer it was read into, and the reader goes on with the one that the call had.
 	call.in = c.frames.Exchange(call.in)
@@ -80,7 +112,7 @@ func (c *conn) next() error {
 
 func (c *conn) run(call *call) {
 	defer c.calls.Done()
-	call.run(c.server, &c.writing)
+	call.run(c.server, c.ctx, &c.writing)
 	c.write(call.out)
 	c.writing.Unlock()
 	putCall(call)
@@ -91,7 +123,11 @@ func (c *conn) run(call *call) {
 // write sends a frame in one piece; c.writing is held. A client that is gone shows up in the reader. One that does not take its
 // answers loses the connection: they would hold memory, and calls, for as long as it likes.
 func (c *conn) write(frame []byte) {
-	_ = c.nc.SetWriteDeadline(time.Now().Add(c.server.patience))
+	// Moving the deadline costs as much as a get: it is moved once it has lost a tenth, so that patience is at least nine.
+	if now := time.Now(); now.After(c.patient) {
+		_ = c.nc.SetWriteDeadline(now.Add(c.server.patience))
+		c.patient = now.Add(c.server.patience / 10)
+	}
 	_, err := c.nc.Write(frame)
 	c.writing.lost = c.writing.lost || err != nil
 	if errors.Is(err, os.ErrDeadlineExceeded) {

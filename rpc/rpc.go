@@ -35,14 +35,19 @@ type Options struct {
 
 	// Version is the answer of rpc.Version.
 	Version string
+
+	// Config is the answer of rpc.Config, which must have no secrets in it. Without it there is no such method.
+	Config func() ([]byte, error)
 }
 
 // Server accepts connections and calls handlers.
 type Server struct {
 	cfg      Config
 	log      *slog.Logger
-	address  address
+	address  address       // that of the configuration
+	beside   *address      // a unix socket for the workers of this machine, when the address asks for a secret
 	patience time.Duration // for a client to take an answer
+	hurry    time.Duration // for a client to show that it knows the secret
 	uids     map[int]bool  // who may connect to a unix socket
 	shared   bool          // whether others than root and the user of this process may
 	services map[string]Handler
@@ -50,14 +55,15 @@ type Server struct {
 	// work is the lifetime of handlers: it ends when a stop has no more time to wait for them.
 	work      context.Context
 	abort     context.CancelFunc
-	listener  net.Listener
-	accepting sync.WaitGroup // the accept loop
+	accepting sync.WaitGroup // the accept loops
 	serving   sync.WaitGroup // the connections
 
-	mu       sync.Mutex // guards what follows
-	conns    map[*conn]struct{}
-	stopping bool
-	full     bool // whether the last connection was turned away for want of room
+	mu        sync.Mutex // guards what follows
+	listeners []net.Listener
+	conns     map[*conn]struct{}
+	strangers int // connections that have not shown yet that they know the secret
+	stopping  bool
+	full      bool // whether the last connection was turned away for want of room
 
 	accepted, refused, calls, failed, broken atomic.Uint64
 	inFlight                                 atomic.Int64
@@ -91,6 +97,7 @@ func New(cfg Config, opts Options) (*Server, error) {
 		log:      opts.Logger,
 		address:  addr,
 		patience: answerPatience,
+		hurry:    secretPatience,
 		uids:     map[int]bool{0: true, os.Geteuid(): true},
 		services: map[string]Handler{},
 		conns:    map[*conn]struct{}{},
@@ -99,52 +106,83 @@ func New(cfg Config, opts Options) (*Server, error) {
 		s.shared = s.shared || !s.uids[uid]
 		s.uids[uid] = true
 	}
+	if addr.network == "tcp" && cfg.Secret != "" {
+		beside, err := parseAddress("unix", opts.StateDir)
+		if err != nil {
+			return nil, fmt.Errorf("listen: the socket for workers of this machine: %w", err)
+		}
+		s.beside = &beside
+	}
 	s.work, s.abort = context.WithCancel(context.Background())
-	s.Register("rpc", Methods{
-		"Version": Func(func(context.Context, bool) (string, error) { return opts.Version, nil }),
-	})
+	s.Register("rpc", ownMethods(opts))
 	return s, nil
+}
+
+// ownMethods are those of the service rpc.
+func ownMethods(opts Options) Methods {
+	m := Methods{
+		"Version":          Func(func(context.Context, bool) (string, error) { return opts.Version, nil }),
+		methodChallenge:    Func(func(context.Context, bool) (string, error) { return newNonce(), nil }),
+		methodAuthenticate: Func(func(context.Context, string) (bool, error) { return true, nil }), // who gets here is trusted
+	}
+	if opts.Config != nil {
+		m["Config"] = Func(func(context.Context, bool) ([]byte, error) { return opts.Config() })
+	}
+	return m
 }
 
 // Register makes h answer the methods of service. It must be called before Start; a second handler replaces the first.
 func (s *Server) Register(service string, h Handler) { s.services[service] = h }
 
-// Addr is the address as RR_RPC wants it: unix:///run/rpc.sock or tcp://127.0.0.1:6001. It is known from New on, apart from
-// the port of tcp://127.0.0.1:0, which Start chooses.
+// Addr is the address as RR_RPC of a worker wants it: unix:///run/rpc.sock or tcp://127.0.0.1:6001. It is known from New on, apart
+// from the port of tcp://127.0.0.1:0, which Start chooses.
 func (s *Server) Addr() string {
-	if tcp, ok := s.boundTCP(); ok {
-		return "tcp://" + tcp
+	if s.beside != nil {
+		return s.beside.String()
+	}
+	return s.Public()
+}
+
+// Public is the address of the configuration. It differs from Addr where that asks for a secret.
+func (s *Server) Public() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.address.network == "tcp" && len(s.listeners) > 0 {
+		return "tcp://" + s.listeners[0].Addr().String()
 	}
 	return s.address.String()
 }
 
-func (s *Server) boundTCP() (string, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.listener == nil || s.address.network != "tcp" {
-		return "", false
-	}
-	return s.listener.Addr().String(), true
-}
-
 // Start listens.
 func (s *Server) Start(ctx context.Context) error {
-	l, err := s.address.listen(ctx, s.shared)
-	if err != nil {
-		return fmt.Errorf("rpc: listen on %s: %w", s.address, err)
+	addresses := []address{s.address}
+	if s.beside != nil {
+		addresses = append(addresses, *s.beside)
 	}
-	s.mu.Lock()
-	s.listener = l
-	s.mu.Unlock()
-	s.accepting.Go(func() { s.accept(l) }) // ends when Stop closes the listener
-	s.log.Info("rpc listens", "address", s.Addr())
+	for _, a := range addresses {
+		l, err := a.listen(ctx, (s.shared || s.cfg.Secret != "") && knowsPeers)
+		if err != nil {
+			s.closeListeners()
+			s.accepting.Wait()
+			return fmt.Errorf("rpc: listen on %s: %w", a, err)
+		}
+		s.mu.Lock()
+		s.listeners = append(s.listeners, l)
+		s.mu.Unlock()
+		s.accepting.Go(func() { s.accept(l) }) // ends when Stop closes the listener
+	}
+	if s.beside != nil {
+		s.log.Info("rpc listens", "address", s.Public(), "workers", s.Addr())
+	} else {
+		s.log.Info("rpc listens", "address", s.Addr())
+	}
 	return nil
 }
 
 // Stop accepts no more, lets calls that run finish while ctx lasts, and closes the connections.
 func (s *Server) Stop(ctx context.Context) error {
 	defer s.abort()
-	s.closeListener()
+	s.closeListeners()
 	s.accepting.Wait()
 	s.finishConns()
 
@@ -180,14 +218,14 @@ func (s *Server) Stats() Stats {
 	}
 }
 
-func (s *Server) closeListener() {
+func (s *Server) closeListeners() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopping = true
-	if s.listener != nil {
-		s.listener.Close()
-		s.listener = nil
+	for _, l := range s.listeners {
+		l.Close()
 	}
+	s.listeners = nil
 }
 
 // finishConns makes every connection end after the calls it has.
@@ -228,14 +266,14 @@ func (s *Server) accept(l net.Listener) {
 
 // admit starts a goroutine for the connection, or closes it.
 func (s *Server) admit(nc net.Conn) {
-	peer, err := s.identify(nc)
+	peer, trusted, err := s.identify(nc)
 	if err != nil {
 		s.refused.Add(1)
 		s.log.Warn("rpc connection refused", "reason", err)
 		nc.Close()
 		return
 	}
-	c := newConn(s, nc, peer)
+	c := newConn(s, nc, peer, trusted)
 	if !s.enter(c) {
 		nc.Close()
 		return
@@ -253,16 +291,21 @@ func (s *Server) enter(c *conn) bool {
 	if s.stopping {
 		return false
 	}
-	if len(s.conns) >= s.cfg.Connections {
+	// Those who have not shown that they know the secret cannot keep all others out.
+	if len(s.conns) >= s.cfg.Connections || !c.trusted && s.strangers >= max(1, s.cfg.Connections/4) {
 		s.refused.Add(1)
 		if !s.full {
-			s.log.Warn("rpc connections are refused until others close", "connections", s.cfg.Connections, "peer", c.peer.String())
+			s.log.Warn("rpc connections are refused until others close", "connections", len(s.conns), "without_secret", s.strangers,
+				"peer", c.peer.String())
 		}
 		s.full = true
 		return false
 	}
 	s.full = false
 	s.conns[c] = struct{}{}
+	if !c.trusted {
+		s.strangers++
+	}
 	return true
 }
 
@@ -271,20 +314,23 @@ func (s *Server) leave(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
+	if !c.trusted {
+		s.strangers--
+	}
 }
 
-// identify says who connected, and an error if they may not.
-func (s *Server) identify(nc net.Conn) (peer, error) {
+// identify says who connected, whether that is enough, and an error if they may not at all.
+func (s *Server) identify(nc net.Conn) (p peer, trusted bool, err error) {
 	unixConn, ok := nc.(*net.UnixConn)
 	if !ok {
-		return peer{remote: nc.RemoteAddr().String()}, nil
+		return peer{remote: nc.RemoteAddr().String()}, s.cfg.Secret == "", nil
 	}
 	pid, uid, err := credentials(unixConn)
 	if err != nil {
-		return peer{}, fmt.Errorf("who connected to %s is unknown: %w", s.address, err)
+		return peer{}, false, fmt.Errorf("who connected to %s is unknown: %w", s.address, err)
 	}
-	if !s.uids[uid] {
-		return peer{}, fmt.Errorf("process %d of user %d may not connect to %s: only root and the users that the server and its workers run as may", pid, uid, s.address)
+	if !s.uids[uid] && s.cfg.Secret == "" {
+		return peer{}, false, fmt.Errorf("process %d of user %d may not connect to %s: only root and the users that the server and its workers run as may", pid, uid, s.address)
 	}
-	return peer{pid: pid}, nil
+	return peer{pid: pid}, s.uids[uid], nil
 }

@@ -65,9 +65,8 @@ func TestGoClient(t *testing.T) {
 		t.Errorf("error came back as %v", err)
 	}
 	var version string
-	err = client.Call("rpc.Version", true, &version)
-	if err == nil || err.Error() != "GOB codec is not supported: call with JSON or PROTO" {
-		t.Errorf("gob call: %v", err)
+	if err := client.Call("rpc.Version", true, &version); err != nil || version != "test" {
+		t.Errorf("gob call: %q, %v", version, err)
 	}
 	if err := client.Call("test.Echo", wrapperspb.String("still here"), &got); err != nil || got.Value != "still here" {
 		t.Errorf("after errors: %v %v", &got, err)
@@ -106,9 +105,17 @@ func TestAnswers(t *testing.T) {
 		{"test.", jsonCodec, ``, jsonCodec | failed, "rpc: can't find method test."},
 		{"a.b.c", jsonCodec, ``, jsonCodec | failed, "rpc: can't find service a.b.c"},
 		{"test.Upper", proto, "\x0a\x02hi", proto | failed, "message type is not a proto"},
-		{"test.Echo", frame.FlagRaw, "x", frame.FlagRaw | failed, "RAW codec is not supported: call with JSON or PROTO"},
-		{"test.Echo", frame.FlagMsgpack, "x", frame.FlagMsgpack | failed, "MSGPACK codec is not supported: call with JSON or PROTO"},
-		{"test.Echo", 0, "x", frame.FlagGob | failed, "GOB codec is not supported: call with JSON or PROTO"},
+		{"test.Upper", frame.FlagRaw, "x", frame.FlagRaw, "X"},
+		{"test.Bytes", frame.FlagRaw, "", frame.FlagRaw, "\x00\xff"},
+		{"rpc.Version", frame.FlagRaw, "true", frame.FlagRaw, "test"},
+		{"test.Echo", frame.FlagRaw, "x", frame.FlagRaw | failed, "decode argument of test.Echo: unknown Raw payload type"},
+		{"test.Echo", frame.FlagRaw, "", frame.FlagRaw | failed, "unknown Raw payload type"},
+		{"test.Upper", frame.FlagMsgpack, "\xa3abc", frame.FlagMsgpack, "\xa3ABC"},
+		{"test.Echo", frame.FlagMsgpack, "\x81\xa4Text\xa2hi", frame.FlagMsgpack, "\x81\xa4Text\xa2hi"},
+		{"test.Echo", frame.FlagMsgpack, "\x81", frame.FlagMsgpack | failed, "decode argument of test.Echo: msgpack: the message ends too early"},
+		{"test.Upper", 0, "\x06\x0c\x00\x03abc", frame.FlagGob, "\x06\x0c\x00\x03ABC"},
+		{"test.Upper", frame.FlagGob, "x", frame.FlagGob | failed, "decode argument of test.Upper: unexpected EOF"},
+		{"test.Nil", frame.FlagGob, "", frame.FlagGob | failed, "encode answer of test.Nil: the answer is nothing, which GOB has no way to say: call with JSON"},
 		{"test.Echo", jsonCodec, `{`, jsonCodec | failed, "decode argument of test.Echo: unexpected end of JSON input"},
 		{"test.Echo", proto, "\xff", proto | failed, "decode argument of test.Echo: unexpected EOF"},
 		{"test.Echo", jsonCodec | proto, "\x0a\x02hi", proto, "\x0a\x02hi"},

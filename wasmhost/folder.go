@@ -207,6 +207,9 @@ func (h *Host) claimedFiles() map[string]bool {
 	for _, p := range h.named {
 		claimed[absolute(p.file)] = true
 	}
+	for _, file := range h.claimed {
+		claimed[absolute(file)] = true
+	}
 	return claimed
 }
 

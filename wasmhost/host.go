@@ -30,6 +30,9 @@ type Options struct {
 	// It runs on the host's goroutine, between Start and Stop, and may call the host.
 	OnChange func()
 
+	// Claimed are files of the folder that somebody else runs.
+	Claimed []string
+
 	// Trace is told what guests and host call of each other; nil costs nothing. It is for looking at one plugin, not for serving.
 	Trace Trace
 }
@@ -41,6 +44,7 @@ type Host struct {
 	log     *slog.Logger
 	loader  *loader
 	change  func()
+	claimed []string // of Options
 
 	named   map[string]*Plugin // never changes after New
 	changed chan struct{}      // asks the watch to call OnChange; holds one
@@ -76,7 +80,7 @@ func New(ctx context.Context, cfg Config, opts Options) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{
-		cfg: cfg, trusted: trusted, log: opts.Logger, loader: loader, change: opts.OnChange,
+		cfg: cfg, trusted: trusted, log: opts.Logger, loader: loader, change: opts.OnChange, claimed: opts.Claimed,
 		named:    map[string]*Plugin{},
 		changed:  make(chan struct{}, 1),
 		stopping: make(chan struct{}),

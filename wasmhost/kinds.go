@@ -44,6 +44,7 @@ var kindExports = []struct {
 	{KindKV, abi.KVClear, ":i", false},
 	{KindKV, abi.KVTick, "I:", false},
 	{KindKV, abi.KVClose, ":", false},
+	{KindKV, abi.KVClock, ":i", false},
 	{KindWS, abi.WSOpen, "I:i", true},
 	{KindWS, abi.WSMessage, "Iii:i", true},
 	{KindWS, abi.WSClose, "Ii:", true},

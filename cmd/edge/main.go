@@ -42,6 +42,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		reloadCommand(config),
 		workersCommand(config),
 		pluginCommand(config),
+		kvCommand(config),
 		sdkCommand(),
 		trustCommand(config),
 		phpServerCommand(),
@@ -62,6 +63,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "edge: %v\n", err)
+		var coded exitError
+		if errors.As(err, &coded) {
+			return coded.code
+		}
 		return 1
 	}
 	return 0

@@ -5,6 +5,7 @@
 //	GET  /workers   the PHP workers of every pool        []Pool
 //	GET  /plugins   the wasm plugins                     []Plugin
 //	POST /reload    read edge.yaml again and apply it    {"error": …} with 409 when refused
+//	     /kv…       the stores: see kv.go
 //	GET  /metrics   Prometheus text format
 //	GET  /health    200 while the process answers
 //	GET  /ready     200 while requests are served, else 503; the detail is the same JSON in both cases
@@ -66,6 +67,7 @@ type Backend struct {
 	Plugins func() []Plugin
 	Reload  func(context.Context) error
 	Metrics http.Handler
+	KV      Stores // nil: there are none
 }
 
 // Status is what `edge status` shows.
@@ -217,6 +219,7 @@ func routes(b Backend) http.Handler {
 		}
 		answer(w, http.StatusOK, struct{}{})
 	})
+	kvRoutes(mux, b.KV)
 	mux.Handle("GET /metrics", b.Metrics)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, struct{}{}) })
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {

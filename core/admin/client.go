@@ -63,16 +63,7 @@ func (c *Client) do(ctx context.Context, method, path string, into any) error {
 	if err != nil {
 		return err
 	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	res, err := c.http.Do(req)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("no Edge answers at %s: is `edge serve` running with this edge.yaml? (-c names another)", c.where)
-	}
-	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%s belongs to another user: run this command as the user that runs `edge serve`", c.where)
-	}
+	res, err := c.roundTrip(req)
 	if err != nil {
 		return err
 	}
@@ -91,4 +82,19 @@ func (c *Client) do(ctx context.Context, method, path string, into any) error {
 		return errors.New(problem.Error)
 	}
 	return json.Unmarshal(body, into)
+}
+
+// roundTrip sends a request with the token, and says why nobody answers.
+func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	res, err := c.http.Do(req)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("no Edge answers at %s: is `edge serve` running with this edge.yaml? (-c names another)", c.where)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%s belongs to another user: run this command as the user that runs `edge serve`", c.where)
+	}
+	return res, err
 }

@@ -15,6 +15,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if e.altSvc != nil {
 		w.Header()["Alt-Svc"] = e.altSvc
 	}
+	tunnelled := webSocketStream(r)
 	if why, status := judge(r); why != refusedNot {
 		e.refuse(why)
 		if r.ProtoMajor == 1 {
@@ -42,7 +43,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.server.handler.ServeHTTP(w, r)
 		return
 	}
-	e.serveStream(w, r)
+	e.serveStream(w, r, tunnelled)
 }
 
 // redirect sends the client to the same URL with TLS. There is no Strict-Transport-Security: without TLS clients must ignore it.

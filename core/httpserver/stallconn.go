@@ -158,6 +158,13 @@ func (c *stallConn) release() {
 	}
 }
 
+// SetStallTimeout is for whoever has hijacked the connection and wants it to go on giving up on a peer that takes nothing for so long.
+func (c *stallConn) SetStallTimeout(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timeout, c.armed = d, time.Time{}
+}
+
 // Close closes the connection, and counts that once.
 func (c *stallConn) Close() error {
 	c.closeOnce.Do(c.onClose)

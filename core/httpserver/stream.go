@@ -16,6 +16,7 @@ type stream struct {
 	request *http.Request
 	limits  *Limits
 
+	tunnel  *tunnel // of a WebSocket; nil for other requests
 	body    streamBody
 	headed  bool  // the head of the answer has gone, or its headers were cleaned
 	written int64 // body bytes of the answer
@@ -27,7 +28,7 @@ type stream struct {
 const unflushed = 4 << 10
 
 // serveStream runs the handler under watch.
-func (e *endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
+func (e *endpoint) serveStream(w http.ResponseWriter, r *http.Request, tunnelled bool) {
 	if r.ProtoMajor == 3 {
 		e.streams.Add(1)
 		defer e.streams.Add(-1)
@@ -37,12 +38,18 @@ func (e *endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
 	s.writes.expire, s.writes.writer = (*http.ResponseController).SetWriteDeadline, w
 	defer s.reads.stop()
 	defer s.writes.stop()
-	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
+	if tunnelled {
+		s.tunnel = openTunnel(s)
+	} else if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
 		s.body = streamBody{s, r.Body}
 		r.Body = &s.body
 	}
 
 	e.server.handler.ServeHTTP(s, r)
+	if tunnelled && s.tunnel.taken {
+		s.tunnel.run()
+		return
+	}
 	s.head() // net/http and quic-go send it for a handler that wrote nothing
 
 	if s.writes.stop() {
@@ -68,6 +75,9 @@ func (s *stream) head() {
 	}
 	s.headed = true
 	s.clean()
+	if s.tunnel != nil && !s.tunnel.taken { // of a handler that wrote a body, or nothing at all: the implied 200 would open the tunnel
+		s.ResponseWriter.WriteHeader(http.StatusNotImplemented)
+	}
 }
 
 func (s *stream) clean() {
@@ -81,6 +91,9 @@ func (s *stream) clean() {
 func (s *stream) WriteHeader(status int) {
 	if status >= 200 {
 		s.headed = true
+	}
+	if s.tunnel != nil && status >= 200 && status < 300 {
+		status = http.StatusNotImplemented // this route knows no WebSocket, and 2xx would open the tunnel
 	}
 	s.clean()
 	s.ResponseWriter.WriteHeader(status)

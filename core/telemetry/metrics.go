@@ -25,18 +25,25 @@ type Snapshot struct {
 	PHP     map[string]php.Stats
 	Plugins []wasmhost.PluginStats
 	KV      map[string]kv.Stats
+	KVOps   map[string]kv.Metrics
 	RPC     *rpc.Stats
 }
 
-// NewCollector returns a handler that answers with the metrics of snapshot, of the Go runtime and of the process.
-func NewCollector(snapshot func() Snapshot) http.Handler {
+// NewCollector returns a handler that answers with the metrics of snapshot, of the Go runtime, of the process and of the
+// application, which may be nil.
+func NewCollector(snapshot func() Snapshot, app *AppMetrics) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collector(snapshot),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	all := prometheus.Gatherers{registry}
+	if app != nil {
+		all = append(all, app.registry)
+	}
+	// What is wrong with one metric, which only the application's can be, must not hide the others.
+	return promhttp.HandlerFor(all, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }
 
 // collector turns a snapshot into metrics at the moment somebody asks.
@@ -62,6 +69,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 	for _, store := range slices.Sorted(maps.Keys(s.KV)) {
 		m.kv(store, s.KV[store])
+		m.kvOps(store, s.KVOps[store])
 	}
 	if s.RPC != nil {
 		m.rpc(s.RPC)
@@ -151,17 +159,6 @@ func (m metrics) ofPlugin(own wasmhost.GuestMetric, labels ...string) {
 	case abi.MetricHistogram:
 		m.histogram("edge_plugin_histogram", "Histograms that plugins define.", own, labels...)
 	}
-}
-
-func (m metrics) kv(store string, s kv.Stats) {
-	labels := []string{"store", store, "driver", s.Driver}
-	m.gauge("edge_kv_keys", "Keys; expired ones that were not swept yet may be counted.", float64(s.Keys), labels...)
-	m.gauge("edge_kv_bytes", "Bytes as max_size counts them.", float64(s.Bytes), labels...)
-	m.counter("edge_kv_hits_total", "Keys found by reads.", s.Hits, labels...)
-	m.counter("edge_kv_misses_total", "Keys not found by reads.", s.Misses, labels...)
-	m.counter("edge_kv_sets_total", "Keys written.", s.Sets, labels...)
-	m.counter("edge_kv_refused_total", "Writes refused because the store is full.", s.Refused, labels...)
-	m.counter("edge_kv_expired_total", "Keys that expired.", s.Expired, labels...)
 }
 
 func (m metrics) rpc(s *rpc.Stats) {

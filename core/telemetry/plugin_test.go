@@ -22,7 +22,7 @@ func TestMetricsOfPlugins(t *testing.T) {
 			}},
 			{Name: "b", Metrics: []wasmhost.GuestMetric{{Name: "hits", Kind: abi.MetricGauge, Value: 1}}},
 		}}
-	}).ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	}, nil).ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
 	for _, want := range []string{
 		`edge_plugin_counter{name="hits",plugin="a"} 6`, `edge_plugin_gauge{name="depth",plugin="a"} -2`, `edge_plugin_gauge{name="hits",plugin="b"} 1`,
 		`edge_plugin_histogram_bucket{name="ms",plugin="a",le="10"} 1`, `edge_plugin_histogram_sum{name="ms",plugin="a"} 30`, `edge_plugin_histogram_count{name="ms",plugin="a"} 2`,

@@ -45,7 +45,7 @@ func everything() Snapshot {
 func TestMetricsOfEveryPart(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
-	NewCollector(everything).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	NewCollector(everything, nil).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	for _, want := range []string{
 		`edge_info{version="1.2.3"} 1`,
 		`edge_ready 1`,
@@ -99,7 +99,7 @@ func TestListener(t *testing.T) {
 	}
 	free.Close()
 
-	l := NewListener(addr, NewCollector(everything), log)
+	l := NewListener(addr, NewCollector(everything, nil), log)
 	if err := l.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ var rules = map[string][]string{
 	"cmd/edge": {"core/...", "rpc", "internal/bytesize"}, // rpc for its client
 
 	// The composition root knows everything.
-	"core": {"core/...", "php", "wasmhost", "rpc", "kv/...", "sdk/abi", "internal/bytesize", "internal/urlpath"},
+	"core": {"core/...", "php", "wasmhost", "rpc", "kv/...", "ws/...", "sdk/abi", "internal/bytesize", "internal/urlpath"},
 
 	// Parts of the server itself. Telemetry reads every feature's Stats.
 	"core/admin":      {},
@@ -39,6 +39,8 @@ var rules = map[string][]string{
 	"rpc":       {"internal/bytesize", "internal/frame"},
 	"kv":        {"internal/bytesize"},
 	"kv/":       {"kv", "internal/bytesize"}, // drivers import their parent
+	"ws":        {"internal/bytesize"},
+	"ws/":       {"ws", "internal/bytesize"}, // protocols and brokers import their parent
 	"wasmhost":  {"sdk/abi", "sdk/js", "internal/bytesize", "wasmhost/meter", "wasmhost/trust"},
 	"wasmhost/": {},
 
@@ -55,7 +57,7 @@ var rules = map[string][]string{
 	"plugins-wasm":       {"sdk/go/edge"},
 
 	"plugins-wasm/embed":      {"sdk/abi"},
-	"plugins-wasm/plugintest": {"sdk/abi", "wasmhost", "internal/testenv"}, // for tests of plugins
+	"plugins-wasm/plugintest": {"sdk/abi", "core", "kv", "wasmhost", "internal/testenv"}, // for tests of plugins
 
 	"examples": {"sdk/go/edge"},
 

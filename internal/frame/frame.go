@@ -106,6 +106,9 @@ func Cut(b []byte) (h Header, rest []byte, ok bool) {
 // SetNumber puts a number into the header at the start of b.
 func SetNumber(b []byte, number byte) { b[numberOffset] = number }
 
+// SetStream puts stream bits into the header at the start of b.
+func SetStream(b []byte, stream byte) { b[streamOffset] = stream }
+
 // AppendHeader appends the header and options of a frame whose payload has payloadLen bytes.
 // It panics on more than MaxOptions options: their number is written in the caller's source, not in foreign bytes.
 func AppendHeader(dst []byte, flags, stream byte, payloadLen uint32, options ...uint32) []byte {

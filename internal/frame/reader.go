@@ -35,6 +35,9 @@ func NewReader(src io.Reader, maxPayload uint32) *Reader {
 	return &Reader{src: src, max: maxPayload, buf: make([]byte, initialBuffer)}
 }
 
+// SetLimit changes the largest payload for frames whose header was not read yet.
+func (r *Reader) SetLimit(maxPayload uint32) { r.max = maxPayload }
+
 // Next reads the next frame whole. What was not taken of the frame before is skipped. The payload is valid until the next
 // call; Exchange keeps it longer.
 func (r *Reader) Next() (Header, []byte, error) {

@@ -4,7 +4,8 @@
 //		kvtest.Run(t, func(t *testing.T) kv.Store { … })
 //	}
 //
-// open returns an empty store of its own for each test; the suite closes it.
+// open returns an empty store of its own for each test; the suite closes it. What a driver cannot do by its Can is asked to be
+// refused. A driver that is coarser than a millisecond, or keeps only short values, says so with a Suite of its own.
 package kvtest
 
 import (
@@ -12,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,22 +27,53 @@ import (
 // deadline is how long the suite waits for what must happen; machines are slow at times.
 const deadline = 20 * time.Second
 
+// Suite is the suite with what it has to know of a driver.
+type Suite struct {
+	// Open returns an empty store.
+	Open func(t *testing.T) kv.Store
+
+	// Precision is how much later than its deadline a key may go. Default: the deadlines of the suite are met.
+	Precision time.Duration
+
+	// Furthest is the last deadline that the driver knows: one after it means for ever. Default: it knows all.
+	Furthest time.Time
+
+	// OpenAt returns a store that takes the time from now, for drivers that have a clock of their own. Nil: they have not.
+	OpenAt func(t *testing.T, now func() time.Time) kv.Store
+
+	// Serial runs one test at a time, for drivers whose stores share something small.
+	Serial bool
+}
+
 // Run runs the suite over stores that open returns.
 func Run(t *testing.T, open func(t *testing.T) kv.Store) {
-	for _, c := range cases {
+	t.Helper()
+	Suite{Open: open}.Run(t)
+}
+
+// Run runs the suite.
+func (s Suite) Run(t *testing.T) {
+	for _, c := range slices.Concat(cases, opCases, sortedCases, frontCases) {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			store := open(t)
+			if !s.Serial {
+				t.Parallel()
+			}
+			store := s.Open(t)
 			t.Cleanup(func() { closeStore(t, store) })
-			c.run(t, &fixture{t: t, Store: store})
+			c.run(t, &fixture{t: t, Store: store, precision: s.Precision, furthest: s.Furthest})
 		})
+	}
+	if s.OpenAt != nil {
+		t.Run("clock steps", func(t *testing.T) { testClockSteps(t, s) })
 	}
 }
 
-var cases = []struct {
+type testCase struct {
 	name string
 	run  func(*testing.T, *fixture)
-}{
+}
+
+var cases = []testCase{
 	{"what was set can be got", testSetGet},
 	{"a batch keeps its order and names what is missing", testBatch},
 	{"the last value wins", testOverwrite},
@@ -140,6 +173,12 @@ func testClear(t *testing.T, f *fixture) {
 }
 
 func testTTL(t *testing.T, f *fixture) {
+	if !f.Can().Has(kv.CanTTL) {
+		if err := f.TTL(f.ctx(), []kv.Item{{Key: "a"}}); !errors.Is(err, kv.ErrUnsupported) {
+			t.Errorf("TTL without CanTTL: %v, want %v", err, kv.ErrUnsupported)
+		}
+		return
+	}
 	end := time.Now().Add(time.Hour)
 	f.set("timed", "1", end)
 	f.set("endless", "1", time.Time{})
@@ -148,7 +187,7 @@ func testTTL(t *testing.T, f *fixture) {
 	if !items[0].Found || !items[1].Found || items[2].Found {
 		t.Fatalf("TTL found %v %v %v, want true true false", items[0].Found, items[1].Found, items[2].Found)
 	}
-	if off := items[0].Expires.Sub(end).Abs(); off > 10*time.Millisecond {
+	if off := items[0].Expires.Sub(end).Abs(); off > 10*time.Millisecond+f.precision {
 		t.Errorf("TTL of timed is %v, want %v", items[0].Expires, end)
 	}
 	if !items[1].Expires.IsZero() {
@@ -182,7 +221,7 @@ func testSetReplacesDeadline(t *testing.T, f *fixture) {
 	f.set("b", "1", time.Time{})
 	f.set("b", "2", time.Now().Add(50*time.Millisecond))
 	f.until(func() bool { return !f.has("b") })
-	time.Sleep(30 * time.Millisecond) // the first deadline of a is over now
+	time.Sleep(30*time.Millisecond + f.precision) // the first deadline of a is over now
 	f.want("a", "2")
 }
 
@@ -247,9 +286,15 @@ func testFarDeadline(t *testing.T, f *fixture) {
 		key := fmt.Sprint("far", i)
 		f.set(key, "1", end)
 		f.want(key, "1")
+		if !f.Can().Has(kv.CanTTL) {
+			continue
+		}
 		items := []kv.Item{{Key: key}}
 		f.do(f.TTL(f.ctx(), items))
-		if items[0].Expires.Sub(end).Abs() > time.Second {
+		if !f.furthest.IsZero() && end.After(f.furthest) {
+			end = time.Time{}
+		}
+		if items[0].Expires.Sub(end).Abs() > time.Second+f.precision {
 			t.Errorf("deadline of %s is %v, want %v", key, items[0].Expires, end)
 		}
 	}
@@ -340,7 +385,9 @@ func testClosed(t *testing.T, f *fixture) {
 // fixture is a store with the helpers of the suite.
 type fixture struct {
 	kv.Store
-	t *testing.T
+	t         *testing.T
+	precision time.Duration
+	furthest  time.Time
 }
 
 func (f *fixture) ctx() context.Context { return f.t.Context() }
@@ -387,6 +434,9 @@ func (f *fixture) wantMissing(key string) {
 	}
 	if f.has(key) {
 		f.t.Errorf("Has of %.50q is true", key)
+	}
+	if !f.Can().Has(kv.CanTTL) {
+		return
 	}
 	f.do(f.TTL(f.ctx(), items))
 	if items[0].Found {

@@ -1,15 +1,19 @@
-// Package memory is the kv driver that keeps everything in the memory of the server: an exact map, bounded by bytes, in which
-// what was set can be got until it expires or is removed. A write that would pass the bound is refused; nothing is evicted.
+// Package memory is the kv driver that keeps everything in the memory of the server. In the mode store it is an exact map,
+// bounded by bytes, in which what was set can be got until it expires or is removed; a write that would pass the bound is refused.
+// In the mode cache a full map evicts what is used least.
 //
-// The map is otter's, used without a maximum. The bound is a counter beside it: a write reserves its bytes while it holds the
-// key's lock, and whatever leaves the map gives them back in the map's deletion callback, under the same lock. The deadline
-// lives inside the value, so value and deadline change in one step. A key that expired is gone at once; the room it took comes
-// back when the map sweeps, within some two seconds.
+// The map is otter's, without a maximum in the mode store. The bound is a counter beside it: a write reserves its bytes while it
+// holds the key's lock, and whatever leaves the map gives them back in the map's deletion callback, under the same lock. The
+// deadline lives inside the value, so value and deadline change in one step. A key that expired is gone at once; the room it took
+// comes back when the map sweeps, within some two seconds. Beside the map is an index of the keys for Scan (index.go).
 package memory
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,42 +33,81 @@ const forever = 100 * 365 * 24 * time.Hour
 
 // Store implements kv.Store.
 type Store struct {
-	cache  *otter.Cache[string, entry]
-	limit  int64 // 0 = none
-	closed atomic.Bool
+	cache    *otter.Cache[string, entry]
+	keys     *index
+	limit    int64 // 0 = none
+	evicts   bool  // the mode cache
+	snapshot string
+	log      *slog.Logger
+	now      func() time.Time
+	closed   atomic.Bool
 
 	mu      sync.Mutex     // guards stopped, and with it that nothing joins tasks once Close waits for them
 	tasks   sync.WaitGroup // maintenance of the map
 	stopped bool
 
-	used                                 atomic.Int64
-	hits, misses, sets, refused, expired atomic.Uint64
+	used                                          atomic.Int64
+	hits, misses, sets, refused, expired, evicted atomic.Uint64
 }
 
-var (
-	_ kv.Store   = (*Store)(nil)
-	_ kv.Updater = (*Store)(nil)
-)
+var _ kv.Store = (*Store)(nil)
 
 // entry is a value and its deadline. Its bytes are never written again, so readers may keep them.
 type entry struct {
 	value   []byte
-	expires int64 // Unix time in milliseconds; 0 = never
+	set     *sortedSet // instead of a value
+	expires int64      // Unix time in milliseconds; 0 = never
 }
 
-// New returns an empty store.
+// New returns a store that is empty, or holds what its snapshot has.
 func New(cfg kv.MemoryConfig) (*Store, error) {
-	s := &Store{limit: int64(cfg.MaxSize)}
-	cache, err := otter.New(&otter.Options[string, entry]{
-		ExpiryCalculator: otter.ExpiryWritingFunc(lifetime),
+	s := &Store{
+		limit: int64(cfg.MaxSize), evicts: cfg.Mode == kv.ModeCache, snapshot: cfg.Snapshot, keys: newIndex(), log: cfg.Logger, now: cfg.Now,
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	options := &otter.Options[string, entry]{
+		ExpiryCalculator: otter.ExpiryWritingFunc(s.lifetime),
 		OnAtomicDeletion: s.deleted,
 		Executor:         s.run,
-	})
-	if err != nil {
+	}
+	if s.evicts {
+		options.MaximumWeight = uint64(s.limit)
+		options.Weigher = func(key string, e entry) uint32 { return uint32(min(e.cost(key), math.MaxUint32)) }
+	}
+	var err error
+	if s.cache, err = otter.New(options); err != nil {
 		return nil, err
 	}
-	s.cache = cache
+	if err := s.load(); err != nil {
+		s.cache.StopAllGoroutines()
+		return nil, err
+	}
 	return s, nil
+}
+
+// Can implements kv.Store.
+func (s *Store) Can() kv.Can {
+	can := kv.CanUpdate | kv.CanAdd | kv.CanIncrement | kv.CanTTL | kv.CanScan | kv.CanSorted
+	if s.evicts {
+		can |= kv.CanEvict
+	}
+	if s.snapshot != "" {
+		can |= kv.CanPersist
+	}
+	return can
+}
+
+// Add implements kv.Store.
+func (s *Store) Add(ctx context.Context, items []kv.Item) error { return kv.AddByUpdate(ctx, s, items) }
+
+// Increment implements kv.Store.
+func (s *Store) Increment(ctx context.Context, key string, delta int64, expires time.Time) (int64, error) {
+	return kv.IncrementByUpdate(ctx, s, key, delta, expires)
 }
 
 // Has sets Found of the items.
@@ -85,8 +128,8 @@ func (s *Store) Get(_ context.Context, items []kv.Item) error {
 	}
 	var hits uint64
 	for i := range items {
-		var e entry
-		if e, items[i].Found = s.cache.GetIfPresent(items[i].Key); items[i].Found {
+		e, found := s.cache.GetIfPresent(items[i].Key)
+		if items[i].Found = found && e.set == nil; items[i].Found {
 			items[i].Value = e.value
 			hits++
 		}
@@ -114,7 +157,7 @@ func (s *Store) Set(_ context.Context, items []kv.Item) error {
 	if s.closed.Load() {
 		return kv.ErrClosed
 	}
-	now := time.Now().UnixMilli()
+	now := s.now().UnixMilli()
 	for i := range items {
 		item := &items[i]
 		expires := millis(item.Expires)
@@ -136,34 +179,40 @@ func (s *Store) set(item *kv.Item, expires int64) error {
 	if s.limit > 0 && size > s.limit {
 		return s.full(item.Key, size)
 	}
-	key, e := strings.Clone(item.Key), entry{value: append(make([]byte, 0, len(item.Value)), item.Value...), expires: expires}
-	if s.write(key, e, size) {
-		return nil
-	}
-	return s.full(item.Key, size)
-}
-
-// write puts e under key if there is room for it, in one step.
-func (s *Store) write(key string, e entry, size int64) bool {
+	key, e := strings.Clone(item.Key), entry{value: clone(item.Value), expires: expires}
 	fits := true
 	s.cache.Compute(key, func(old entry, found bool) (entry, otter.ComputeOp) {
-		more := size
-		if found {
-			more -= cost(key, old.value)
-		}
-		if fits = s.reserve(more); !fits {
+		if fits = s.makeRoom(key, old, found, size); !fits {
 			return old, otter.CancelOp
 		}
 		return e, otter.WriteOp
 	})
-	return fits
+	if !fits {
+		return s.full(item.Key, size)
+	}
+	return nil
+}
+
+// makeRoom settles the bytes of a write under the key's lock, and makes a new key known. key must be the string the map keeps.
+func (s *Store) makeRoom(key string, old entry, found bool, size int64) bool {
+	more := size
+	if found {
+		more -= old.cost(key)
+	}
+	if !s.reserve(more) {
+		return false
+	}
+	if !found {
+		s.keys.add(key)
+	}
+	return true
 }
 
 // reserve counts more bytes, unless they are too many. Giving some back always works.
 func (s *Store) reserve(more int64) bool {
 	for {
 		used := s.used.Load()
-		if s.limit > 0 && more > 0 && used+more > s.limit {
+		if s.limit > 0 && !s.evicts && more > 0 && used+more > s.limit {
 			return false
 		}
 		if s.used.CompareAndSwap(used, used+more) {
@@ -186,7 +235,7 @@ func (s *Store) Expire(_ context.Context, items []kv.Item) error {
 	if s.closed.Load() {
 		return kv.ErrClosed
 	}
-	now := time.Now().UnixMilli()
+	now := s.now().UnixMilli()
 	for i := range items {
 		item := &items[i]
 		expires := millis(item.Expires)
@@ -199,13 +248,13 @@ func (s *Store) Expire(_ context.Context, items []kv.Item) error {
 			case expires != 0 && expires <= now:
 				return old, otter.InvalidateOp
 			}
-			return entry{value: old.value, expires: expires}, otter.WriteOp
+			return entry{value: old.value, set: old.set, expires: expires}, otter.WriteOp
 		})
 	}
 	return nil
 }
 
-// Update implements kv.Updater.
+// Update implements kv.Store.
 func (s *Store) Update(_ context.Context, key string, change func(kv.Item) (kv.Item, error)) error {
 	if s.closed.Load() {
 		return kv.ErrClosed
@@ -213,29 +262,30 @@ func (s *Store) Update(_ context.Context, key string, change func(kv.Item) (kv.I
 	var failed error
 	key = strings.Clone(key)
 	s.cache.Compute(key, func(old entry, found bool) (entry, otter.ComputeOp) {
+		if old.set != nil {
+			failed = kv.ErrKind
+			return old, otter.CancelOp
+		}
 		changed, err := change(kv.Item{Key: key, Value: old.value, Expires: old.deadline(), Found: found})
 		failed = err
 		expires := millis(changed.Expires)
 		switch {
 		case err != nil:
 			return old, otter.CancelOp
-		case !changed.Found || expires != 0 && expires <= time.Now().UnixMilli():
+		case !changed.Found || expires != 0 && expires <= s.now().UnixMilli():
 			if !found {
 				return old, otter.CancelOp
 			}
 			return old, otter.InvalidateOp
 		}
-		more := cost(key, changed.Value)
-		if found {
-			more -= cost(key, old.value)
-		}
-		if !s.reserve(more) {
-			failed = s.full(key, cost(key, changed.Value))
+		size := cost(key, changed.Value)
+		if s.limit > 0 && size > s.limit || !s.makeRoom(key, old, found, size) {
+			failed = s.full(key, size)
 			s.refused.Add(1)
 			return old, otter.CancelOp
 		}
 		s.sets.Add(1)
-		return entry{value: append(make([]byte, 0, len(changed.Value)), changed.Value...), expires: expires}, otter.WriteOp
+		return entry{value: clone(changed.Value), expires: expires}, otter.WriteOp
 	})
 	return failed
 }
@@ -246,7 +296,7 @@ func (s *Store) Delete(_ context.Context, items []kv.Item) error {
 		return kv.ErrClosed
 	}
 	for i := range items {
-		s.cache.Invalidate(items[i].Key)
+		_, items[i].Found = s.cache.Invalidate(items[i].Key)
 	}
 	return nil
 }
@@ -272,15 +322,17 @@ func (s *Store) Stats() kv.Stats {
 		Sets:     s.sets.Load(),
 		Refused:  s.refused.Load(),
 		Expired:  s.expired.Load(),
+		Evicted:  s.evicted.Load(),
 	}
 }
 
-// Close stops the sweeper and drops the data.
+// Close writes the snapshot, stops the sweeper and drops the data.
 func (s *Store) Close(ctx context.Context) error {
 	if s.closed.Swap(true) {
 		return nil
 	}
 	s.cache.StopAllGoroutines()
+	saved := s.save(ctx)
 	s.cache.InvalidateAll()
 	s.mu.Lock()
 	s.stopped = true
@@ -293,9 +345,9 @@ func (s *Store) Close(ctx context.Context) error {
 	}()
 	select {
 	case <-done:
-		return nil
+		return saved
 	case <-ctx.Done():
-		return ctx.Err()
+		return errors.Join(saved, ctx.Err())
 	}
 }
 
@@ -308,30 +360,48 @@ func (s *Store) run(task func()) {
 	}
 }
 
-// deleted gives back the room of what left the map. A replacement was settled by write, which knew both sizes.
+// deleted gives back the room of what left the map. A replacement was settled by the write, which knew both sizes.
 func (s *Store) deleted(e otter.DeletionEvent[string, entry]) {
 	if e.Cause == otter.CauseReplacement {
 		return
 	}
-	s.used.Add(-cost(e.Key, e.Value.value))
-	if e.Cause == otter.CauseExpiration {
+	s.keys.remove(e.Key)
+	s.used.Add(-e.Value.cost(e.Key))
+	switch e.Cause {
+	case otter.CauseExpiration:
 		s.expired.Add(1)
+	case otter.CauseOverflow:
+		s.evicted.Add(1)
 	}
 }
 
 func cost(key string, value []byte) int64 { return int64(len(key)+len(value)) + entryOverhead }
 
-// lifetime tells otter how long an entry lives from the deadline inside its value. It is never 0 or less, which otter takes for
-// "leave the deadline as it was": an entry that ended between two looks at the clock would live for ever.
-func lifetime(e otter.Entry[string, entry]) time.Duration {
+// cost of a set is read under the key's lock, under which alone it changes.
+func (e entry) cost(key string) int64 {
+	if e.set != nil {
+		return cost(key, nil) + e.set.bytes
+	}
+	return cost(key, e.value)
+}
+
+// clone never returns nil, so that an empty value is told from none.
+func clone(b []byte) []byte { return append(make([]byte, 0, len(b)), b...) }
+
+// lifetime tells otter how long an entry lives from the deadline inside its value and the clock on the wall: otter's own runs evenly
+// from the start of the process, and what is written after the wall's was set would end at a wrong time. What is in the map keeps
+// its distance to the deadline when the clock is set. It is never 0 or less, which otter takes for "leave the deadline as it was":
+// an entry that ended between two looks at the clock would live for ever.
+func (s *Store) lifetime(e otter.Entry[string, entry]) time.Duration {
 	if e.Value.expires == 0 {
 		return forever
 	}
-	left := e.Value.expires - e.SnapshotAtNano/int64(time.Millisecond)
+	now := s.now()
+	left := e.Value.expires - now.UnixMilli()
 	if left > int64(forever/time.Millisecond) {
 		return forever
 	}
-	return max(1, time.Duration(e.Value.expires*int64(time.Millisecond)-e.SnapshotAtNano))
+	return max(1, time.Duration(e.Value.expires*int64(time.Millisecond)-now.UnixNano()))
 }
 
 // deadline is the inverse of millis.

@@ -25,7 +25,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	kvtest.Run(t, func(t *testing.T) kv.Store { return open(t, 0) })
+	kvtest.Suite{
+		Open: func(t *testing.T) kv.Store { return open(t, 0) },
+		OpenAt: func(t *testing.T, now func() time.Time) kv.Store {
+			s, err := memory.New(kv.MemoryConfig{Now: now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		},
+	}.Run(t)
 }
 
 // TestRefusesWhenFull: what is in stays, what does not fit is refused by name, and room that is given back can be used.

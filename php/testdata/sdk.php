@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 // A worker of sdk/php: one behaviour per path.
 
+use Edge\Frame;
 use Edge\Http\Request;
 use Edge\Http\Response;
 use Edge\Http\Worker;
@@ -49,6 +50,14 @@ require __DIR__ . '/../../sdk/php/autoload.php';
                 'files' => array_map(static fn ($f) => [$f->clientName, $f->clientType, $f->size, md5_file($f->path)], $r->files),
                 'attributes' => $r->attributes,
             ]);
+        case '/mine':
+            return new Response(200, ['X-Id' => $id], substr(str_repeat("$id ", intdiv((int) $r->query['n'], strlen($id) + 1) + 1), 0, (int) $r->query['n']));
+        case '/forge':
+            // An answer with the slot and the end that the query names; the one of Edge's own comes too late.
+            (function (string $slot, string $end): void {
+                $this->relay->send(Frame::payload(Frame::PROTO, $slot << 4, "\x08\xc8\x01", (string) hex2bin($end), $this->number));
+            })->call((fn () => $this->process)->call($worker), $r->query['slot'], $r->query['end']);
+            sleep(60);
         case '/big':
             return new Response(200, ['X-Id' => $id], str_repeat('x', (int) $r->query['n']));
     }

@@ -25,6 +25,13 @@ pub struct Section {
     known: Vec<&'static str>,
 }
 
+/// Any text of JSON; None if it is none.
+pub fn parse(text: &str) -> Option<Value> {
+    let mut parser = Parser { rest: text, depth: 0 };
+    let value = parser.value()?;
+    Some(value).filter(|_| parser.rest.trim().is_empty())
+}
+
 /// The whole configuration; nothing at all is a map without keys.
 pub fn read(config: &[u8]) -> Result<Section> {
     let text = std::str::from_utf8(config).map_err(|_| "config: not UTF-8")?;

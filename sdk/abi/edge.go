@@ -143,6 +143,11 @@ const (
 	KVTick = "kv_tick"
 	//	kv_close()                                           may be missing
 	KVClose = "kv_close"
+
+	// KVClock answers the address of 8 bytes, into which the host writes the time (as now_ms) before each call, unless they are 0.
+	//
+	//	kv_clock() -> ptr                                    may be missing
+	KVClock = "kv_clock"
 )
 
 // Features of a KV driver, bits of kv_abi.
@@ -152,8 +157,9 @@ const (
 	KVFeatureIncr   uint32 = 4
 	KVFeatureBatch  uint32 = 8
 	KVFeatureScan   uint32 = 16
-	KVFeatureWatch  uint32 = 32 // reserved
-	KVFeatureShared uint32 = 64 // the data is outside of the guest: there may be many instances
+	KVFeatureWatch  uint32 = 32  // reserved
+	KVFeatureShared uint32 = 64  // the data is outside of the guest: there may be many instances
+	KVFeatureEvict  uint32 = 128 // keys may go before their end to make room
 )
 
 // Flags of kv_set and of edge_kv_v1.set.

@@ -14,11 +14,9 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/edge-server/edge/internal/bytesize"
 	"github.com/edge-server/edge/internal/frame"
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/kv"
-	"github.com/edge-server/edge/kv/memory"
 	"github.com/edge-server/edge/rpc"
 )
 
@@ -191,13 +189,17 @@ func parseHead(t testing.TB, head string) (status int, headers map[string]string
 	return status, headers
 }
 
-// startRPC runs a server with the storages main, cache and small.
+// startRPC runs a server with the storages main, cache and small in memory.
 func startRPC(t testing.TB, dir, listen string) *rpc.Server {
 	t.Helper()
+	return startRPCOn(t, dir, listen, inMemory)
+}
+
+func startRPCOn(t testing.TB, dir, listen string, open opener) *rpc.Server {
+	t.Helper()
 	stores := map[string]kv.Store{}
-	for name, size := range map[string]bytesize.Size{"main": 64 * bytesize.MiB, "cache": bytesize.MiB, "small": 10 * bytesize.KiB} {
-		store, err := memory.New(kv.MemoryConfig{MaxSize: size})
-		check(t, err)
+	for _, name := range []string{"main", "cache", "small"} {
+		store := open(t, name)
 		t.Cleanup(func() { check(t, store.Close(context.Background())) })
 		stores[name] = store
 	}

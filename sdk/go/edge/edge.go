@@ -112,6 +112,9 @@ func handleResponse(reqCtx, isError uint32) {
 // request is the one in progress. An instance has one at a time, and an allocation costs a guest as much as the call itself.
 var request Request
 
+// ExplainError is for packages of this module: the server repeats the text of err when the export that runs returns an error.
+func ExplainError(err error) { setError(err.Error()) }
+
 // ExplainPanic is for this SDK: it logs a panic and lets it go on: it ends as a trap, which by itself says nothing.
 func ExplainPanic(function string) {
 	if cause := recover(); cause != nil {

@@ -51,12 +51,12 @@ final class Frame
         return $head . \pack('Vv', \crc32($head), $number << 8) . $payload;
     }
 
-    /** A call of a method over RPC. */
-    public static function call(int $flags, int $number, string $method, string $argument): string
+    /** A call of a method over RPC, with the options of a trace or without. */
+    public static function call(int $flags, int $number, string $method, string $argument, string $trace = ''): string
     {
         $size = \strlen($method);
-        $head = "\x15" . \chr($flags) . \pack('V', $size + \strlen($argument));
+        $head = ($trace === '' ? "\x15" : "\x1c") . \chr($flags) . \pack('V', $size + \strlen($argument));
 
-        return $head . \pack('VvVV', \crc32($head), 0, $number, $size) . $method . $argument;
+        return $head . \pack('VvVV', \crc32($head), 0, $number, $size) . $trace . $method . $argument;
     }
 }

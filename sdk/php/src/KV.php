@@ -10,6 +10,11 @@ use Edge\Exception\RPCException;
 use Edge\Exception\StorageNotFoundException;
 use Edge\Exception\UnknownMethodException;
 use Edge\Http\Message;
+use Edge\KV\Batch;
+use Edge\KV\Lock;
+use Edge\KV\SortedSet;
+use Edge\KV\Versioned;
+use Edge\KV\Wire;
 
 /**
  * A key-value storage of the server, shared by all workers:
@@ -18,60 +23,73 @@ use Edge\Http\Message;
  *     $cart->set('cart:7', ['apples' => 2], ttl: 3600);
  *     $cart->get('cart:7');
  *
- * Values are what serialize() takes. Keys are UTF-8 texts of at least one character that is no space.
+ * Values are what the serializer takes, by default serialize(). Keys are UTF-8 texts of at least one character that is no space.
+ * A time to live is a number of seconds with their fraction, an interval, the time at which it ends, or null for ever.
  *
- * Several keys in one call cost hardly more than one: see the methods named …Multiple.
+ * Several keys in one call cost hardly more than one: see the methods named …Multiple, and batch().
  */
 final class KV
 {
     private readonly RPC $rpc;
 
     /** The field "storage" of every request, packed. */
-    private readonly string $storage;
+    private readonly string $packed;
 
-    public function __construct(string $storage, ?RPC $rpc = null)
+    /**
+     * @param string          $storage    a name of the kv section
+     * @param Serializer|null $serializer by default serialize() and unserialize()
+     */
+    public function __construct(public readonly string $storage, ?RPC $rpc = null, private readonly ?Serializer $serializer = null)
     {
-        $this->rpc = $rpc ?? new RPC();
-        $this->storage = "\x0a" . Message::length(\strlen($storage)) . $storage;
+        $this->rpc = $rpc ?? RPC::shared();
+        $this->packed = "\x0a" . Message::length(\strlen($storage)) . $storage;
     }
 
     public function get(string $key, mixed $default = null): mixed
     {
-        $answer = $this->call('MGet', self::item($key));
+        $size = \strlen($key);
+        $answer = $this->call('kv.MGet', $size < 126 ? "\x12" . \chr($size + 2) . "\x0a" . \chr($size) . $key : self::item($key));
+        if ($answer === '') {
+            return $default;
+        }
+        $value = self::valueOf($answer, $size) ?? self::values($answer)[$key] ?? null;
+        if ($value === null) {
+            return $default;
+        }
+        if ($this->serializer === null && (false !== $decoded = @\unserialize($value))) {
+            return $decoded;
+        }
 
-        return $answer === '' ? $default : (self::values($answer)[$key] ?? [$default])[0];
+        return $this->decode($value, $key);
     }
 
-    /**
-     * Stores a value. $ttl is how long it lives, in seconds or as an interval, or the time at which it ends; null means for
-     * ever. A time that is over removes the key.
-     */
+    /** Stores a value. A time to live that is over removes the key. */
     public function set(string $key, mixed $value, int|float|\DateInterval|\DateTimeInterface|null $ttl = null): void
     {
-        $this->call('Set', self::item($key, \serialize($value), self::timeout($ttl)));
+        $this->call('kv.Set', self::item($key, $this->encode($value), self::timeout($ttl)));
     }
 
     public function has(string $key): bool
     {
-        return $this->call('Has', self::item($key)) !== '';
+        return $this->call('kv.Has', self::item($key)) !== '';
     }
 
     /** Removes a key; one that does not exist is not an error. */
     public function delete(string $key): void
     {
-        $this->call('Delete', self::item($key));
+        $this->call('kv.Delete', self::item($key));
     }
 
     /** Removes every key of the storage. */
     public function clear(): void
     {
-        $this->call('Clear', '');
+        $this->call('kv.Clear', '');
     }
 
     /** When the key ends; null when it lives for ever or does not exist. */
     public function ttl(string $key): ?\DateTimeImmutable
     {
-        foreach (self::items($this->call('TTL', self::item($key))) as [, , $timeout]) {
+        foreach (self::items($this->call('kv.TTL', self::item($key))) as [, , $timeout]) {
             if ($timeout !== '') {
                 return new \DateTimeImmutable($timeout);
             }
@@ -83,7 +101,7 @@ final class KV
     /** Lets an existing key live until another time, and keeps its value. */
     public function expire(string $key, int|float|\DateInterval|\DateTimeInterface $ttl): void
     {
-        $this->call('MExpire', self::item($key, '', self::timeout($ttl)));
+        $this->call('kv.MExpire', self::item($key, '', self::timeout($ttl)));
     }
 
     /**
@@ -99,12 +117,16 @@ final class KV
         $request = '';
         foreach ($keys as $key) {
             $out[$key] = $default;
-            $request .= self::item((string) $key);
+            $key = (string) $key;
+            $size = \strlen($key);
+            $request .= $size < 126 ? "\x12" . \chr($size + 2) . "\x0a" . \chr($size) . $key : self::item($key);
         }
-        if ($request !== '') {
-            foreach (self::values($this->call('MGet', $request)) as $key => [$value]) {
-                $out[$key] = $value;
-            }
+        if ($request === '') {
+            return $out;
+        }
+        foreach (self::values($this->call('kv.MGet', $request)) as $key => $bytes) {
+            // decode(), without the call.
+            $out[$key] = $this->serializer === null && (false !== $value = @\unserialize($bytes)) ? $value : $this->decode($bytes, $key);
         }
 
         return $out;
@@ -116,10 +138,10 @@ final class KV
         $timeout = self::timeout($ttl);
         $request = '';
         foreach ($values as $key => $value) {
-            $request .= self::item((string) $key, \serialize($value), $timeout);
+            $request .= self::item((string) $key, $this->encode($value), $timeout);
         }
         if ($request !== '') {
-            $this->call('Set', $request);
+            $this->call('kv.Set', $request);
         }
     }
 
@@ -131,14 +153,253 @@ final class KV
             $request .= self::item((string) $key);
         }
         if ($request !== '') {
-            $this->call('Delete', $request);
+            $this->call('kv.Delete', $request);
         }
     }
 
-    private function call(string $method, string $items): string
+    /** Stores a value if the key does not exist; false if it does. */
+    public function add(string $key, mixed $value, int|float|\DateInterval|\DateTimeInterface|null $ttl = null): bool
+    {
+        return $this->op('Add', ['key' => $key, 'value' => $this->encode($value), 'ttl' => self::milliseconds($ttl)])['ok'];
+    }
+
+    /** The value with its version, for compareAndSwap(); null when the key does not exist. */
+    public function getVersioned(string $key): ?Versioned
+    {
+        $result = $this->op('Get', ['key' => $key]);
+
+        return $result['found'] ? new Versioned($this->decode($result['value'], $key), $result['version']) : null;
+    }
+
+    /**
+     * Stores a value if the key still has the version that getVersioned() told, null for a key that must not exist. $ttl null means
+     * for ever, KV::KEEP that the key ends when it was to end.
+     */
+    public function compareAndSwap(
+        string $key,
+        ?int $version,
+        mixed $value,
+        int|float|string|\DateInterval|\DateTimeInterface|null $ttl = null,
+    ): bool {
+        $fields = ['key' => $key, 'value' => $this->encode($value), 'version' => $version, 'absent' => $version === null];
+
+        return $this->op('CompareAndSwap', $fields + ($ttl === self::KEEP ? ['keep_ttl' => true] : ['ttl' => self::milliseconds($ttl)]))['ok'];
+    }
+
+    /** In place of a time to live: the one that the key has. */
+    public const KEEP = 'keep';
+
+    /**
+     * Changes a value in one step: what $change makes of it is stored unless somebody else was faster, and then it is asked again.
+     * It gets null for a key that does not exist. The time to live stays, unless $ttl is given.
+     *
+     * @param callable(mixed): mixed $change
+     */
+    public function update(
+        string $key,
+        callable $change,
+        int|float|string|\DateInterval|\DateTimeInterface|null $ttl = self::KEEP,
+    ): mixed {
+        for ($try = 0; $try < 100; ++$try) {
+            $now = $this->getVersioned($key);
+            $value = $change($now?->value);
+            if ($this->compareAndSwap($key, $now?->version, $value, $now === null && $ttl === self::KEEP ? null : $ttl)) {
+                return $value;
+            }
+            \usleep(\random_int(0, 100 << \min($try, 7)));
+        }
+        throw new KVException("\"$key\" was changed by others a hundred times: use increment() or lock()", 'kv.CompareAndSwap');
+    }
+
+    /**
+     * Adds to a counter and returns it. One that does not exist counts from 0, and lives for $ttl; a later $ttl changes nothing. get()
+     * reads counters, too; set() of a number does not make one.
+     */
+    public function increment(string $key, int $by = 1, int|float|\DateInterval|\DateTimeInterface|null $ttl = null): int
+    {
+        return $this->op('Increment', ['key' => $key, 'delta' => $by, 'ttl' => self::milliseconds($ttl)])['number'];
+    }
+
+    public function decrement(string $key, int $by = 1, int|float|\DateInterval|\DateTimeInterface|null $ttl = null): int
+    {
+        return $this->increment($key, -$by, $ttl);
+    }
+
+    /** Lets a key live for another time, null for ever; false when it does not exist. */
+    public function touch(string $key, int|float|\DateInterval|\DateTimeInterface|null $ttl): bool
+    {
+        return $this->op('Touch', ['key' => $key, 'ttl' => self::milliseconds($ttl)])['ok'];
+    }
+
+    /** How many seconds a key has left, to the millisecond: INF when it lives for ever, null when it does not exist. */
+    public function remaining(string $key): ?float
+    {
+        $result = $this->op('Expiry', ['key' => $key]);
+
+        return $result['found'] ? ($result['ttl'] === 0 ? \INF : $result['ttl'] / 1000) : null;
+    }
+
+    /** Removes a key and says whether it existed; false, too, when the driver cannot tell. */
+    public function remove(string $key): bool
+    {
+        return $this->op('Remove', ['key' => $key])['found'];
+    }
+
+    /**
+     * The keys that begin with a prefix, asked for page by page. Those that come or go meanwhile may be in it or not.
+     *
+     * @return \Generator<int, string>
+     */
+    public function scan(string $prefix = '', int $page = 500): \Generator
+    {
+        $cursor = '';
+        do {
+            $result = $this->op('Scan', ['prefix' => $prefix, 'cursor' => $cursor, 'limit' => $page]);
+            foreach ($result['keys'] as $key) {
+                yield $key;
+            }
+        } while ('' !== $cursor = $result['cursor']);
+    }
+
+    /**
+     * Stores a value that invalidateTags() of any of its tags removes.
+     *
+     * @param list<string> $tags
+     */
+    public function setTagged(string $key, mixed $value, array $tags, int|float|\DateInterval|\DateTimeInterface|null $ttl = null): void
+    {
+        $this->op('SetTagged', ['key' => $key, 'value' => $this->encode($value), 'tags' => $tags, 'ttl' => self::milliseconds($ttl)]);
+    }
+
+    /** Removes all values under the tags at once, however many they are. */
+    public function invalidateTags(string ...$tags): void
+    {
+        $this->op('InvalidateTags', ['tags' => $tags]);
+    }
+
+    /**
+     * The value of the key; when there is none, what $compute returns, stored. One worker of all computes it, the others wait for
+     * it. $lease is how long that may take: after it, another one tries.
+     *
+     * @param callable(): mixed $compute
+     * @param list<string>      $tags
+     */
+    public function remember(
+        string $key,
+        callable $compute,
+        int|float|\DateInterval|\DateTimeInterface|null $ttl = null,
+        array $tags = [],
+        float $lease = 10,
+    ): mixed {
+        $fields = ['key' => $key, 'tags' => $tags, 'lease' => (int) \ceil($lease * 1000), 'wait' => $this->patience($lease * 1000)];
+        $result = $this->op('GetOrCompute', $fields);
+        if ($result['found']) {
+            return $this->decode($result['value'], $key);
+        }
+        $token = $result['token'];
+        try {
+            $value = $compute();
+        } catch (\Throwable $e) {
+            if ($token !== '') {
+                $this->op('Abandon', ['key' => $key, 'token' => $token]);
+            }
+            throw $e;
+        }
+        // Without a token another worker is at it for longer than anybody waits: the value is good, but not to be stored.
+        if ($token !== '') {
+            $this->op('Computed', ['key' => $key, 'token' => $token, 'value' => $this->encode($value), 'ttl' => self::milliseconds($ttl)]);
+        }
+
+        return $value;
+    }
+
+    /**
+     * Takes a lock for $lease seconds; null when somebody else has it for longer than $wait seconds.
+     *
+     *     if ($lock = $kv->lock('import', lease: 60)) {
+     *         try { … } finally { $lock->release(); }
+     *     }
+     */
+    public function lock(string $name, float $lease = 30, float $wait = 0): ?Lock
+    {
+        $fields = ['key' => $name, 'lease' => (int) \ceil($lease * 1000), 'wait' => $this->patience($wait * 1000)];
+        $result = $this->op('Lock', $fields);
+
+        return $result['ok'] ? new Lock($this, $name, $result['token'], $result['fence']) : null;
+    }
+
+    /** A sorted set: members with scores, for rankings. The drivers memory and redis have them. */
+    public function sorted(string $key): SortedSet
+    {
+        return new SortedSet($this, $key);
+    }
+
+    /** Many operations in one call: $kv->batch()->increment('a')->set('b', 1)->get('c')->run(). */
+    public function batch(): Batch
+    {
+        return new Batch($this);
+    }
+
+    /** @return array<string, mixed> what the storage knows about itself: driver, keys, bytes, hits, misses, can, … */
+    public function stats(): array
+    {
+        return $this->op('Stats', [])['stats'];
+    }
+
+    /**
+     * One of the operations of docs/kv.md with the fields of its message.
+     *
+     * @internal
+     *
+     * @param array<string, mixed> $fields
+     *
+     * @return array<string, mixed>
+     */
+    public function op(string $method, array $fields): array
+    {
+        return Wire::result($this->call("kv.$method", Wire::op($fields)));
+    }
+
+    /** @internal */
+    public function encode(mixed $value): string
+    {
+        return $this->serializer === null ? \serialize($value) : $this->serializer->encode($value);
+    }
+
+    /** @internal */
+    public function decode(string $bytes, string|int $key): mixed
+    {
+        // Counters are decimal text, whatever the serializer; none of the serializers makes such a text of a value.
+        if (\strlen($bytes) < 21 && \preg_match('/^-?\d+$/D', $bytes)) {
+            return (int) $bytes;
+        }
+        if ($this->serializer !== null) {
+            try {
+                return $this->serializer->decode($bytes);
+            } catch (ProtocolException $e) {
+                throw new ProtocolException("\"$key\" of $this->storage: " . $e->getMessage(), 0, $e);
+            }
+        }
+        $value = @\unserialize($bytes);
+        if ($value === false && $bytes !== 'b:0;') {
+            throw new ProtocolException("the value of \"$key\" was not stored by serialize()");
+        }
+
+        return $value;
+    }
+
+    /** A call that waits must be answered before its connection gives up. */
+    private function patience(float $milliseconds): int
+    {
+        $timeout = $this->rpc->timeout;
+
+        return (int) \ceil(\min($milliseconds, $timeout > 0 ? \max(1, $timeout * 1000 - 1000) : \INF));
+    }
+
+    private function call(string $method, string $fields): string
     {
         try {
-            return $this->rpc->callProto("kv.$method", $this->storage . $items);
+            return $this->rpc->callProto($method, $this->packed . $fields);
         } catch (UnknownMethodException $e) {
             throw $e;
         } catch (RPCException $e) {
@@ -151,15 +412,87 @@ final class KV
     /** Packs an item of a request: {1: key, 2: value, 3: timeout}, field 2 of it. */
     private static function item(string $key, string $value = '', string $timeout = ''): string
     {
-        $item = "\x0a" . Message::length(\strlen($key)) . $key;
+        $size = \strlen($key);
+        $item = "\x0a" . ($size < 128 ? \chr($size) : Message::length($size)) . $key;
         if ($value !== '') {
-            $item .= "\x12" . Message::length(\strlen($value)) . $value;
+            $size = \strlen($value);
+            $item .= "\x12" . ($size < 128 ? \chr($size) : Message::length($size)) . $value;
         }
         if ($timeout !== '') {
-            $item .= "\x1a" . Message::length(\strlen($timeout)) . $timeout;
+            $item .= "\x1a" . \chr(\strlen($timeout)) . $timeout;
+        }
+        $size = \strlen($item);
+
+        return "\x12" . ($size < 128 ? \chr($size) : Message::length($size)) . $item;
+    }
+
+    /**
+     * The value of an answer with one item whose key has $size bytes. null means that it is something else, or long: the general
+     * way reads it.
+     */
+    private static function valueOf(string $answer, int $size): ?string
+    {
+        // 0a length 0a size key 12 length value: of the two lengths, only the last counts.
+        $length = \strlen($answer);
+        $at = $size + 4 + ($length < 130 ? 0 : 1);
+        if ($size > 127 || $length < $at + 2 || $length > 16000 || $answer[$at] !== "\x12") {
+            return null;
+        }
+        $value = \ord($answer[$at + 1]);
+        if ($value < 128) {
+            return $length === $at + 2 + $value ? \substr($answer, $at + 2) : null;
+        }
+        $value = $value & 0x7f | \ord($answer[$at + 2]) << 7;
+
+        return $length === $at + 3 + $value ? \substr($answer, $at + 3) : null;
+    }
+
+    /**
+     * The values of an answer by key.
+     *
+     * @return array<string, string>
+     */
+    private static function values(string $answer): array
+    {
+        $out = [];
+        $end = \strlen($answer);
+        $i = 0;
+        while ($i < $end) {
+            // The usual item: key and value, each shorter than 16 KiB.
+            $start = $i;
+            $size = \ord($answer[++$i] ?? '');
+            if ($size > 127) {
+                $size = $size & 0x7f | \ord($answer[++$i] ?? '') << 7;
+            }
+            $stop = ++$i + $size;
+            if ($size < 4 || $size > 16383 || $stop > $end || ($length = \ord($answer[$i + 1])) > 127 || $length + 4 > $size) {
+                return $out + self::general(\substr($answer, $start));
+            }
+            $key = \substr($answer, $i + 2, $length);
+            $i += $length + 3;
+            $length = \ord($answer[$i++]);
+            if ($length > 127) {
+                $length = $length & 0x7f | \ord($answer[$i++] ?? '') << 7;
+            }
+            if ($i + $length !== $stop) {
+                return $out + self::general(\substr($answer, $start));
+            }
+            $out[$key] = \substr($answer, $i, $length);
+            $i = $stop;
         }
 
-        return "\x12" . Message::length(\strlen($item)) . $item;
+        return $out;
+    }
+
+    /** @return array<string, string> */
+    private static function general(string $answer): array
+    {
+        $out = [];
+        foreach (self::items($answer) as [$key, $value]) {
+            $out[$key] = $value;
+        }
+
+        return $out;
     }
 
     /**
@@ -183,21 +516,6 @@ final class KV
         }
     }
 
-    /** @return array<string, array{mixed}> */
-    private static function values(string $answer): array
-    {
-        $out = [];
-        foreach (self::items($answer) as [$key, $bytes]) {
-            $value = @\unserialize($bytes);
-            if ($value === false && $bytes !== 'b:0;') {
-                throw new ProtocolException("the value of \"$key\" was not stored by serialize()");
-            }
-            $out[$key] = [$value];
-        }
-
-        return $out;
-    }
-
     /** An absolute time, to the millisecond. */
     private static function timeout(int|float|\DateInterval|\DateTimeInterface|null $ttl): string
     {
@@ -212,5 +530,23 @@ final class KV
         $end = \max(0.0, \min($end, 253402300799.0));
 
         return \gmdate('Y-m-d\TH:i:s', (int) $end) . \sprintf('.%03d+00:00', (int) (\fmod($end, 1) * 1000));
+    }
+
+    /**
+     * How long from now: 0 is for ever, what is over is negative.
+     *
+     * @internal
+     */
+    public static function milliseconds(int|float|\DateInterval|\DateTimeInterface|null $ttl): int
+    {
+        if ($ttl === null) {
+            return 0;
+        }
+        if ($ttl instanceof \DateInterval) {
+            $ttl = (new \DateTimeImmutable())->add($ttl);
+        }
+        $left = $ttl instanceof \DateTimeInterface ? (float) $ttl->format('U.u') - \microtime(true) : (float) $ttl;
+
+        return $left <= 0 ? -1 : (int) \ceil(\min($left, 9e12) * 1000);
     }
 }

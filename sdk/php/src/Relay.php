@@ -22,6 +22,9 @@ final class Relay
     /** Its stream bits. */
     public int $stream = 0;
 
+    /** The slot for the body of the answer, which the request names; 0 is none. See SharedMemory. */
+    public int $slot = 0;
+
     /** Its number. */
     public int $number = 0;
 
@@ -113,12 +116,13 @@ final class Relay
         }
         ['flags' => $flags, 'size' => $size, 'stream' => $stream, 'number' => $number, 'context' => $context]
             = \unpack('x/Cflags/Vsize/x4/Cstream/Cnumber/Vcontext', $bytes);
-        if ($stream !== 0 || $flags & (Frame::CONTROL | Frame::ERROR) || $context > $size || $length > $size + 16 || $length < $context + 16) {
+        if ($stream & 0x0f || $flags & (Frame::CONTROL | Frame::ERROR) || $context > $size || $length > $size + 16 || $length < $context + 16) {
             $this->buffer = $bytes;
 
             return null;
         }
         $this->flags = $flags;
+        $this->slot = $stream >> 4;
         $this->number = $number;
         $this->ask = $size < self::READ ? self::READ : self::READ_NEXT;
         $body = $size === $context ? '' : \substr($bytes, $context + 16);
@@ -132,6 +136,44 @@ final class Relay
 
         return [\substr($bytes, 16, $context), $body];
     }
+
+    /**
+     * Sends a call and takes its answer the shortest way: one write, one read, no parts made of what comes. $mark is what the
+     * answer repeats: number, length of the name, name. null means that something else came, or a part, and receive() has it.
+     */
+    public function answer(string $frame, string $mark): ?string
+    {
+        if (($sent = @\fwrite($this->out, $frame)) !== \strlen($frame)) {
+            throw new ConnectionException('the server does not read any more', $sent === false ? self::NOTHING_SENT : 0);
+        }
+        $bytes = (string) @\fread($this->in, $this->next);
+        $length = \strlen($bytes);
+        if ($length === 0) {
+            $this->explain();
+        }
+        $skip = \strlen($mark);
+        if ($length < $skip + 12 || $bytes[0] !== "\x15" || $bytes[1] !== "\x80" || \substr_compare($bytes, $mark, 12, $skip) !== 0) {
+            $this->buffer = $bytes;
+
+            return null;
+        }
+        $size = \ord($bytes[2]) | \ord($bytes[3]) << 8 | \ord($bytes[4]) << 16 | \ord($bytes[5]) << 24;
+        // An answer of the size of the one before comes with one read, and a small one takes no large buffer.
+        $this->next = $size < self::SMALL ? self::SMALL : \min($size + 4096, self::READ_LARGE);
+        if ($length !== $size + 20) {
+            $this->buffer = $bytes;
+
+            return null;
+        }
+
+        return \substr($bytes, $skip + 12);
+    }
+
+    /** Below this, PHP allocates a buffer in no time. */
+    private const SMALL = 2048;
+
+    /** How much answer() reads at once. */
+    private int $next = self::SMALL;
 
     /** Sends a frame in a single write, which the reader of a pipe relies on. */
     public function send(string $frame): void
@@ -238,12 +280,26 @@ final class Relay
         }
 
         $this->flags = $flags;
-        $this->stream = $stream;
+        $this->stream = $stream & 0x0f;
+        $this->slot = $stream >> 4;
         $this->number = $number;
         $this->options = $words === 3 ? [] : \array_values(\unpack('V' . $words - 3, $bytes, 12));
         $this->payload = \substr($bytes, $words * 4);
 
         return true;
+    }
+
+    private const LATE = 'the server did not answer in time';
+
+    /** Throws what it means that nothing came; it may have been a signal, which means nothing. */
+    private function explain(): void
+    {
+        if (\stream_get_meta_data($this->in)['timed_out']) {
+            throw new ConnectionException(self::LATE);
+        }
+        if (\feof($this->in)) {
+            throw new ConnectionException('the server went away before it answered');
+        }
     }
 
     /** Reads until there are at least $size bytes. An end before the first of them gives ''. */
@@ -254,7 +310,7 @@ final class Relay
             if ($more !== false && $more !== '') {
                 $bytes .= $more;
             } elseif (\stream_get_meta_data($this->in)['timed_out']) {
-                throw new ConnectionException('the server did not answer in time');
+                throw new ConnectionException(self::LATE);
             } elseif ($more === false || \feof($this->in)) {
                 if ($bytes === '') {
                     return '';

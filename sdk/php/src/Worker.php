@@ -32,6 +32,11 @@ final class Worker
     /** The number of the task, which its answer repeats: the server may have sent the next one already. */
     private int $number = 0;
 
+    /** Where its answer may leave a large body. */
+    private int $slot = 0;
+
+    private ?SharedMemory $shared = null;
+
     /** Where output goes while a response is printed, in place of standard error. It gets one string. */
     public ?\Closure $sink = null;
 
@@ -70,6 +75,7 @@ final class Worker
             [$this->context, $this->body] = $task;
             $this->native = ($relay->flags & Frame::RAW) !== 0;
             $this->number = $relay->number;
+            $this->slot = $relay->slot;
 
             return $this->busy = true;
         }
@@ -89,6 +95,7 @@ final class Worker
                 throw new ProtocolException('the task has no context, or one that is longer than the task');
             }
             $this->number = $relay->number;
+            $this->slot = $relay->slot;
             if ($this->leaving) {
                 // Only in place of an answer does the server expect it.
                 $relay->send(Frame::payload(0, 0, '{"stop":true}', '', $this->number));
@@ -113,6 +120,11 @@ final class Worker
             $this->mustBeBusy();
         }
         $this->busy = false;
+        if ($this->slot !== 0 && isset($body[SharedMemory::FROM]) && $this->shared?->put($this->slot, $body)) {
+            $this->relay->send(Frame::payload($codec, $this->slot << 4, $context, \pack('V', \strlen($body)), $this->number));
+
+            return;
+        }
         $this->relay->send(Frame::payload($codec, 0, $context, $body, $this->number));
     }
 
@@ -192,6 +204,9 @@ final class Worker
     private function edge(): array
     {
         $edge = self::EDGE;
+        if (null !== $this->shared = SharedMemory::ofWorker()) {
+            $edge['features'][] = 'shared';
+        }
         if ($this->cancel) {
             $edge['features'] = [...\array_diff($edge['features'], ['ahead']), 'cancel'];
         }

@@ -8,7 +8,11 @@ require __DIR__ . '/../autoload.php';
 if (is_file(__DIR__ . '/../vendor/autoload.php')) {
     require __DIR__ . '/../vendor/autoload.php';
 } else {
-    foreach (['Psr/SimpleCache/autoload.php', 'Nyholm/Psr7/autoload.php', 'Symfony/Component/HttpFoundation/autoload.php'] as $file) {
+    foreach ([
+        'Psr/SimpleCache/autoload.php', 'Psr/Cache/autoload.php', 'Nyholm/Psr7/autoload.php',
+        'Symfony/Component/HttpFoundation/autoload.php', 'Symfony/Component/Cache/autoload.php', 'Illuminate/autoload.php',
+        'Cache/TagInterop/autoload.php', 'Cache/IntegrationTests/autoload.php',
+    ] as $file) {
         if (stream_resolve_include_path($file) !== false) {
             require_once $file;
         }

@@ -41,10 +41,10 @@ impl Driver for Memory {
         Ok(Memory(BTreeMap::new()))
     }
 
-    fn get(&mut self, key: &[u8]) -> Result<Option<Found>> {
+    fn get(&mut self, key: &[u8]) -> Result<Option<Found<'_>>> {
         let now = now_ms();
         Ok(self.live(key).map(|item| Found {
-            value: item.value.clone(),
+            value: (&item.value[..]).into(),
             ttl_ms: item.ends.map(|ends| (ends - now) as u64),
             version: item.version,
         }))

@@ -158,8 +158,9 @@ pub fn last_error() -> alloc::string::String {
 }
 
 #[cfg(feature = "alloc")]
-/// Says why the export that is running is about to return an error.
-pub(crate) fn set_error(text: &[u8]) {
+/// Says why the export that is running is about to return an error: for the log, and for whoever reads the error.
+pub fn set_error(text: impl AsRef<[u8]>) {
+    let text = text.as_ref();
     unsafe { raw::set_error(text.as_ptr(), text.len()) };
 }
 

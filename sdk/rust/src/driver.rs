@@ -1,5 +1,6 @@
 //! A key-value store as a plugin: a type that is [`Driver`], and [`crate::driver!`].
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use crate::{Error, Result};
@@ -19,6 +20,8 @@ impl Can {
     pub const SCAN: Can = Can(16);
     /// The data is elsewhere, so there may be many instances.
     pub const SHARED: Can = Can(64);
+    /// Keys may go before their end to make room.
+    pub const EVICT: Can = Can(128);
 }
 
 impl core::ops::BitOr for Can {
@@ -28,19 +31,38 @@ impl core::ops::BitOr for Can {
     }
 }
 
-/// A value as the driver has it.
+impl Can {
+    /// Both, where `|` cannot be: in a constant.
+    pub const fn and(self, other: Can) -> Can {
+        Can(self.0 | other.0)
+    }
+}
+
+/// A value as the driver has it: lent (`Found::from(&self.value[..])`), or handed over (`Found::from(vec)`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct Found<'a> {
     /// The value.
-    pub value: Vec<u8>,
+    pub value: Cow<'a, [u8]>,
     /// Milliseconds that are left; `None`: for ever.
     pub ttl_ms: Option<u64>,
     /// The version; 0 for none.
     pub version: i64,
 }
 
+impl<'a> From<&'a [u8]> for Found<'a> {
+    fn from(value: &'a [u8]) -> Found<'a> {
+        Found { value: Cow::Borrowed(value), ..Found::default() }
+    }
+}
+
+impl From<Vec<u8>> for Found<'_> {
+    fn from(value: Vec<u8>) -> Self {
+        Found { value: Cow::Owned(value), ..Found::default() }
+    }
+}
+
 /// How a value is to be set.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct SetRequest {
     /// Milliseconds to live; `None`: for ever.
     pub ttl_ms: Option<u64>,
@@ -77,7 +99,7 @@ pub trait Driver {
         Self: Sized;
 
     /// The value of a key.
-    fn get(&mut self, key: &[u8]) -> Result<Option<Found>>;
+    fn get(&mut self, key: &[u8]) -> Result<Option<Found<'_>>>;
 
     /// Sets a key and returns its version, 0 for none.
     fn set(&mut self, key: &[u8], value: &[u8], how: SetRequest) -> Result<i64>;
@@ -109,6 +131,38 @@ pub trait Driver {
     fn tick(&mut self, now_ms: i64) {}
 }
 
+/// The time of the operation that runs, as [`crate::now_ms`], without a call of the server.
+pub fn operation_ms() -> i64 {
+    #[cfg(target_arch = "wasm32")]
+    {
+        // Sound: an instance of a module has one thread; the server writes while none of its code runs.
+        let now = unsafe { core::ptr::read_volatile(CLOCK.0.get()) };
+        if now != 0 {
+            return now;
+        }
+        let now = crate::now_ms();
+        unsafe { core::ptr::write_volatile(CLOCK.0.get(), now) }; // from now on the server keeps it
+        now
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    crate::now_ms()
+}
+
+#[cfg(target_arch = "wasm32")]
+struct Clock(core::cell::UnsafeCell<i64>);
+
+#[cfg(target_arch = "wasm32")]
+unsafe impl Sync for Clock {}
+
+#[cfg(target_arch = "wasm32")]
+static CLOCK: Clock = Clock(core::cell::UnsafeCell::new(0));
+
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub fn clock() -> u32 {
+    CLOCK.0.get() as usize as u32
+}
+
 /// The features in kv_abi: batches need nothing of the driver.
 #[doc(hidden)]
 pub const fn features(can: Can) -> i32 {
@@ -138,11 +192,41 @@ pub struct Instance<D> {
     values: Vec<Vec<u8>>,
 }
 
-enum Answer {
+enum Answer<'a> {
     Nothing,
     Version(i64),
-    Value(Found),
+    Value(Found<'a>),
     Bytes(Vec<u8>),
+}
+
+/// A record, and the memory that it points to, unless that is the driver's own.
+type Recorded = (Record, Option<Vec<u8>>);
+
+fn recorded(answer: Result<Answer<'_>>) -> Recorded {
+    let mut record = Record { status: 0, flags: 0, ttl_ms: -1, version: 0, ptr: 0, len: 0, err_ptr: 0, err_len: 0 };
+    let value = match answer {
+        Err(e) => {
+            record.status = status(e);
+            return (record, None);
+        }
+        Ok(Answer::Nothing) => return (record, None),
+        Ok(Answer::Version(version)) => {
+            record.version = version;
+            return (record, None);
+        }
+        Ok(Answer::Value(found)) => {
+            record.ttl_ms = found.ttl_ms.map_or(-1, |ms| ms as i64);
+            record.version = found.version;
+            found.value
+        }
+        Ok(Answer::Bytes(bytes)) => Cow::Owned(bytes),
+    };
+    record.ptr = value.as_ptr() as usize as u32;
+    record.len = value.len() as u32;
+    match value {
+        Cow::Borrowed(_) => (record, None),
+        Cow::Owned(value) => (record, Some(value)), // where it lies does not change
+    }
 }
 
 fn ttl(ms: i64) -> Option<u64> {
@@ -201,64 +285,42 @@ impl<D: Driver> Instance<D> {
         self.driver.as_mut().ok_or(Error::Internal)
     }
 
-    fn record(&mut self, answer: Result<Answer>) -> Record {
-        let mut record = Record { status: 0, flags: 0, ttl_ms: -1, version: 0, ptr: 0, len: 0, err_ptr: 0, err_len: 0 };
-        let value = match answer {
-            Err(e) => {
-                record.status = status(e);
-                return record;
-            }
-            Ok(Answer::Nothing) => return record,
-            Ok(Answer::Version(version)) => {
-                record.version = version;
-                return record;
-            }
-            Ok(Answer::Value(found)) => {
-                record.ttl_ms = found.ttl_ms.map_or(-1, |ms| ms as i64);
-                record.version = found.version;
-                found.value
-            }
-            Ok(Answer::Bytes(bytes)) => bytes,
-        };
-        record.ptr = value.as_ptr() as usize as u32;
-        record.len = value.len() as u32;
-        self.values.push(value);
-        record
-    }
-
-    /// One answer, by the address of its record.
-    fn answer(&mut self, answer: Result<Answer>) -> u32 {
+    /// One answer, by the address of its record. It is good until the next call, like what the driver has lent for it.
+    fn answer(&mut self, (record, value): Recorded) -> u32 {
         self.values.clear();
-        let record = self.record(answer);
+        self.values.extend(value);
         self.records.clear();
         self.records.push(record);
         self.records.as_ptr() as usize as u32
     }
 
     pub fn get(&mut self, key: &[u8]) -> u32 {
-        let found = self.do_get(key);
+        let found = recorded(self.do_get(key));
         self.answer(found)
     }
 
-    fn do_get(&mut self, key: &[u8]) -> Result<Answer> {
-        self.driver()?.get(key)?.map(Answer::Value).ok_or(Error::NotFound)
+    fn do_get(&mut self, key: &[u8]) -> Result<Answer<'_>> {
+        match self.driver()?.get(key)? {
+            Some(found) => Ok(Answer::Value(found)),
+            None => Err(Error::NotFound),
+        }
     }
 
     pub fn set(&mut self, key: &[u8], value: &[u8], ttl_ms: i64, flags: u32, version: i64) -> u32 {
-        let version = self.do_set(key, value, how(ttl_ms, flags, version));
+        let version = recorded(self.do_set(key, value, how(ttl_ms, flags, version)));
         self.answer(version)
     }
 
-    fn do_set(&mut self, key: &[u8], value: &[u8], how: SetRequest) -> Result<Answer> {
+    fn do_set(&mut self, key: &[u8], value: &[u8], how: SetRequest) -> Result<Answer<'_>> {
         self.driver()?.set(key, value, how).map(Answer::Version)
     }
 
     pub fn delete(&mut self, key: &[u8], version: i64) -> u32 {
-        let done = self.do_delete(key, version);
+        let done = recorded(self.do_delete(key, version));
         self.answer(done)
     }
 
-    fn do_delete(&mut self, key: &[u8], version: i64) -> Result<Answer> {
+    fn do_delete(&mut self, key: &[u8], version: i64) -> Result<Answer<'_>> {
         match self.driver()?.delete(key, any(version))? {
             true => Ok(Answer::Nothing),
             false => Err(Error::NotFound),
@@ -266,21 +328,21 @@ impl<D: Driver> Instance<D> {
     }
 
     pub fn increment(&mut self, key: &[u8], delta: i64, ttl_ms: i64) -> u32 {
-        let n = self.do_increment(key, delta, ttl_ms);
+        let n = recorded(self.do_increment(key, delta, ttl_ms));
         self.answer(n)
     }
 
-    fn do_increment(&mut self, key: &[u8], delta: i64, ttl_ms: i64) -> Result<Answer> {
+    fn do_increment(&mut self, key: &[u8], delta: i64, ttl_ms: i64) -> Result<Answer<'_>> {
         let n = self.driver()?.increment(key, delta, ttl(ttl_ms))?;
         Ok(Answer::Bytes(n.to_le_bytes().to_vec()))
     }
 
     pub fn expire(&mut self, key: &[u8], ttl_ms: i64) -> u32 {
-        let done = self.do_expire(key, ttl_ms);
+        let done = recorded(self.do_expire(key, ttl_ms));
         self.answer(done)
     }
 
-    fn do_expire(&mut self, key: &[u8], ttl_ms: i64) -> Result<Answer> {
+    fn do_expire(&mut self, key: &[u8], ttl_ms: i64) -> Result<Answer<'_>> {
         match self.driver()?.expire(key, ttl(ttl_ms))? {
             true => Ok(Answer::Nothing),
             false => Err(Error::NotFound),
@@ -288,11 +350,11 @@ impl<D: Driver> Instance<D> {
     }
 
     pub fn scan(&mut self, prefix: &[u8], cursor: &[u8], max: u32) -> u32 {
-        let page = self.do_scan(prefix, cursor, max);
+        let page = recorded(self.do_scan(prefix, cursor, max));
         self.answer(page)
     }
 
-    fn do_scan(&mut self, prefix: &[u8], cursor: &[u8], max: u32) -> Result<Answer> {
+    fn do_scan(&mut self, prefix: &[u8], cursor: &[u8], max: u32) -> Result<Answer<'_>> {
         let page = self.driver()?.scan(prefix, cursor, max as usize)?;
         let mut bytes = Vec::new();
         for item in core::iter::once(&page.cursor).chain(&page.keys) {
@@ -303,7 +365,7 @@ impl<D: Driver> Instance<D> {
     }
 
     pub fn clear(&mut self) -> u32 {
-        let done = self.driver().and_then(|d| d.clear()).map(|()| Answer::Nothing);
+        let done = recorded(self.driver().and_then(|d| d.clear()).map(|()| Answer::Nothing));
         self.answer(done)
     }
 
@@ -319,7 +381,7 @@ impl<D: Driver> Instance<D> {
 
     /// A batch: u32 count, u32 0, records. The head lies in the last 8 bytes of a record in front of them.
     pub fn batch(&mut self, mut ops: &[u8]) -> u32 {
-        self.values.clear();
+        let mut values = Vec::new();
         let mut records = alloc::vec![Record { status: 0, flags: 0, ttl_ms: 0, version: 0, ptr: 0, len: 0, err_ptr: 0, err_len: 0 }];
         while let Some((op, rest)) = next_op(ops) {
             ops = rest;
@@ -334,10 +396,16 @@ impl<D: Driver> Instance<D> {
                 5 => self.do_expire(op.key, op.ttl_ms),
                 _ => Err(Error::Unsupported),
             };
-            let record = self.record(done);
+            let (record, value) = match done {
+                // What is lent might change with the next operation.
+                Ok(Answer::Value(found)) => recorded(Ok(Answer::Value(Found { value: found.value.into_owned().into(), ..found }))),
+                done => recorded(done),
+            };
+            values.extend(value);
             records.push(record);
         }
         records[0].err_ptr = records.len() as u32 - 1; // the count
+        self.values = values;
         self.records = records;
         (self.records.as_ptr() as usize + core::mem::size_of::<Record>() - 8) as u32
     }
@@ -377,8 +445,8 @@ fn next_op(b: &[u8]) -> Option<(Op<'_>, &[u8])> {
 ///     fn open(_config: &[u8]) -> Result<One> {
 ///         Ok(One(None))
 ///     }
-///     fn get(&mut self, key: &[u8]) -> Result<Option<Found>> {
-///         Ok(self.0.iter().find(|(k, _)| k == key).map(|(_, v)| Found { value: v.clone(), ..Found::default() }))
+///     fn get(&mut self, key: &[u8]) -> Result<Option<Found<'_>>> {
+///         Ok(self.0.iter().find(|(k, _)| k == key).map(|(_, v)| Found::from(&v[..])))
 ///     }
 ///     fn set(&mut self, key: &[u8], value: &[u8], _how: SetRequest) -> Result<i64> {
 ///         self.0 = Some((key.to_vec(), value.to_vec()));
@@ -456,6 +524,10 @@ macro_rules! driver {
             #[export_name = "kv_tick"]
             pub extern "C" fn __edge_kv_tick(now_ms: i64) {
                 instance().tick(now_ms)
+            }
+            #[export_name = "kv_clock"]
+            pub extern "C" fn __edge_kv_clock() -> u32 {
+                $crate::driver::clock()
             }
             #[export_name = "kv_close"]
             pub extern "C" fn __edge_kv_close() {

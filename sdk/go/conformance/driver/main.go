@@ -26,11 +26,11 @@ type item struct {
 	version int64
 }
 
-func end(ttl time.Duration) time.Time {
+func end(ttl driver.Millis) time.Time {
 	if ttl == 0 {
 		return time.Time{}
 	}
-	return time.Now().Add(ttl)
+	return time.Now().Add(time.Duration(ttl) * time.Millisecond)
 }
 
 // live returns the item of a key that has not ended.
@@ -50,19 +50,19 @@ func (m *memory) Open(config []byte) error {
 	return m.Clear()
 }
 
-func (m *memory) Get(key []byte) (edge.Entry, error) {
+func (m *memory) Get(key []byte) (driver.Entry, error) {
 	it := m.live(key)
 	if it == nil {
-		return edge.Entry{}, edge.ErrNotFound
+		return driver.Entry{}, edge.ErrNotFound
 	}
-	e := edge.Entry{Value: it.value, Version: it.version}
+	e := driver.Entry{Value: it.value, Version: it.version}
 	if !it.ends.IsZero() {
-		e.TTL = time.Until(it.ends)
+		e.TTL = driver.Millis(max(time.Until(it.ends).Round(time.Millisecond), time.Millisecond) / time.Millisecond)
 	}
 	return e, nil
 }
 
-func (m *memory) Set(key, value []byte, how edge.How) (int64, error) {
+func (m *memory) Set(key, value []byte, how driver.How) (int64, error) {
 	old := m.live(key)
 	switch {
 	case how.IfAbsent && old != nil:
@@ -93,7 +93,7 @@ func (m *memory) Delete(key []byte, version int64) error {
 	return nil
 }
 
-func (m *memory) Increment(key []byte, delta int64, ttl time.Duration) (int64, error) {
+func (m *memory) Increment(key []byte, delta int64, ttl driver.Millis) (int64, error) {
 	it := m.live(key)
 	if it == nil {
 		it = &item{value: []byte("0"), ends: end(ttl)}
@@ -107,7 +107,7 @@ func (m *memory) Increment(key []byte, delta int64, ttl time.Duration) (int64, e
 	return n + delta, nil
 }
 
-func (m *memory) Expire(key []byte, ttl time.Duration) error {
+func (m *memory) Expire(key []byte, ttl driver.Millis) error {
 	it := m.live(key)
 	if it == nil {
 		return edge.ErrNotFound

@@ -19,7 +19,7 @@ func kvOpen(n uint32) int32 {
 	defer edge.ExplainPanic(abi.KVOpen)
 	config, _ := mailed(n, 0)
 	if err := registered.store.Open(config); err != nil {
-		edge.Error("open: " + err.Error())
+		edge.ExplainError(err)
 		code, _ := status(err)
 		return min(code, int32(abi.ErrUnavailable))
 	}
@@ -80,9 +80,9 @@ func kvScan(prefix, cursor, limit uint32) uint32 {
 func kvClear() uint32 {
 	defer edge.ExplainPanic(abi.KVClear)
 	if s, ok := registered.store.(Clearer); ok {
-		return one(edge.Entry{}, s.Clear())
+		return one(Entry{}, s.Clear())
 	}
-	return one(edge.Entry{}, edge.ErrUnsupported)
+	return one(Entry{}, edge.ErrUnsupported)
 }
 
 //go:wasmexport kv_tick

@@ -3,7 +3,6 @@ package driver
 import (
 	"encoding/binary"
 	"errors"
-	"time"
 
 	"github.com/edge-server/edge/sdk/abi"
 	"github.com/edge-server/edge/sdk/go/edge"
@@ -17,10 +16,10 @@ var answer struct {
 }
 
 // result appends a record for what a method returned.
-func result(e edge.Entry, err error) {
+func result(e Entry, err error) {
 	r := abi.Result{TTL: -1, Version: e.Version}
 	if e.TTL > 0 {
-		r.TTL = max(e.TTL.Milliseconds(), 1)
+		r.TTL = int64(e.TTL)
 	}
 	if err == nil && len(e.Value) > 0 {
 		answer.values = append(answer.values, e.Value)
@@ -60,69 +59,59 @@ func begin() {
 }
 
 // one answers with one result.
-func one(e edge.Entry, err error) uint32 {
+func one(e Entry, err error) uint32 {
 	begin()
 	result(e, err)
 	return address(answer.records)
 }
 
-func millis(ms int64) time.Duration { return time.Duration(max(ms, 0)) * time.Millisecond }
-
-// do does one operation. The value of an increment is its delta.
-func do(o abi.Op) (edge.Entry, error) {
-	switch o.Op {
-	case abi.OpGet:
-		return registered.store.Get(o.Key)
-	case abi.OpSet:
-		how := edge.How{
-			TTL: millis(o.TTL), IfAbsent: o.Flags&abi.SetNX != 0, IfPresent: o.Flags&abi.SetXX != 0, KeepTTL: o.Flags&abi.SetKeepTTL != 0,
-		}
-		if o.Flags&abi.SetIfVersion != 0 {
-			how.IfVersion = o.Version
-		}
-		version, err := registered.store.Set(o.Key, o.Value, how)
-		return edge.Entry{Version: version}, err
-	case abi.OpDelete:
-		return edge.Entry{}, registered.store.Delete(o.Key, o.Version)
-	case abi.OpIncr:
-		s, ok := registered.store.(Incrementer)
-		if !ok || len(o.Value) != 8 {
-			return edge.Entry{}, edge.ErrUnsupported
-		}
-		n, err := s.Increment(o.Key, int64(binary.LittleEndian.Uint64(o.Value)), millis(o.TTL))
-		return edge.Entry{Value: binary.LittleEndian.AppendUint64(nil, uint64(n))}, err
-	case abi.OpExpire:
-		if s, ok := registered.store.(Expirer); ok {
-			return edge.Entry{}, s.Expire(o.Key, millis(o.TTL))
-		}
+// do does one operation.
+func do(o abi.Op) (Entry, error) {
+	op, ok := operation(o)
+	if !ok {
+		return Entry{}, abi.ErrInvalid
 	}
-	return edge.Entry{}, edge.ErrUnsupported
+	One(registered.store, &op)
+	return op.Result, op.Err
 }
 
 // batch answers with count and results.
-func batch(ops []byte) uint32 {
+func batch(packed []byte) uint32 {
+	var ops []Op
+	for o, rest, ok := abi.NextOp(packed); ok; o, rest, ok = abi.NextOp(rest) {
+		op, sound := operation(o)
+		if !sound {
+			op.Do = 0 // no store has such an operation
+		}
+		ops = append(ops, op)
+	}
+	if s, ok := registered.store.(Batcher); ok {
+		s.Batch(ops)
+	} else {
+		for i := range ops {
+			One(registered.store, &ops[i])
+		}
+	}
 	begin()
 	answer.records = append(answer.records, make([]byte, 8)...)
-	count := uint32(0)
-	for o, rest, ok := abi.NextOp(ops); ok; o, rest, ok = abi.NextOp(rest) {
-		result(do(o))
-		count++
+	for i := range ops {
+		result(ops[i].Result, ops[i].Err)
 	}
-	binary.LittleEndian.PutUint32(answer.records, count)
+	binary.LittleEndian.PutUint32(answer.records, uint32(len(ops)))
 	return address(answer.records)
 }
 
 func scan(prefix, cursor []byte, max int) uint32 {
 	s, ok := registered.store.(Scanner)
 	if !ok {
-		return one(edge.Entry{}, edge.ErrUnsupported)
+		return one(Entry{}, edge.ErrUnsupported)
 	}
 	keys, next, err := s.Scan(prefix, cursor, max)
 	page := abi.AppendScanCursor(nil, next)
 	for _, key := range keys {
 		page = abi.AppendScanKey(page, key)
 	}
-	return one(edge.Entry{Value: page}, err)
+	return one(Entry{Value: page}, err)
 }
 
 // mailed is the first n and the next m bytes of the mailbox.

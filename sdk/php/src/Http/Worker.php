@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace Edge\Http;
 
 use Edge\Frame;
+use Edge\Trace;
 use Edge\Worker as Process;
 
 /**
@@ -38,7 +39,7 @@ final class Worker
         $level = \ob_get_level();
         while ($process->wait()) {
             try {
-                $response = $handler(Request::ofTask($process), $this);
+                $response = $handler($this->request(), $this);
                 // The process must not keep the memory of a body until the next one comes.
                 $process->body = '';
                 $this->send($response->status, $response->headers, $response->body);
@@ -56,7 +57,17 @@ final class Worker
     /** Waits for a request; null means that the worker is to end. For loops of one's own, with send() or error(). */
     public function wait(): ?Request
     {
-        return $this->process->wait() ? Request::ofTask($this->process) : null;
+        return $this->process->wait() ? $this->request() : null;
+    }
+
+    private function request(): Request
+    {
+        $request = Request::ofTask($this->process);
+        if (Trace::$follows !== false) {
+            Trace::follow($request);
+        }
+
+        return $request;
     }
 
     /**

@@ -123,6 +123,7 @@ final class KVTest extends TestCase
         self::assertTrue($this->kv->has('key'));
     }
 
+    /** @group memory */
     public function testErrors(): void
     {
         try {

@@ -10,7 +10,11 @@ use Edge\Exception\UnknownMethodException;
 use Edge\RPC;
 use PHPUnit\Framework\TestCase;
 
-/** Calls a real server; see sdk_test.go, which starts it and sets EDGE_RPC. */
+/**
+ * Calls a real server; see sdk_test.go, which starts it and sets EDGE_RPC.
+ *
+ * @group memory
+ */
 final class RPCTest extends TestCase
 {
     public static function setUpBeforeClass(): void

@@ -1,0 +1,260 @@
+package core_test
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/edge-server/edge/core/edgetest"
+	"github.com/edge-server/edge/internal/testenv"
+)
+
+// receiver is a collector of OpenTelemetry that keeps what it gets.
+type receiver struct {
+	url string
+
+	mu       sync.Mutex // protects what follows
+	spans    []*otlp.Span
+	resource map[string]string
+	headers  http.Header
+	refuse   bool
+}
+
+func startReceiver(t *testing.T) *receiver {
+	t.Helper()
+	r := &receiver{resource: map[string]string{}}
+	server := httptest.NewServer(http.HandlerFunc(r.take))
+	t.Cleanup(server.Close)
+	r.url = server.URL
+	return r
+}
+
+func (r *receiver) take(w http.ResponseWriter, req *http.Request) {
+	body, err := io.ReadAll(req.Body)
+	var export collector.ExportTraceServiceRequest
+	if err == nil {
+		err = proto.Unmarshal(body, &export)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil || req.URL.Path != "/v1/traces" || r.refuse {
+		http.Error(w, fmt.Sprint(req.URL, err), http.StatusBadRequest)
+		return
+	}
+	r.headers = req.Header
+	for _, rs := range export.ResourceSpans {
+		for _, a := range rs.Resource.Attributes {
+			r.resource[a.Key] = a.Value.GetStringValue()
+		}
+		for _, ss := range rs.ScopeSpans {
+			r.spans = append(r.spans, ss.Spans...)
+		}
+	}
+	w.Header().Set("Content-Type", "application/x-protobuf")
+}
+
+// trace returns the spans of a trace by name, once there are n of them.
+func (r *receiver) trace(t *testing.T, id string, n int) map[string]*otlp.Span {
+	t.Helper()
+	var found map[string]*otlp.Span
+	testenv.Eventually(t, fmt.Sprintf("%d spans of trace %s", n, id), func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		found = map[string]*otlp.Span{}
+		for _, s := range r.spans {
+			if hex.EncodeToString(s.TraceId) == id {
+				found[s.Name] = s
+			}
+		}
+		return len(found) >= n
+	})
+	return found
+}
+
+func attributeOf(s *otlp.Span, key string) string {
+	for _, a := range s.Attributes {
+		if a.Key == key {
+			return strings.Trim(a.Value.String(), `"`)
+		}
+	}
+	return ""
+}
+
+const (
+	clientSpan = "00f067aa0ba902b7"
+	tracesTail = "telemetry: {traces: {endpoint: %s, interval: 20ms, service: shop, resource: {deployment.environment.name: test}, headers: {X-Key: k}}}\n"
+)
+
+// TestOneTraceThroughPHP: a request that belongs to a trace reaches PHP, which asks a store: the spans of both are in that trace,
+// one under the other. sdk/php says where it belongs; about any other worker the kernel and the pool know.
+func TestOneTraceThroughPHP(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]string{"sdk": "app.php", "any other": "plain.php"} {
+		for _, listen := range []string{"unix", "tcp"} {
+			if listen == "tcp" && name != "sdk" {
+				continue // TCP says nothing about who calls
+			}
+			t.Run(name+" over "+listen, func(t *testing.T) {
+				t.Parallel()
+				r := startReceiver(t)
+				s := startTraced(t, r, script, listen)
+				var wg sync.WaitGroup
+				for i := range 20 {
+					wg.Go(func() { requestInTrace(t, s, r, fmt.Sprintf("%032x", i+1), i) })
+				}
+				wg.Wait()
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				if r.resource["service.name"] != "shop" || r.resource["deployment.environment.name"] != "test" || r.headers.Get("X-Key") != "k" {
+					t.Errorf("resource %v, headers %v", r.resource, r.headers)
+				}
+			})
+		}
+	}
+}
+
+func startTraced(t *testing.T, r *receiver, script, listen string) *edgetest.Server {
+	t.Helper()
+	sdk, err := filepath.Abs("../sdk/php")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err = filepath.Abs("testdata/" + script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := "unix"
+	if listen == "tcp" {
+		address = "tcp://127.0.0.1:" + freePort(t)
+	}
+	return edgetest.Start(t, fmt.Sprintf(`
+http: {routes: [{name: shop, match: {path: /*}, php: app}]}
+php: {app: {command: [%s, %s], user: %s, workers: {min: 2, max: 2}, env: {EDGE_TEST_SDK: %s}}}
+kv: {counters: {driver: memory}}
+rpc: {listen: "%s"}
+`+tracesTail, testenv.PHP(t), script, currentUser(t), sdk, address, r.url))
+}
+
+// requestInTrace sends a request, and looks at what the collector got of it.
+func requestInTrace(t *testing.T, s *edgetest.Server, r *receiver, id string, i int) {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.HTTP+"/", nil)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	req.Header.Set("Traceparent", "00-"+id+"-"+clientSpan+"-01")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	body, _ := io.ReadAll(res.Body)
+	res.Body.Close()
+	if res.StatusCode != 200 {
+		t.Errorf("answer %s %q", res.Status, body)
+		return
+	}
+	spans := r.trace(t, id, 3)
+	server, get, set := spans["GET shop"], spans["kv:mget"], spans["kv:set"]
+	if server == nil || get == nil || set == nil || len(spans) != 3 {
+		t.Errorf("request %d: spans %v", i, spans)
+		return
+	}
+	if hex.EncodeToString(server.ParentSpanId) != clientSpan || server.Kind != otlp.Span_SPAN_KIND_SERVER {
+		t.Errorf("the span of the request is %v", server)
+	}
+	for _, child := range []*otlp.Span{get, set} {
+		if string(child.ParentSpanId) != string(server.SpanId) {
+			t.Errorf("%s is under %x, want %x", child.Name, child.ParentSpanId, server.SpanId)
+		}
+		if attributeOf(child, "kv.storage") != `string_value:"counters` {
+			t.Errorf("storage %q", attributeOf(child, "kv.storage"))
+		}
+	}
+	if server.StartTimeUnixNano > get.StartTimeUnixNano || get.EndTimeUnixNano > server.EndTimeUnixNano {
+		t.Error("the call was not within the request")
+	}
+}
+
+// TestTracesBegin where the client brings none, and a bad header counts as none; the ratio decides about those.
+func TestTracesBegin(t *testing.T) {
+	t.Parallel()
+	r := startReceiver(t)
+	s := edgetest.Start(t, fmt.Sprintf("http: {routes: [{name: hi, respond: hello}]}\n"+tracesTail, r.url))
+	for _, header := range []string{"", "nonsense", "00-" + strings.Repeat("0", 32) + "-" + clientSpan + "-01"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.HTTP+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Traceparent", header)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+	}
+	testenv.Eventually(t, "three spans", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return len(r.spans) == 3 })
+	for _, span := range r.spans {
+		if len(span.ParentSpanId) != 0 || span.Name != "GET hi" || attributeOf(span, "http.response.status_code") != "int_value:200" {
+			t.Errorf("span %v", span)
+		}
+	}
+}
+
+// TestCollectorAway costs no request, is said once, and the server ends in time.
+func TestCollectorAway(t *testing.T) {
+	t.Parallel()
+	r := startReceiver(t)
+	r.mu.Lock()
+	r.refuse = true
+	r.mu.Unlock()
+	s := edgetest.Start(t, fmt.Sprintf("http: {routes: [{name: hi, respond: hello}]}\n"+tracesTail, r.url))
+	get := func() {
+		t.Helper()
+		res, err := http.Get(s.HTTP)
+		if err != nil || res.StatusCode != 200 {
+			t.Fatal(res, err)
+		}
+		res.Body.Close()
+	}
+	for range 5 {
+		get()
+		time.Sleep(30 * time.Millisecond) // a batch each
+	}
+	testenv.Eventually(t, "the log says so", func() bool { return strings.Contains(s.Log.String(), "traces are lost") })
+	if n := strings.Count(s.Log.String(), "traces are lost"); n != 1 {
+		t.Errorf("it is said %d times", n)
+	}
+	r.mu.Lock()
+	r.refuse = false
+	r.mu.Unlock()
+	get()
+	testenv.Eventually(t, "the log says that it works", func() bool { return strings.Contains(s.Log.String(), "takes traces again") })
+}
+
+// freePort is a port of loopback that was free a moment ago.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}

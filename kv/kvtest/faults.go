@@ -1,0 +1,157 @@
+package kvtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/edge-server/edge/internal/testenv"
+	"github.com/edge-server/edge/kv"
+)
+
+// Through is what a driver has to show while its server is in trouble.
+type Through struct {
+	Store kv.Store
+
+	// Prompt is the longest that an operation may take, failed or not.
+	Prompt time.Duration
+
+	// Forgets says that the server loses what it held, since it is restarted.
+	Forgets bool
+
+	// Loses says that the server may lose the last writes that it acknowledged, since a replica takes its place.
+	Loses bool
+}
+
+// worker is one client of Through and what it knows.
+type worker struct {
+	acknowledged, attempted int64 // numbers of its own key's writes
+}
+
+// Run lets clients read, write and count while trouble runs, and looks at what they were told: every error is typed and prompt,
+// a value belongs to the key that was asked for, and what was acknowledged is there afterwards, once.
+func (x Through) Run(t *testing.T, trouble func()) {
+	t.Helper()
+	const clients = 8
+	workers := make([]worker, clients)
+	var counted, uncertain, failed, done atomic.Int64
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range workers {
+		w := &workers[i]
+		wg.Go(func() {
+			for n := int64(1); ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				ok := x.step(t, i, n, w)
+				if x.check(t, "Increment", func(ctx context.Context) error {
+					_, err := x.Store.Increment(ctx, "count", 1, time.Time{})
+					return err
+				}) {
+					counted.Add(1)
+				} else {
+					uncertain.Add(1)
+					ok = false
+				}
+				if done.Add(1); !ok {
+					failed.Add(1)
+				}
+			}
+		})
+	}
+	testenv.Eventually(t, "the clients are at work", func() bool { return counted.Load() > 10*clients })
+	trouble()
+	close(stop)
+	wg.Wait()
+	x.awaitSuccess(t)
+	t.Logf("%d rounds, %d with an error; counted %d, unsure of %d", done.Load(), failed.Load(), counted.Load(), uncertain.Load())
+	if counted.Load() == 0 {
+		t.Error("nothing worked at all")
+	}
+	if x.Forgets || x.Loses {
+		return
+	}
+	n, err := x.Store.Increment(t.Context(), "count", 0, time.Time{})
+	if err != nil || n < counted.Load() || n > counted.Load()+uncertain.Load() {
+		t.Errorf("the counter is %d (%v); %d increments were acknowledged, %d ended in an error", n, err, counted.Load(), uncertain.Load())
+	}
+	for i := range workers {
+		x.verify(t, i, &workers[i])
+	}
+}
+
+// step writes the client's own key and reads its and another's.
+func (x Through) step(t *testing.T, i int, n int64, w *worker) bool {
+	own, other := fmt.Sprint("own", i), fmt.Sprint("own", (i+int(n))%8)
+	w.attempted = n
+	value := []byte(fmt.Sprintf("%s=%d;%s", own, n, strings.Repeat(own, int(n%100))))
+	ok := x.check(t, "Set", func(ctx context.Context) error { return x.Store.Set(ctx, []kv.Item{{Key: own, Value: value}}) })
+	if ok {
+		w.acknowledged = n
+	}
+	items := []kv.Item{{Key: own}, {Key: other}, {Key: "never"}}
+	if !x.check(t, "Get", func(ctx context.Context) error { return x.Store.Get(ctx, items) }) {
+		return false
+	}
+	for _, it := range items {
+		if v := string(it.Value); it.Found && !strings.HasPrefix(v, it.Key+"=") {
+			t.Errorf("key %s holds %.40q", it.Key, v)
+		}
+	}
+	if ok && string(items[0].Value) != string(value) && !x.Forgets && !x.Loses {
+		t.Errorf("key %s holds %.40q right after %.40q was acknowledged", own, items[0].Value, value)
+	}
+	return ok
+}
+
+// check runs an operation and looks at its error and its time.
+func (x Through) check(t *testing.T, op string, run func(ctx context.Context) error) bool {
+	began := time.Now()
+	err := run(context.Background())
+	if took := time.Since(began); took > x.Prompt {
+		t.Errorf("%s took %s, want %s at most (%v)", op, took, x.Prompt, err)
+	}
+	if err != nil && !errors.Is(err, kv.ErrUnavailable) {
+		t.Errorf("%s: %v, want it done or %v", op, err, kv.ErrUnavailable)
+	}
+	return err == nil
+}
+
+// verify reads a client's key: it holds the last value that was acknowledged, or one that was tried later.
+func (x Through) verify(t *testing.T, i int, w *worker) {
+	items := []kv.Item{{Key: fmt.Sprint("own", i)}}
+	if err := x.Store.Get(t.Context(), items); err != nil {
+		t.Fatal(err)
+	}
+	var n int64
+	if items[0].Found {
+		fmt.Sscanf(strings.TrimPrefix(string(items[0].Value), items[0].Key+"="), "%d", &n)
+	}
+	if n < w.acknowledged || n > w.attempted {
+		t.Errorf("key %s holds number %d; %d was acknowledged, %d tried", items[0].Key, n, w.acknowledged, w.attempted)
+	}
+}
+
+// awaitSuccess waits until a write works, on whatever server the key is.
+func (x Through) awaitSuccess(t *testing.T) {
+	t.Helper()
+	var err error
+	for end := time.Now().Add(2 * deadline); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		items := make([]kv.Item, 32)
+		for i := range items {
+			items[i] = kv.Item{Key: fmt.Sprint("alive", i), Value: []byte("1")}
+		}
+		if err = x.Store.Set(t.Context(), items); err == nil {
+			return
+		}
+	}
+	t.Fatalf("the store does not recover: %v", err)
+}

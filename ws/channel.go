@@ -1,0 +1,320 @@
+package ws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"sync"
+)
+
+// SubscribeOptions are what a subscription does beside letting the connection listen.
+type SubscribeOptions struct {
+	// Member makes the connection's user a member of the channel.
+	Member *Member
+
+	// Announce is published to the others when the user was not a member before.
+	Announce *Prepared
+
+	// Reply makes what the subscriber gets first, before anything that is published on the channel. Nil, or a nil message: nothing.
+	Reply func(Subscribed) *Prepared
+
+	// Recover has the subscriber get what was published after this position, behind Reply and without a gap before what comes next;
+	// RecoverLimit is how much of that, the latest. 0 means all.
+	Recover      *Position
+	RecoverLimit int
+}
+
+// Subscribed is what came of it.
+type Subscribed struct {
+	Already     bool // the connection was subscribed: nothing has changed, nothing was sent
+	Occupied    bool // the first subscriber of the fleet
+	Subscribers int  // of this node, this one included
+	Membership  Membership
+	Past        Past // with Recover
+}
+
+// UnsubscribeOptions are what the end of a subscription does.
+type UnsubscribeOptions struct {
+	// Announce makes what is published to the others if the connection was the user's last one in the channel.
+	Announce func(Member) *Prepared
+}
+
+// Unsubscribed is what came of it.
+type Unsubscribed struct {
+	Was        bool // the connection was subscribed
+	Vacated    bool // it was the last subscriber of the fleet
+	Member     *Member
+	Membership Membership
+}
+
+// ErrChannels says that the connection is subscribed to as many channels as it may be.
+var ErrChannels = errors.New("ws: the connection is subscribed to as many channels as limits.channels allows")
+
+type channelShard struct {
+	mu       sync.RWMutex // guards channels
+	channels map[string]*channel
+}
+
+// channel has at least one subscriber, but for moments.
+type channel struct {
+	name string
+
+	mu   sync.Mutex // guards subs and gone; held while a publication is put into queues, which is what orders them
+	subs []*subscription
+	gone bool // not in the shard any more
+
+	life    sync.Mutex // held while the broker hears of the first or last subscriber; guards watched
+	watched bool
+}
+
+func (ch *channel) len() int {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return len(ch.subs)
+}
+
+// subscription joins a connection and a channel. The channel's lock guards it.
+type subscription struct {
+	conn    *Conn
+	channel *channel
+	index   int
+	member  *Member
+	settled bool // Reply has been sent: what is published may follow
+	held    []Publication
+}
+
+func (s *Space) shard(name string) *channelShard {
+	return &s.shards[maphash.String(s.seed, name)%channelShards]
+}
+
+func (s *Space) find(name string) *channel {
+	shard := s.shard(name)
+	shard.mu.RLock()
+	defer shard.mu.RUnlock()
+	return shard.channels[name]
+}
+
+func (s *Space) localSubscribers(name string) int {
+	if ch := s.find(name); ch != nil {
+		return ch.len()
+	}
+	return 0
+}
+
+// deliver puts a publication into the queues of this node's subscribers.
+func (s *Space) deliver(name string, p Publication) {
+	ch := s.find(name)
+	if ch == nil {
+		return
+	}
+	began := s.hub.wheel.clock.now()
+	ch.mu.Lock()
+	n := len(ch.subs)
+	for _, sub := range ch.subs {
+		if sub.conn.id == p.Except || p.ExceptUser != "" && sub.member != nil && sub.member.ID == p.ExceptUser {
+			continue
+		}
+		if !sub.settled {
+			if len(sub.held) < sub.conn.endpoint.limits.QueueMessages {
+				sub.held = append(sub.held, p)
+			}
+			continue
+		}
+		sub.conn.enqueue(p.Message, true)
+	}
+	ch.mu.Unlock()
+	s.counters.fannedOut(n, s.hub.wheel.clock.now().Sub(began))
+}
+
+// Subscribe lets a connection get what is published on a channel.
+func (s *Space) Subscribe(ctx context.Context, c *Conn, name string, opts SubscribeOptions) (Subscribed, error) {
+	var result Subscribed
+	if c.space() != s {
+		return result, fmt.Errorf("ws: connection %s does not belong to the space %q", c.id, s.name)
+	}
+	waits := opts.Member != nil || opts.Reply != nil || opts.Recover != nil
+	sub, first, err := s.attach(c, name, !waits, &result)
+	if sub == nil {
+		return result, err
+	}
+	sub.channel.mu.Lock()
+	if sub.member = opts.Member; sub.member != nil {
+		m := *opts.Member
+		m.Conn = c.id
+		sub.member = &m
+	}
+	sub.channel.mu.Unlock()
+	if first {
+		result.Occupied, err = s.settleWatch(sub.channel)
+	}
+	if !waits {
+		return result, nil // a lost broker degrades to this node
+	}
+	if sub.member != nil {
+		result.Membership, err = s.hub.broker.Join(ctx, s.address(name), *sub.member, opts.Announce)
+		s.hub.failed(err)
+	}
+	if err == nil && opts.Recover != nil {
+		result.Past, err = s.hub.broker.History(ctx, s.address(name), *opts.Recover, opts.RecoverLimit)
+		s.hub.failed(err)
+	}
+	if err != nil {
+		s.Unsubscribe(context.WithoutCancel(ctx), c, name, UnsubscribeOptions{})
+		return result, fmt.Errorf("subscribe to %q: %w", name, err)
+	}
+	sub.settle(result, opts.Reply)
+	return result, nil
+}
+
+// attach adds the subscription to both sides. It returns nil if that is refused, or was done before.
+func (s *Space) attach(c *Conn, name string, settled bool, result *Subscribed) (sub *subscription, first bool, err error) {
+	c.subMu.Lock()
+	defer c.subMu.Unlock()
+	switch {
+	case c.left:
+		return nil, false, ErrClosed
+	case c.subscription(name) != nil:
+		result.Already = true
+		return nil, false, nil
+	case len(c.subs) >= c.endpoint.limits.Channels:
+		return nil, false, ErrChannels
+	}
+	sub = &subscription{conn: c, settled: settled}
+	for {
+		ch := s.channelOf(name)
+		ch.mu.Lock()
+		if ch.gone {
+			ch.mu.Unlock()
+			continue
+		}
+		sub.channel, sub.index = ch, len(ch.subs)
+		ch.subs = append(ch.subs, sub)
+		result.Subscribers = len(ch.subs)
+		ch.mu.Unlock()
+		break
+	}
+	c.subs = append(c.subs, sub)
+	return sub, result.Subscribers == 1, nil
+}
+
+// channelOf finds a channel, or makes it.
+func (s *Space) channelOf(name string) *channel {
+	if ch := s.find(name); ch != nil {
+		return ch
+	}
+	shard := s.shard(name)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	ch := shard.channels[name]
+	if ch == nil {
+		ch = &channel{name: name}
+		shard.channels[name] = ch
+		s.counters.channels.Add(1)
+	}
+	return ch
+}
+
+// settle sends the reply and then what was published meanwhile.
+func (sub *subscription) settle(result Subscribed, reply func(Subscribed) *Prepared) {
+	sub.channel.mu.Lock()
+	defer sub.channel.mu.Unlock()
+	if reply != nil {
+		if m := reply(result); m != nil {
+			sub.conn.enqueue(m, false)
+		}
+	}
+	for _, p := range result.Past.Publications {
+		sub.conn.enqueue(p.Message, true)
+	}
+	now := result.Past.Now
+	for _, p := range sub.held {
+		if p.Position.Offset > 0 && p.Position.Epoch == now.Epoch && p.Position.Offset <= now.Offset {
+			continue // was part of the past
+		}
+		sub.conn.enqueue(p.Message, true)
+	}
+	sub.settled, sub.held = true, nil
+}
+
+// Unsubscribe ends a subscription, also one of a connection that has ended.
+func (s *Space) Unsubscribe(ctx context.Context, c *Conn, name string, opts UnsubscribeOptions) (Unsubscribed, error) {
+	c.subMu.Lock()
+	sub := c.subscription(name)
+	if sub != nil {
+		i := slices.Index(c.subs, sub)
+		last := len(c.subs) - 1
+		c.subs[i], c.subs[last] = c.subs[last], nil
+		if c.subs = c.subs[:last]; last == 0 {
+			c.subs = nil
+		}
+	}
+	c.subMu.Unlock()
+	if sub == nil {
+		return Unsubscribed{}, nil
+	}
+	return s.detach(ctx, sub, opts)
+}
+
+// detach is the channel's side of Unsubscribe.
+func (s *Space) detach(ctx context.Context, sub *subscription, opts UnsubscribeOptions) (Unsubscribed, error) {
+	ch := sub.channel
+	ch.mu.Lock()
+	last := len(ch.subs) - 1
+	ch.subs[sub.index] = ch.subs[last]
+	ch.subs[sub.index].index = sub.index
+	ch.subs[last] = nil
+	ch.subs = ch.subs[:last]
+	result := Unsubscribed{Was: true, Member: sub.member}
+	ch.mu.Unlock()
+
+	var err error
+	if sub.member != nil {
+		var announce *Prepared
+		if opts.Announce != nil {
+			announce = opts.Announce(*sub.member)
+		}
+		result.Membership, err = s.hub.broker.Leave(ctx, s.address(ch.name), *sub.member, announce)
+		s.hub.failed(err)
+	}
+	if last == 0 {
+		result.Vacated, _ = s.settleWatch(ch)
+	}
+	return result, err
+}
+
+// settleWatch tells the broker whether this node listens to the channel, when that has changed, and removes an empty channel.
+func (s *Space) settleWatch(ch *channel) (changed bool, err error) {
+	ch.life.Lock()
+	defer ch.life.Unlock()
+	wanted := ch.len() > 0
+	ctx := context.Background() // of no request: the subscription of the node belongs to all subscribers
+	switch {
+	case wanted && !ch.watched:
+		changed, err = s.hub.broker.Watch(ctx, s.address(ch.name))
+	case !wanted && ch.watched:
+		changed, err = s.hub.broker.Unwatch(ctx, s.address(ch.name))
+	}
+	s.hub.failed(err)
+	ch.watched = wanted
+	if !wanted {
+		s.remove(ch)
+	}
+	return changed, err
+}
+
+// remove forgets a channel that is still empty.
+func (s *Space) remove(ch *channel) {
+	shard := s.shard(ch.name)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if len(ch.subs) > 0 || ch.gone {
+		return
+	}
+	ch.gone = true
+	delete(shard.channels, ch.name)
+	s.counters.channels.Add(-1)
+}

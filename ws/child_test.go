@@ -1,0 +1,173 @@
+package ws_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-server/edge/core/httpserver"
+	"github.com/edge-server/edge/internal/testenv"
+	"github.com/edge-server/edge/ws"
+)
+
+// child is a server in a process of its own, so that what it uses can be measured. It obeys lines on its standard input.
+type child struct {
+	t             testing.TB
+	in            io.WriteCloser
+	out           *bufio.Scanner
+	plain, secure string
+	roots         *x509.CertPool
+	pid           int
+}
+
+const childVariable = "EDGE_TEST_WS_CHILD"
+
+func startChild(t testing.TB) *child {
+	t.Helper()
+	dir := testenv.Dir(t)
+	cmd := exec.Command(os.Args[0], "-test.run=^$")
+	cmd.Env = append(os.Environ(), childVariable+"="+dir)
+	cmd.Stderr = os.Stderr
+	c := &child{t: t, roots: x509.NewCertPool()}
+	var err error
+	if c.in, err = cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c.pid = cmd.Process.Pid
+	c.out = bufio.NewScanner(stdout)
+	t.Cleanup(func() {
+		c.in.Close()
+		cmd.Wait()
+	})
+	c.plain, c.secure = c.line(), c.line()
+	pem, err := os.ReadFile(filepath.Join(httpserver.CADir(dir), "ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.roots.AppendCertsFromPEM(pem)
+	return c
+}
+
+func (c *child) line() string {
+	if !c.out.Scan() {
+		c.t.Fatalf("the server has ended: %v", c.out.Err())
+	}
+	return c.out.Text()
+}
+
+// ask sends a command and returns the answer.
+func (c *child) ask(command string, args ...any) string {
+	fmt.Fprintf(c.in, command+"\n", args...)
+	return c.line()
+}
+
+func (c *child) number(command string) int {
+	n, err := strconv.Atoi(c.ask(command))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return n
+}
+
+func (c *child) tls() *tls.Config {
+	return &tls.Config{RootCAs: c.roots, ServerName: "localhost", NextProtos: []string{"http/1.1"}}
+}
+
+// childMain is what the process does.
+func childMain(dir string) {
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	hub := ws.NewHub(ws.Options{Logger: logger})
+	must(hub.Start(context.Background()))
+	space := hub.Space("test")
+	endpoint, err := ws.NewEndpoint(ws.EndpointConfig{Space: space, Limits: ws.DefaultLimits(), Logger: logger, Protocol: &echo{
+		open: func(c *ws.Conn) {
+			space.Subscribe(context.Background(), c, "all", ws.SubscribeOptions{})
+		},
+	}})
+	must(err)
+	cfg := httpserver.DefaultConfig()
+	cfg.Listen = []httpserver.Listen{{Address: "127.0.0.1:0"}, {Address: "127.0.0.1:0", TLS: true}}
+	server, err := httpserver.New(cfg, httpserver.Options{Logger: logger, StateDir: dir, Handler: endpoint})
+	must(err)
+	must(server.Start(context.Background()))
+	for _, a := range server.Addresses() {
+		fmt.Println(a.Addr)
+	}
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		command, arg, _ := strings.Cut(in.Text(), " ")
+		switch command {
+		case "rss":
+			for range 8 { // stacks shrink by half each time
+				runtime.GC()
+			}
+			debug.FreeOSMemory()
+			fmt.Println(rss())
+		case "conns":
+			fmt.Println(space.Len())
+		case "memstats":
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			fmt.Println("heap", m.HeapInuse, "stacks", m.StackInuse, "goroutines", runtime.NumGoroutine())
+		case "stats":
+			b, _ := json.Marshal(hub.Stats())
+			fmt.Println(string(b))
+		case "alone":
+			hub.WriteAlone()
+			fmt.Println("ok")
+		case "publish": // so many messages of 128 bytes, so long apart
+			var n int
+			var pause time.Duration
+			fmt.Sscan(arg, &n, (*int64)(&pause))
+			m := ws.PrepareText(strings.Repeat("x", 128))
+			began := time.Now()
+			for range n {
+				space.Publish(context.Background(), "all", m, ws.PublishOptions{})
+				if pause > 0 {
+					time.Sleep(pause)
+				}
+			}
+			fmt.Println(int(time.Since(began)))
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	hub.Stop(ctx)
+	server.Stop(ctx)
+}
+
+func must(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// rss is the memory of this process in bytes.
+func rss() int {
+	b, err := os.ReadFile("/proc/self/statm")
+	must(err)
+	n, err := strconv.Atoi(strings.Fields(string(b))[1])
+	must(err)
+	return n * os.Getpagesize()
+}

@@ -1,0 +1,275 @@
+package pusher
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-server/edge/internal/bytesize"
+	"github.com/edge-server/edge/ws"
+)
+
+// An app is an application that runs: the protocol of its connections, and what they share.
+type app struct {
+	name     string
+	cfg      App
+	signs    credentials
+	server   *Server
+	log      *slog.Logger
+	space    *ws.Space
+	endpoint *ws.Endpoint
+
+	connections atomic.Int64
+	events      meter // of the back end
+	reads       meter
+	hooks       []*hook
+	counts      *counter // nil without subscription_count
+	patience    *patience
+	caches      cacheTimes
+
+	stats appStats
+}
+
+// patienceForBroker is how long a client's request waits for the other nodes.
+const patienceForBroker = 5 * time.Second
+
+func newApp(name string, cfg App, s *Server) (*app, error) {
+	a := &app{name: name, cfg: cfg, signs: credentials{cfg.Key, cfg.Secret}, server: s, log: s.log, space: s.hub.Space("pusher/" + cfg.id(name))}
+	a.events.rate, a.reads.rate = float64(cfg.Limits.Events), float64(cfg.Limits.Reads)
+	var err error
+	a.endpoint, err = ws.NewEndpoint(ws.EndpointConfig{
+		Space: a.space, Protocol: a, Limits: a.connLimits(s.limits), Logger: s.log,
+		Origins:  []string{"*"}, // the app's own are looked at in Accept: a client that is refused there does not come again and again
+		LostCode: ws.CloseCode(errNoPong.code), LostReason: errNoPong.text,
+		RestartCode: ws.CloseCode(errReconnect.code), RestartReason: errReconnect.text,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range cfg.Webhooks {
+		a.hooks = append(a.hooks, newHook(w, a, s.client, s.log))
+	}
+	if cfg.SubscriptionCount {
+		a.counts = newCounter(a)
+	}
+	a.patience = newPatience(a)
+	a.caches.ttl = cfg.CacheTTL
+	return a, nil
+}
+
+// connLimits are the limits of one connection. Those of the protocol are answered with an error and must come first.
+func (a *app) connLimits(l ws.Limits) ws.Limits {
+	own := a.cfg.Limits
+	l.Message = max(l.Message, 2*max(own.EventData, own.MemberData)+bytesize.Size(own.Watchlist*(own.UserID+4))+4*bytesize.KiB)
+	l.Channels = own.Channels + own.Watchlist + 1
+	l.PingInterval = a.cfg.ActivityTimeout * 3 / 2 // clients that ask by themselves are never asked
+	l.PongTimeout = a.cfg.PongTimeout
+	return l
+}
+
+// A session is what the app knows about a connection. It belongs to the connection's goroutine, but for known.
+type session struct {
+	refused  *problem // why it is to be closed at once
+	channels int      // subscriptions that the client knows of
+	user     *user    // who has signed in
+	events   meter    // client events
+
+	known atomic.Bool // it has signed in, or has a subscription that the back end has signed
+}
+
+// A user is who has signed in.
+type user struct {
+	id   string
+	info []byte // JSON; nil for none
+}
+
+// Accept lets all in whom the protocol has an answer for: browsers do not show pages why a handshake failed.
+func (a *app) Accept(r *http.Request, c *ws.Conn) error {
+	s := &session{}
+	s.events.rate = float64(a.cfg.Limits.ClientEvents)
+	c.Data = s
+	open, all := a.connections.Add(1), a.server.connections.Add(1)
+	switch p := a.refuses(r); {
+	case p != nil:
+		s.refused = p
+	case a.cfg.Limits.Connections > 0 && open > int64(a.cfg.Limits.Connections):
+		s.refused = &errOverQuota
+	case a.server.cfg.Connections > 0 && all > int64(a.server.cfg.Connections):
+		s.refused = &errOverCapacity
+	}
+	if s.refused != nil {
+		a.gone() // it does not keep others out while it takes its leave
+	}
+	return nil
+}
+
+func (a *app) refuses(r *http.Request) *problem {
+	switch {
+	case !a.cfg.Enabled:
+		return &errDisabled
+	case a.cfg.TLSOnly && r.TLS == nil:
+		return &errTLSOnly
+	case !originAllowed(a.cfg.AllowedOrigins, r.Header.Get("Origin")):
+		return &errBadOrigin
+	}
+	return refusesProtocol(r.URL.Query().Get("protocol"))
+}
+
+// The versions of the protocol that are spoken. 5 and 6 differ in what the client does.
+const oldestProtocol, newestProtocol = 5, 7
+
+func refusesProtocol(version string) *problem {
+	if version == "" {
+		return &errNoProtocol
+	}
+	n, err := strconv.Atoi(version)
+	if err != nil {
+		return &errBadVersion
+	}
+	if n < oldestProtocol || n > newestProtocol {
+		return &problem{codeUnsupported, "Unsupported protocol version " + strconv.Itoa(n) + ", this server speaks 5 to 7"}
+	}
+	return nil
+}
+
+// OnOpen greets.
+func (a *app) OnOpen(c *ws.Conn) {
+	s := c.Data.(*session)
+	if s.refused != nil {
+		a.stats.refused.Add(1)
+		closeWith(c, *s.refused)
+		return
+	}
+	data := append(make([]byte, 0, 80), `{"socket_id":"`...)
+	data = append(data, socketID(c.ID())...)
+	data = append(data, `","activity_timeout":`...)
+	data = append(strconv.AppendInt(data, int64(a.cfg.ActivityTimeout/time.Second), 10), '}')
+	send(c, appendEvent(nil, eventEstablished, "", data))
+	if a.cfg.SigninTimeout > 0 {
+		a.patience.add(c.ID(), time.Now().Add(a.cfg.SigninTimeout))
+	}
+}
+
+// OnMessage does what the client asks for.
+func (a *app) OnMessage(c *ws.Conn, kind ws.Kind, frame []byte) {
+	s := c.Data.(*session)
+	if s.refused != nil {
+		return
+	}
+	if kind != ws.Text {
+		c.Close(ws.CloseUnsupported, "binary messages are not part of the protocol")
+		return
+	}
+	a.stats.messages.Add(1)
+	m, err := parseMessage(frame)
+	if err != nil {
+		a.fail(c, problem{codeBadMessage, "Invalid message format: " + err.Error()})
+		return
+	}
+	switch {
+	case m.event == eventPing:
+		c.Send(pong)
+	case m.event == eventPong:
+	case m.event == eventSubscribe:
+		a.subscribe(c, s, m.data)
+	case m.event == eventUnsubscribe:
+		a.unsubscribe(c, s, m.data)
+	case m.event == eventSignin:
+		a.signin(c, s, m.data)
+	case strings.HasPrefix(m.event, clientPrefix):
+		a.clientEvent(c, s, m)
+	default:
+		a.fail(c, problem{0, "Unknown event " + clip(m.event) + ": clients may send events that begin with " + clientPrefix})
+	}
+}
+
+// OnClose leaves everything the connection was in.
+func (a *app) OnClose(c *ws.Conn, _ ws.CloseCode, _ string) {
+	s := c.Data.(*session)
+	for _, channel := range c.Channels() {
+		a.leave(c, channel)
+	}
+	if s.refused == nil {
+		a.gone()
+	}
+}
+
+func (a *app) gone() {
+	a.connections.Add(-1)
+	a.server.connections.Add(-1)
+}
+
+var pong = ws.PrepareText(`{"event":"pusher:pong","data":"{}"}`)
+
+// fail tells the client what is wrong. The connection stays.
+func (a *app) fail(c *ws.Conn, p problem) {
+	a.stats.errors.Add(1)
+	send(c, appendProblem(nil, p))
+}
+
+func closeWith(c *ws.Conn, p problem) {
+	send(c, appendProblem(nil, p))
+	c.Close(ws.CloseCode(p.code), p.text)
+}
+
+// send of a connection that has just ended does nothing.
+func send(c *ws.Conn, frame []byte) { _ = c.Send(ws.Prepare(ws.Text, frame)) }
+
+func brokerContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), patienceForBroker)
+}
+
+// socketID is the connection's ID as this protocol has it: two numbers.
+func socketID(id ws.ConnID) string {
+	return strconv.FormatUint(uint64(id)>>32, 10) + "." + strconv.FormatUint(uint64(id)&(1<<32-1), 10)
+}
+
+// connID is the inverse of socketID. What is no ID of ours is 0, no connection.
+func connID(socket string) ws.ConnID {
+	a, b, _ := strings.Cut(socket, ".")
+	high, err1 := strconv.ParseUint(a, 10, 31)
+	low, err2 := strconv.ParseUint(b, 10, 32)
+	if err1 != nil || err2 != nil {
+		return 0
+	}
+	return ws.ConnID(high<<32 | low)
+}
+
+// clip shortens what a client sent for a message to it.
+func clip(text string) string {
+	const most = 60
+	if len(text) > most {
+		return strconv.Quote(strings.ToValidUTF8(text[:most], "") + "…")
+	}
+	return strconv.Quote(text)
+}
+
+// tell hands a happening to the webhooks that want it.
+func (a *app) tell(e happening) {
+	for _, h := range a.hooks {
+		if h.wants(e.name, e.channel) {
+			h.tell(e, time.Now())
+		}
+	}
+}
+
+// stillEnded reports whether what a webhook is about to tell is still so, on all nodes.
+func (a *app) stillEnded(ctx context.Context, e happening) bool {
+	ctx, cancel := context.WithTimeout(ctx, patienceForBroker)
+	defer cancel()
+	if e.name == hookVacated {
+		info, err := a.space.Channel(ctx, e.channel)
+		return err != nil || info.Subscribers == 0
+	}
+	members, err := a.space.Members(ctx, e.channel)
+	for _, m := range members {
+		if m.ID == e.userID {
+			return err != nil
+		}
+	}
+	return true
+}

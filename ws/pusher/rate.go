@@ -1,0 +1,32 @@
+package pusher
+
+import (
+	"sync"
+	"time"
+)
+
+// A meter allows so many events within a second: a bucket that fills evenly. The zero value with a rate of 0 allows all.
+type meter struct {
+	mu   sync.Mutex
+	rate float64
+	full time.Time // when the bucket will be full again
+}
+
+// take reports whether n more events are allowed now, and counts them if so.
+func (m *meter) take(n int, now time.Time) bool {
+	if m.rate == 0 {
+		return true
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	full := m.full
+	if full.Before(now) {
+		full = now
+	}
+	full = full.Add(time.Duration(float64(n) / m.rate * float64(time.Second)))
+	if full.Sub(now) > time.Second {
+		return false
+	}
+	m.full = full
+	return true
+}

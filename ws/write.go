@@ -1,0 +1,305 @@
+package ws
+
+import (
+	"io"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+	"unicode/utf8"
+)
+
+// writerPool writes what waits in the queues of connections. Its goroutines come when there is something to write and go when there is
+// nothing left. They never wait for a client: what a socket does not take is written by a goroutine of that connection, which lives
+// until the queue is empty; so are connections with something between us and the socket, such as TLS.
+type writerPool struct {
+	max   int
+	items int       // in one write
+	batch sync.Pool // of *batch
+
+	mu          sync.Mutex // guards the following
+	first, last *Conn      // those that wait, the longest first
+	running     int
+}
+
+func (p *writerPool) init() {
+	p.max, p.items = runtime.GOMAXPROCS(0), batchItems
+	p.batch.New = func() any { return newBatch() }
+}
+
+// add is called once per connection until its queue is empty: see Conn.writing.
+func (p *writerPool) add(c *Conn) {
+	p.mu.Lock()
+	if p.last == nil {
+		p.first = c
+	} else {
+		p.last.next = c
+	}
+	p.last = c
+	start := p.running < p.max
+	if start {
+		p.running++
+	}
+	p.mu.Unlock()
+	if start {
+		go p.run() // ends when nothing waits
+	}
+}
+
+func (p *writerPool) run() {
+	b := p.batch.Get().(*batch)
+	for {
+		p.mu.Lock()
+		c := p.first
+		if c == nil {
+			p.running--
+			p.mu.Unlock()
+			p.batch.Put(b)
+			return
+		}
+		if p.first, c.next = c.next, nil; p.first == nil {
+			p.last = nil
+		}
+		p.mu.Unlock()
+		if c.raw == nil {
+			go c.drain(nil) // ends when the queue is empty, or the client has taken nothing for the write timeout
+			continue
+		}
+		if b.write(c) {
+			p.add(c) // there is more, but others first
+		}
+	}
+}
+
+const (
+	// batchBytes is how much leaves in one write. Larger messages leave by themselves.
+	batchBytes = 64 << 10
+	batchItems = 256
+)
+
+// batch is what a writer works with.
+type batch struct {
+	items [batchItems]item
+	bytes []byte
+
+	// Of try: it is called by the runtime's poller, through a function made once.
+	rest    []byte
+	err     error
+	attempt func(fd uintptr) bool
+}
+
+func newBatch() *batch {
+	b := &batch{bytes: make([]byte, 0, batchBytes)}
+	b.attempt = func(fd uintptr) bool {
+		for len(b.rest) > 0 {
+			n, err := syscall.Write(int(fd), b.rest)
+			if n > 0 {
+				b.rest = b.rest[n:]
+			}
+			switch err {
+			case nil, syscall.EINTR:
+			case syscall.EAGAIN:
+				return true
+			default:
+				b.err = os.NewSyscallError("write", err)
+				return true
+			}
+		}
+		return true
+	}
+	return b
+}
+
+// write sends what waits for a connection, as far as its socket takes it, and reports whether it should be called again.
+func (b *batch) write(c *Conn) (again bool) {
+	out, more := b.gather(c)
+	if len(out) == 0 {
+		return false
+	}
+	b.rest, b.err = out, nil
+	if err := c.raw.Write(b.attempt); err != nil {
+		b.err = err
+	}
+	rest, err := b.rest, b.err
+	b.rest = nil
+	switch {
+	case err != nil:
+		c.fail()
+	case len(rest) > 0:
+		go c.drain(append([]byte(nil), rest...)) // ends as in run
+	case more:
+		return true
+	default:
+		return c.stillQueued()
+	}
+	return false
+}
+
+// gather takes messages from the queue and lays them one behind the other. No messages: the connection is nobody's to write any more.
+func (b *batch) gather(c *Conn) (out []byte, more bool) {
+	c.mu.Lock()
+	n := 0
+	if !c.broken {
+		n = c.queue.pop(b.items[:c.endpoint.hub.writers.items], batchBytes)
+	}
+	if n == 0 {
+		c.idleLocked()
+	}
+	more = c.queue.len() > 0
+	c.mu.Unlock()
+	if n == 0 {
+		return nil, false
+	}
+	items := b.items[:n]
+	if n == 1 {
+		out = items[0].m.wire(c)
+		items[0] = item{}
+		return out, more
+	}
+	out = b.bytes[:0]
+	for i := range items {
+		out = append(out, items[i].m.wire(c)...)
+		items[i] = item{}
+	}
+	return out, more
+}
+
+// stillQueued is called when everything that was taken has been written.
+func (c *Conn) stillQueued() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.queue.len() > 0 && !c.broken {
+		return true
+	}
+	c.idleLocked()
+	return false
+}
+
+// idleLocked says that nobody writes any more.
+func (c *Conn) idleLocked() {
+	c.writing = false
+	if c.flushed != nil {
+		close(c.flushed)
+		c.flushed = nil
+	}
+}
+
+// drain writes the queue out, waiting for the client. rest goes first.
+func (c *Conn) drain(rest []byte) {
+	b := c.endpoint.hub.writers.batch.Get().(*batch)
+	defer c.endpoint.hub.writers.batch.Put(b)
+	for {
+		if len(rest) == 0 {
+			if rest, _ = b.gather(c); len(rest) == 0 {
+				return
+			}
+		}
+		if c.writeAll(rest) != nil {
+			c.fail()
+			return
+		}
+		rest = nil
+	}
+}
+
+// stallTimer is a connection that gives up by itself on a peer which takes nothing for so long.
+type stallTimer interface{ SetStallTimeout(time.Duration) }
+
+// giveUpAfter has such a connection do that. Where we write to the socket itself we set deadlines ourselves, as one that was left behind
+// would end the writes that do not wait.
+func (c *Conn) giveUpAfter(d time.Duration) {
+	if c.raw != nil {
+		return
+	}
+	if t, ok := socketOf(c.conn).(stallTimer); ok {
+		t.SetStallTimeout(d)
+		c.stalls = true
+	}
+}
+
+// writeAll waits for the client as long as it takes something now and then.
+func (c *Conn) writeAll(p []byte) error {
+	if c.stalls {
+		_, err := c.conn.Write(p)
+		return err
+	}
+	defer c.conn.SetWriteDeadline(time.Time{})
+	for {
+		c.conn.SetWriteDeadline(time.Now().Add(c.endpoint.limits.WriteTimeout))
+		n, err := c.conn.Write(p)
+		if p = p[n:]; len(p) == 0 {
+			return err
+		}
+		if n == 0 || !os.IsTimeout(err) {
+			if err == nil {
+				err = io.ErrShortWrite
+			}
+			return err
+		}
+	}
+}
+
+// fail ends a connection on which nothing can be written any more. The reader notices.
+func (c *Conn) fail() {
+	c.mu.Lock()
+	c.broken = true
+	c.queue.clear()
+	c.idleLocked()
+	c.mu.Unlock()
+	c.conn.Close()
+}
+
+// startClose puts a close frame behind what is in the queue.
+func (c *Conn) startClose(code CloseCode, reason string) {
+	c.mu.Lock()
+	if c.ending || c.broken {
+		c.mu.Unlock()
+		return
+	}
+	c.endLocked(code, reason)
+	c.mu.Unlock()
+}
+
+// endLocked is startClose for who has the lock: the client has limits.close_timeout to answer.
+func (c *Conn) endLocked(code CloseCode, reason string) {
+	c.ending, c.code, c.reason = true, code, cut(reason)
+	c.deaf.Store(true)
+	c.queue.push(item{m: closeFrame(code, c.reason)})
+	if !c.writing {
+		c.writing = true
+		c.endpoint.hub.writers.add(c)
+	}
+	if c.conn != nil {
+		c.conn.SetReadDeadline(time.Now().Add(c.endpoint.limits.CloseTimeout))
+	}
+}
+
+// flush returns a channel that is closed when everything has been written, or cannot be.
+func (c *Conn) flush() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flushed == nil {
+		done := make(chan struct{})
+		if !c.writing {
+			close(done)
+			return done
+		}
+		c.flushed = done
+	}
+	return c.flushed
+}
+
+const maxReason = 123 // what a close frame has room for
+
+// cut shortens a reason at the end of a character.
+func cut(reason string) string {
+	if len(reason) <= maxReason {
+		return reason
+	}
+	n := maxReason
+	for n > 0 && !utf8.RuneStart(reason[n]) {
+		n--
+	}
+	return reason[:n]
+}
