@@ -11,8 +11,10 @@ test_packages  := gcc libc6-dev php-cli php-xml php-mbstring phpunit php-nyholm-
 	rustc cargo libstd-rust-dev-wasm32 \
 	php-symfony-framework-bundle php-symfony-twig-bundle php-symfony-runtime php-symfony-mime php-symfony-yaml \
 	php-laravel-framework php-laravel-lumen-framework php-sqlite3 python3-pip openssl
+test_packages += strace # what the test of boltdb after a loss of power reads
 test_packages += redis-server redis-tools memcached # servers that the drivers of kv are tested with
-bench_packages := nginx-light php-fpm php-cgi wrk # the peers of make bench, whose program is tested too
+test_packages += php-cache-integration-tests php-symfony-cache php-igbinary # the public suites for caches, and what sdk/php adapts to
+bench_packages := nginx-light php-fpm php-cgi wrk php-redis # the peers of make bench, whose program is tested too
 bench_packages += php-symfony-framework-bundle php-symfony-twig-bundle php-symfony-runtime php-symfony-mime php-symfony-yaml php-laravel-framework
 
 # What tests were skipped, and for want of what.

@@ -19,6 +19,7 @@ import (
 	"github.com/edge-server/edge/core/configfile"
 	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/core/middleware"
+	"github.com/edge-server/edge/core/routing"
 	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/php"
@@ -46,6 +47,7 @@ type Config struct {
 	Plugins   *wasmhost.Config      `koanf:"plugins"`
 	KV        map[string]kv.Config  `koanf:"kv"`
 	RPC       *rpc.Config           `koanf:"rpc"`
+	WS        *WSConfig             `koanf:"ws"`
 	Lock      LockConfig            `koanf:"lock"`
 
 	file *configfile.File // where each key stands; nil unless Load made this Config
@@ -89,12 +91,12 @@ type HTTPConfig struct {
 	Routes []Route `koanf:"routes"`
 }
 
-// Route sends the requests that match to exactly one target: php, wasm, files, respond or redirect.
+// Route sends the requests that match to exactly one target: php, wasm, files, respond, redirect or ws.
 type Route struct {
 	// Name tells the reader what the route is for; no two have the same. Default none.
 	Name string `koanf:"name"`
 
-	Match Match `koanf:"match"`
+	Match routing.Match `koanf:"match"`
 
 	// Use is middleware of this route, as in http.middleware. Default none.
 	Use []string `koanf:"use"`
@@ -113,31 +115,9 @@ type Route struct {
 
 	// Redirect sends the client elsewhere; `redirect: url` is short for {to: url}.
 	Redirect *Redirect `koanf:"redirect"`
-}
 
-// Match is a set of conditions, all of which must hold. An empty list always holds.
-type Match struct {
-	// Host names, without port. *.example.com matches one more label.
-	Host Strings `koanf:"host"`
-
-	// Path is /exact, or /prefix/* for everything below. Dot segments and double slashes are resolved before the comparison.
-	Path Strings `koanf:"path"`
-
-	// Method such as GET (which includes HEAD) or POST.
-	Method Strings `koanf:"method"`
-}
-
-// Strings is a list in edge.yaml that may be written as one text when it has one element.
-type Strings []string
-
-// UnmarshalConfig accepts the short form, a text.
-func (s *Strings) UnmarshalConfig(v any) error {
-	text, ok := v.(string)
-	if !ok {
-		return errors.New("write a text or a list of texts")
-	}
-	*s = Strings{text}
-	return nil
+	// WS names an application of ws.raw, to which clients connect by WebSocket.
+	WS string `koanf:"ws"`
 }
 
 // Respond is a fixed answer.
@@ -166,7 +146,8 @@ func (r *Respond) UnmarshalConfig(v any) error {
 
 // Redirect sends the client to another URL.
 type Redirect struct {
-	// To is the target. {uri} stands for the path and query of the request, {host} for its host without the port.
+	// To is the target. {uri} stands for the path and query of the request, {host} for its host without the port, and the names that
+	// the route's path has for what they stand for, as in /users/{id}.
 	To string `koanf:"to"`
 
 	// Status code: 301, 302, 303, 307 or 308. Default 308.
@@ -354,6 +335,9 @@ func (c *Config) Validate() error {
 		errs = append(errs, fmt.Errorf("lock.store: there is no store %q in the kv section, which has %s", c.Lock.Store,
 			countNames(slices.Sorted(maps.Keys(c.KV)))))
 	}
+	if c.WS != nil {
+		errs = append(errs, within("ws", c.WS.validate()), c.validateRaw())
+	}
 	if c.Plugins != nil {
 		errs = append(errs, within("plugins", c.Plugins.Validate()), within("plugins.modules", c.validateGrants()))
 	}
@@ -388,10 +372,13 @@ func (c *Config) validateRoutes() error {
 			}
 		}
 		if targets := route.targets(); len(targets) != 1 {
-			report("%s: needs exactly one target of php, wasm, files, respond, redirect; it has %s", key, countNames(targets))
+			report("%s: needs exactly one target of php, wasm, files, respond, redirect, ws; it has %s", key, countNames(targets))
 		}
 		if _, known := c.PHP[route.PHP]; route.PHP != "" && !known {
 			report("%s.php: there is no pool %q in the php section, which has %s", key, route.PHP, countNames(slices.Sorted(maps.Keys(c.PHP))))
+		}
+		if route.WS != "" && !c.hasRaw(route.WS) {
+			report("%s.ws: there is no application %q in ws.raw", key, route.WS)
 		}
 		if route.Wasm != "" && c.Plugins == nil {
 			report("%s.wasm: plugin %q needs a plugins section", key, route.Wasm)
@@ -405,7 +392,7 @@ func (c *Config) validateRoutes() error {
 		if route.Files != nil {
 			errs = append(errs, within(key+".files", route.Files.Validate()))
 		}
-		errs = append(errs, within(key+".match", route.Match.validate()))
+		errs = append(errs, within(key+".match", route.Match.Validate()))
 	}
 	return errors.Join(errs...)
 }
@@ -465,7 +452,7 @@ func (h *HTTPConfig) server() httpserver.Config {
 func (r *Route) targets() []string {
 	var t []string
 	for name, present := range map[string]bool{
-		"php": r.PHP != "", "wasm": r.Wasm != "", "files": r.Files != nil, "respond": r.Respond != nil, "redirect": r.Redirect != nil,
+		"php": r.PHP != "", "wasm": r.Wasm != "", "files": r.Files != nil, "respond": r.Respond != nil, "redirect": r.Redirect != nil, "ws": r.WS != "",
 	} {
 		if present {
 			t = append(t, name)
@@ -473,32 +460,6 @@ func (r *Route) targets() []string {
 	}
 	slices.Sort(t)
 	return t
-}
-
-func (m *Match) validate() error {
-	var errs []error
-	for i, pattern := range m.Path {
-		if !strings.HasPrefix(pattern, "/") {
-			errs = append(errs, fmt.Errorf("path[%d]: %q must begin with /", i, pattern))
-		} else if clean, ok := routePath(pattern); !ok || clean != pattern {
-			errs = append(errs, fmt.Errorf("path[%d]: %q never matches: paths are compared without double slashes and dot segments", i, pattern))
-		}
-		if star := strings.IndexByte(pattern, '*'); star >= 0 && (star != len(pattern)-1 || !strings.HasSuffix(pattern, "/*")) {
-			errs = append(errs, fmt.Errorf("path[%d]: %q: a * may only end the pattern, as in /api/*", i, pattern))
-		}
-	}
-	for i, host := range m.Host {
-		name := strings.TrimPrefix(host, "*.")
-		if name == "" || strings.ContainsAny(name, "*/: ") {
-			errs = append(errs, fmt.Errorf("host[%d]: %q is not a host name: write example.com or *.example.com, without scheme and port", i, host))
-		}
-	}
-	for i, method := range m.Method {
-		if method == "" || method != strings.ToUpper(method) {
-			errs = append(errs, fmt.Errorf("method[%d]: %q: methods are written in capitals, such as GET", i, method))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 func (r *Respond) validate() error {
@@ -523,7 +484,7 @@ func (r *Redirect) validate() error {
 	if r.To == "" {
 		return errors.New("to: must be a URL or a path, such as https://example.com{uri}")
 	}
-	if _, err := url.Parse(strings.NewReplacer("{uri}", "/", "{host}", "host").Replace(r.To)); err != nil || strings.ContainsAny(r.To, "\r\n") {
+	if _, err := url.Parse(placeholder.ReplaceAllString(strings.NewReplacer("{uri}", "/").Replace(r.To), "x")); err != nil || strings.ContainsAny(r.To, "\r\n") {
 		return fmt.Errorf("to: %q is not a URL", r.To)
 	}
 	return nil

@@ -13,6 +13,8 @@ import (
 	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/kv"
+	"github.com/edge-server/edge/ws/pusher"
+	"github.com/edge-server/edge/ws/raw"
 )
 
 // TestReferenceFileIsTrue: edge.yaml documents every key, and what stands behind `#: ` is the default of the code.
@@ -42,6 +44,7 @@ func TestReferenceFileIsTrue(t *testing.T) {
 	demo.LocalCache = new(kv.LocalCache{}.Defaults().(kv.LocalCache))
 	demo.Redis.TLS, demo.Memcached.TLS = &kv.TLSConfig{}, &kv.TLSConfig{}
 	live.KV["demo"] = demo
+	live.WS = documentedWS()
 	for _, difference := range configfile.Diff(withDefaults, live) {
 		t.Errorf("edge.yaml documents another default than the code has: %s", difference)
 	}
@@ -52,6 +55,20 @@ func TestReferenceFileIsTrue(t *testing.T) {
 			t.Errorf("edge.yaml does not document %s", key)
 		}
 	}
+}
+
+// documentedWS is the ws section with what has no default.
+func documentedWS() *WSConfig {
+	app, hook := pusher.App{}.Defaults().(pusher.App), pusher.Webhook{}.Defaults().(pusher.Webhook)
+	app.Key, app.Secret = "app-key", "at least 8 characters"
+	hook.URL = "https://example.com/webhook"
+	app.Webhooks = []pusher.Webhook{hook}
+	c := WSConfig{}.Defaults().(WSConfig)
+	chat := raw.Config{}.Defaults().(raw.Config)
+	chat.PHP, chat.Origins, chat.Subprotocols = "app", []string{}, []string{}
+	c.Raw = map[string]raw.Config{"chat": chat}
+	c.Pusher = &pusher.Config{Apps: map[string]pusher.App{"main": app}}
+	return &c
 }
 
 func TestProblemsHaveTheirPlace(t *testing.T) {

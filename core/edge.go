@@ -23,6 +23,9 @@ import (
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/rpc"
 	"github.com/edge-server/edge/wasmhost"
+	"github.com/edge-server/edge/ws"
+	"github.com/edge-server/edge/ws/pusher"
+	"github.com/edge-server/edge/ws/raw"
 )
 
 // Options is what New needs beside the configuration.
@@ -54,6 +57,9 @@ type Edge struct {
 	stores    map[string]kv.Store
 	drivers   *wasmhost.Host // the plugins that keep the data of stores; nil without
 	rpc       *rpc.Server    // nil without an rpc section
+	hub       *ws.Hub        // nil without a ws section
+	pusher    *pusher.Server // nil without a ws.pusher section
+	raw       map[string]*raw.App
 	http      *httpserver.Server
 	collector http.Handler
 	metrics   *telemetry.AppMetrics
@@ -153,12 +159,21 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 	e.world.Store(w)
 	e.lifecycle.add("plugins and workers", e.startWorld, e.stopWorld)
 
+	if cfg.WS != nil {
+		if err := e.newWebSockets(cfg); err != nil {
+			return err
+		}
+	}
+
 	// What accepts requests.
 	if cfg.HTTP != nil {
 		if e.http, err = e.newHTTP(cfg); err != nil {
 			return err
 		}
 		e.lifecycle.add("http", e.http.Start, e.http.Stop)
+	}
+	if e.hub != nil {
+		e.lifecycle.add("websocket connections", startNothing, e.hub.Stop)
 	}
 	return nil
 }

@@ -36,6 +36,9 @@ func (e *Edge) snapshot() telemetry.Snapshot {
 		stats := e.rpc.Stats()
 		s.RPC = &stats
 	}
+	if e.pusher != nil {
+		s.Pusher = e.pusher.Stats()
+	}
 	if e.http != nil {
 		stats := e.http.Stats()
 		s.HTTP = &stats

@@ -140,6 +140,7 @@ func needsRestart(old, next *Config) []string {
 	check("telemetry", old.Telemetry, next.Telemetry)
 	check("rpc", old.RPC, next.RPC)
 	check("lock", old.Lock, next.Lock)
+	check("ws", old.WS, next.WS)
 	keys = append(keys, newWorkerUsers(old, next)...)
 	for _, name := range slices.Sorted(maps.Keys(union(old.KV, next.KV))) {
 		a, inOld := old.KV[name]

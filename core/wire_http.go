@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -12,6 +14,7 @@ import (
 
 	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/core/middleware"
+	"github.com/edge-server/edge/core/routing"
 	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/wasmhost"
 )
@@ -43,12 +46,11 @@ func (e *Edge) compileRoutes(w *world) (*routeTable, error) {
 		if e.traces != nil {
 			h = namesSpan(route.key(), h)
 		}
-		compiled := compileRoute(route.Match, h)
-		compiled.name = route.Name
-		t.routes = append(t.routes, compiled)
+		t.routes = append(t.routes, compiledRoute{route.Name, h})
 	}
+	t.matcher = routing.New(w.cfg.matches())
 	errs = append(errs, t.addRouters(w))
-	h, err := e.chain(w, w.cfg.HTTP.Middleware, http.HandlerFunc(t.serveRoute))
+	h, err := e.chain(w, w.cfg.HTTP.Middleware, e.withWebSockets(http.HandlerFunc(t.serveRoute)))
 	errs = append(errs, within("http.middleware", err))
 	if err := errors.Join(errs...); err != nil {
 		return nil, w.cfg.located(err)
@@ -119,6 +121,8 @@ func (e *Edge) target(w *world, route *Route) (http.Handler, error) {
 			return nil, within("wasm", err)
 		}
 		return plugin.Middleware(http.HandlerFunc(originFellThrough)), nil
+	case route.WS != "":
+		return e.rawTarget(w, route.WS)
 	case route.Files != nil:
 		return middleware.NewFiles(*route.Files)
 	case route.Respond != nil:
@@ -189,6 +193,9 @@ type redirector struct {
 	status int
 }
 
+// placeholder is what a redirect's target may have: {uri}, {host} and the names of the route's path.
+var placeholder = regexp.MustCompile(`\{[A-Za-z_][A-Za-z0-9_]*\}`)
+
 func newRedirector(c *Redirect) http.Handler { return &redirector{c.To, c.Status} }
 
 func (h *redirector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -200,11 +207,20 @@ func (h *redirector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// A target that begins with the client's path must not become //host, which leads to another server.
 		uri = "/" + strings.TrimLeft(uri, "/\\")
 	}
-	host := routeHost(r.Host)
+	host := routing.Host(r.Host)
 	if strings.Contains(host, ":") && host[0] != '[' {
 		host = "[" + host + "]" // an IPv6 address
 	}
-	to := strings.NewReplacer("{uri}", uri, "{host}", host).Replace(h.to)
+	to := placeholder.ReplaceAllStringFunc(h.to, func(text string) string {
+		switch name := text[1 : len(text)-1]; name {
+		case "uri":
+			return uri
+		case "host":
+			return host
+		default:
+			return (&url.URL{Path: r.PathValue(name)}).EscapedPath()
+		}
+	})
 	w.Header().Set("Location", to)
 	w.WriteHeader(h.status)
 }

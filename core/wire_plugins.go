@@ -95,6 +95,7 @@ func (e *Edge) pluginServices(cfg *Config) wasmhost.Services {
 			h := config().HTTP
 			return h != nil && slices.ContainsFunc(h.Routes, func(r Route) bool { return r.Name == name })
 		},
+		Hub:       e.pluginHub(cfg),
 		RequestID: middleware.RequestIDFrom,
 		Environ:   e.opts.Environ,
 	}

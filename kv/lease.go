@@ -132,20 +132,20 @@ func (s *Tagged) GetOrCompute(ctx context.Context, w *waiters, key string, lease
 			return err == nil, err
 		}
 		c = Computation{Found: true, Value: items[0].Value}
-		return true, s.end(ctx, leaseKeys+key, token, nil)
+		if err := s.end(ctx, leaseKeys+key, token); !errors.Is(err, errLost) {
+			return true, err
+		}
+		return true, nil
 	})
 	return c, err
 }
 
 // end takes the lease away if token is its own.
-func (s *Tagged) end(ctx context.Context, leaseKey, token string, holder *sealed) error {
+func (s *Tagged) end(ctx context.Context, leaseKey, token string) error {
 	return s.Store.Update(ctx, leaseKey, func(old Item) (Item, error) {
 		e, ok := openLease(old)
 		if !ok || string(e.value) != token {
 			return old, errLost
-		}
-		if holder != nil {
-			*holder = sealed{tags: e.tags, generations: e.generations}
 		}
 		return Item{Key: leaseKey}, nil
 	})
@@ -158,30 +158,51 @@ func openLease(old Item) (sealed, bool) {
 	return unseal(old.Value)
 }
 
-// Computed stores what the holder of token has computed, unless the lease was over.
+// Computed stores what the holder of token has computed, unless the lease was over. The value is there before the lease goes, so
+// that nobody finds neither; and the lease is held for long enough to store it.
 func (s *Tagged) Computed(ctx context.Context, w *waiters, item Item, token string) (bool, error) {
-	var holder sealed
-	err := s.end(ctx, leaseKeys+item.Key, token, &holder)
+	holder, err := s.hold(ctx, leaseKeys+item.Key, token)
 	if errors.Is(err, errLost) {
 		return false, nil
 	}
-	if err == nil {
-		tags := make([]Item, len(holder.tags))
-		for i, tag := range holder.tags {
-			tags[i].Key = tagKeys + tag
-		}
-		// A tag that was invalidated meanwhile is not made again: the value is void then, as it should be.
-		if _, err = s.extend(ctx, tags, item.Expires); err == nil {
-			err = s.setSealed(ctx, item, holder.tags, holder.generations)
-		}
+	if err != nil {
+		return false, err
+	}
+	tags := make([]Item, len(holder.tags))
+	for i, tag := range holder.tags {
+		tags[i].Key = tagKeys + tag
+	}
+	// A tag that was invalidated meanwhile is not made again: the value is void then, as it should be.
+	if err = s.extend(ctx, tags, item.Expires); err == nil {
+		err = s.setSealed(ctx, item, holder.tags, holder.generations)
+	}
+	if ended := s.end(ctx, leaseKeys+item.Key, token); !errors.Is(ended, errLost) {
+		err = errors.Join(err, ended)
 	}
 	w.wake(item.Key)
 	return err == nil, err
 }
 
+// hold makes the lease of token last for as long as storing a value may take, and returns its tags.
+func (s *Tagged) hold(ctx context.Context, leaseKey, token string) (holder sealed, err error) {
+	const storing = 10 * time.Second
+	err = s.Store.Update(ctx, leaseKey, func(old Item) (Item, error) {
+		e, ok := openLease(old)
+		if !ok || string(e.value) != token {
+			return old, errLost
+		}
+		holder = sealed{tags: e.tags, generations: e.generations}
+		if end := time.Now().Add(storing); old.Expires.Before(end) {
+			old.Expires = end
+		}
+		return old, nil
+	})
+	return holder, err
+}
+
 // Abandon gives the lease to the next.
 func (s *Tagged) Abandon(ctx context.Context, w *waiters, key, token string) (bool, error) {
-	err := s.end(ctx, leaseKeys+key, token, nil)
+	err := s.end(ctx, leaseKeys+key, token)
 	if errors.Is(err, errLost) {
 		return false, nil
 	}

@@ -380,79 +380,67 @@ func (s *Tagged) setSealed(ctx context.Context, item Item, tags, generations []s
 	return s.Set(ctx, []Item{item})
 }
 
-// generationsFor returns the generations of tags, made where there are none, which last at least until expires.
+// generationsFor returns the generations of tags, made where there are none, which last at least until expires. A tag that is
+// invalidated meanwhile has a generation that no key holds: what is written under it is void from the start, as if the
+// invalidation had come a moment later.
 func (s *Tagged) generationsFor(ctx context.Context, tags []string, expires time.Time) ([]string, error) {
 	generations := make([]string, len(tags))
 	if len(tags) == 0 || !expires.IsZero() && !expires.After(time.Now()) {
 		return generations, nil
 	}
 	items := make([]Item, len(tags))
-	for range 16 {
-		for i, tag := range tags {
-			items[i] = Item{Key: tagKeys + tag, Value: []byte(rand.Text()), Expires: expires}
-		}
-		if err := s.Store.Add(ctx, items); err != nil {
-			return nil, err
-		}
-		var old []Item
-		for i := range items {
-			if generations[i] = string(items[i].Value); items[i].Found {
-				old = append(old, Item{Key: items[i].Key})
-			}
-		}
-		all, err := s.extend(ctx, old, expires)
-		if err != nil {
-			return nil, err
-		}
-		at := 0
-		for i := range items {
-			if items[i].Found {
-				generations[i] = string(old[at].Value)
-				at++
-			}
-		}
-		if all {
-			return generations, nil
+	for i, tag := range tags {
+		items[i] = Item{Key: tagKeys + tag, Value: []byte(rand.Text()), Expires: expires}
+	}
+	if err := s.Store.Add(ctx, items); err != nil {
+		return nil, err
+	}
+	var old []Item
+	for i := range items {
+		if generations[i] = string(items[i].Value); items[i].Found {
+			old = append(old, Item{Key: items[i].Key})
 		}
 	}
-	return nil, ErrBusy
+	if len(old) == 0 {
+		return generations, nil
+	}
+	if err := s.Store.Get(ctx, old); err != nil {
+		return nil, err
+	}
+	at := 0
+	for i := range items {
+		if items[i].Found {
+			if old[at].Found {
+				generations[i] = string(old[at].Value)
+			}
+			at++
+		}
+	}
+	return generations, s.extend(ctx, old, expires)
 }
 
-// extend reads generations that are there, and makes those that end before expires last until then. It reports whether all were
-// still there.
-func (s *Tagged) extend(ctx context.Context, items []Item, expires time.Time) (all bool, err error) {
-	if len(items) == 0 {
-		return true, nil
-	}
-	if err := s.Store.Get(ctx, items); err != nil {
-		return false, err
-	}
-	for i := range items {
-		if !items[i].Found {
-			return false, nil
+// extend makes the generations under keys, as far as they are there, last until expires.
+func (s *Tagged) extend(ctx context.Context, keys []Item, expires time.Time) error {
+	longer := make([]Item, 0, len(keys))
+	if !s.Can().Has(CanTTL) {
+		for i := range keys { // for ever: it may be needed for longer by another value
+			longer = append(longer, Item{Key: keys[i].Key})
 		}
-	}
-	ends := slices.Clone(items)
-	if s.Can().Has(CanTTL) {
+	} else {
+		ends := slices.Clone(keys)
 		if err := s.Store.TTL(ctx, ends); err != nil {
-			return false, err
+			return err
 		}
-	}
-	longer := ends[:0]
-	for _, it := range ends {
-		unknown := !s.Can().Has(CanTTL)
-		if unknown || !it.Expires.IsZero() && (expires.IsZero() || it.Expires.Before(expires)) {
-			it.Expires = expires
-			if unknown {
-				it.Expires = time.Time{} // it may be needed for longer by another value
+		for _, it := range ends {
+			if it.Found && !it.Expires.IsZero() && (expires.IsZero() || it.Expires.Before(expires)) {
+				longer = append(longer, Item{Key: it.Key, Expires: expires})
 			}
-			longer = append(longer, it)
 		}
 	}
 	if len(longer) == 0 {
-		return true, nil
+		return nil
 	}
-	return true, s.Store.Expire(ctx, longer)
+	return s.Store.Expire(ctx, longer)
 }
 
 // AddTagged stores item under tags if its key is not there, and reports whether it did.

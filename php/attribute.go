@@ -27,6 +27,16 @@ func WithAttribute(r *http.Request, name string, values ...string) *http.Request
 	return r.WithContext(context.WithValue(r.Context(), attributesKey{}, list))
 }
 
+// WithAttributes is WithAttribute for several of one value each, given as name, value, name, value, which replace no others. Names must be
+// UTF-8.
+func WithAttributes(r *http.Request, pairs ...string) *http.Request {
+	list := slices.Clone(attributesOf(r))
+	for i := 0; i+1 < len(pairs); i += 2 {
+		list = append(list, attribute{pairs[i], pairs[i+1 : i+2 : i+2]})
+	}
+	return r.WithContext(context.WithValue(r.Context(), attributesKey{}, list))
+}
+
 // attributesOf returns the attributes in the order in which they were attached. They must not be changed.
 func attributesOf(r *http.Request) []attribute {
 	list, _ := r.Context().Value(attributesKey{}).([]attribute)

@@ -13,11 +13,12 @@ type Space struct {
 	hub  *Hub
 	name string
 
-	mu    sync.RWMutex // guards the following
-	conns map[ConnID]*Conn
-	users map[string]map[*Conn]struct{}
-	ips   map[netip.Addr]int // open and pending connections of each address; only with a limit
-	count int                // open and pending connections
+	mu     sync.RWMutex // guards the following
+	conns  map[ConnID]*Conn
+	asking map[ConnID]*Conn // those whose handshake is not done
+	users  map[string]map[*Conn]struct{}
+	ips    map[netip.Addr]int // open and pending connections of each address; only with a limit
+	count  int                // open and pending connections
 
 	seed   maphash.Seed
 	shards [channelShards]channelShard
@@ -28,7 +29,7 @@ type Space struct {
 const channelShards = 32
 
 func newSpace(h *Hub, name string) *Space {
-	s := &Space{hub: h, name: name, conns: map[ConnID]*Conn{}, users: map[string]map[*Conn]struct{}{}, ips: map[netip.Addr]int{}, seed: maphash.MakeSeed()}
+	s := &Space{hub: h, name: name, conns: map[ConnID]*Conn{}, asking: map[ConnID]*Conn{}, users: map[string]map[*Conn]struct{}{}, ips: map[netip.Addr]int{}, seed: maphash.MakeSeed()}
 	for i := range s.shards {
 		s.shards[i].channels = map[string]*channel{}
 	}
@@ -103,6 +104,17 @@ func (s *Space) Conn(id ConnID) *Conn {
 	return s.conns[id]
 }
 
+// Find is Conn that also knows connections whose Protocol.Accept has not returned: the application may send to one and subscribe it before
+// its client is there.
+func (s *Space) Find(id ConnID) *Conn {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if c := s.conns[id]; c != nil {
+		return c
+	}
+	return s.asking[id]
+}
+
 // Conns lists the connections of this node, in no order.
 func (s *Space) Conns() []*Conn {
 	s.mu.RLock()
@@ -175,6 +187,7 @@ func (s *Space) reserve(c *Conn, l *Limits) *Refusal {
 		c.countsIP = true
 	}
 	s.count++
+	s.asking[c.id] = c
 	return nil
 }
 
@@ -186,6 +199,7 @@ func (s *Space) admit(c *Conn, l *Limits) *Refusal {
 		s.counters.refusedUser.Add(1)
 		return &Refusal{Status: 429, Text: "429 too many connections of this user"}
 	}
+	delete(s.asking, c.id)
 	s.conns[c.id] = c
 	c.known = true
 	s.addUser(c)
@@ -197,6 +211,7 @@ func (s *Space) release(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count--
+	delete(s.asking, c.id)
 	if c.countsIP {
 		if s.ips[ipKey(c.remote)]--; s.ips[ipKey(c.remote)] == 0 {
 			delete(s.ips, ipKey(c.remote))

@@ -38,6 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.AddCommand(
 		serveCommand(config),
 		checkCommand(config),
+		routesCommand(config),
 		statusCommand(config),
 		reloadCommand(config),
 		workersCommand(config),

@@ -218,6 +218,7 @@ the like.`,
 	f.add(cmd)
 	flags := cmd.Flags()
 	flags.StringArrayVar(&f.trial.Messages, "message", nil, "a message of a WebSocket, repeated")
+	flags.StringVar(&f.trial.KVConfig, "kv-config", "", "what edge.yaml has in kv.STORE.config, as JSON")
 	flags.StringArrayVar(&f.trial.KV, "kv", nil, "an operation of a KV driver: 'get KEY', 'set KEY VALUE', 'delete KEY', 'incr KEY'; repeated")
 	flags.BoolVar(&f.trial.Tick, "tick", false, "call the clock of a cron plugin")
 	flags.BoolVarP(&f.trial.Quiet, "quiet", "q", false, "no trace of calls")

@@ -36,6 +36,9 @@ var validName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
 // New writes a plugin into the new folder dir, by whose base name it is called.
 func New(dir, language, kind string) error {
 	name := filepath.Base(dir)
+	if kind == "kv-driver" { // what people call it
+		kind = "kv"
+	}
 	switch {
 	case !validName.MatchString(name):
 		return fmt.Errorf("%q cannot be the name of a plugin: lower-case letters, digits and '-', at most 40, a letter first", name)
@@ -118,7 +121,7 @@ var kindTexts = map[string]struct{ what, try, use string }{
 		"`http: {routers: [{{name}}]}` asks it."},
 	"cron": {"cron, which does something at intervals", "--tick", "Its clock starts with the server."},
 	"kv": {"a KV driver, a store for others", "--kv 'set a 1' --kv 'get a'",
-		"No key of edge.yaml makes it a store yet."},
+		"A store is made of it by `kv: {mine: {driver: wasm, plugin: {{name}}}}`; docs/plugins/kv-driver.md goes on from here."},
 	"ws": {"a handler of WebSockets", "--message hi", "No key of edge.yaml leads WebSockets to plugins yet."},
 }
 

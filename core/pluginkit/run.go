@@ -3,6 +3,7 @@ package pluginkit
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +29,7 @@ type Trial struct {
 
 	Messages []string // of a WebSocket
 	KV       []string // operations: "set KEY VALUE", "get KEY", "delete KEY", "incr KEY N"
+	KVConfig string   // JSON, what edge.yaml has in kv.STORE.config; "" for nothing
 	Tick     bool
 
 	Quiet bool // no trace
@@ -252,7 +254,13 @@ func runMessages(ctx context.Context, p *wasmhost.Plugin, trial *Trial, out io.W
 }
 
 func runKV(ctx context.Context, p *wasmhost.Plugin, trial *Trial, out io.Writer) error {
-	d, err := p.OpenDriver(ctx, nil)
+	var config any
+	if trial.KVConfig != "" {
+		if err := json.Unmarshal([]byte(trial.KVConfig), &config); err != nil {
+			return fmt.Errorf("--kv-config: %w: write JSON, such as '{\"max_size\": \"1MiB\"}'", err)
+		}
+	}
+	d, err := p.OpenDriver(ctx, config)
 	if err != nil {
 		return err
 	}

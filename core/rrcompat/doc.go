@@ -14,5 +14,5 @@
 //	durations are Go's (60s); a bare number is nanoseconds; sizes are megabytes
 //	the middleware listed last is the outermost
 //
-// One file for each part of RoadRunner: http.go, pool.go, server.go, services.go (rpc, kv, metrics, status), logs.go.
+// One file for each part of RoadRunner: http.go, pool.go, server.go, kv.go, services.go (rpc, metrics, status), logs.go.
 package rrcompat

@@ -181,7 +181,7 @@ func (t *translation) middleware(http part, out document) {
 		case "proxy_ip_parser":
 			t.warn("http.middleware proxy_ip_parser", "REMOTE_ADDR is the address of the proxy: trusted proxies come with Edge's guards; until then let the application read X-Forwarded-For of the proxies it trusts")
 		case "otel":
-			t.warn("http.middleware otel", "traces come with Edge's telemetry: until then none are sent")
+			t.note("http.middleware otel", "is not a middleware here: with an otel section every request has a span")
 		case "cache":
 			t.warn("http.middleware cache", "RoadRunner has dropped it, too: a response cache comes with Edge's proxy")
 		default:

@@ -34,45 +34,8 @@ func (t *translation) loopback(listen string) string {
 	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
 		return listen
 	}
-	t.warn("rpc.listen", "%s can be reached from elsewhere, and RPC has no password: it listens on tcp://127.0.0.1:%s", listen, port)
+	t.warn("rpc.listen", "%s can be reached from elsewhere, and RPC has no password: it listens on tcp://127.0.0.1:%s. Edge's own configuration has rpc.secret for that", listen, port)
 	return "tcp://127.0.0.1:" + port
-}
-
-// stores are the kv section.
-func (t *translation) stores(root part) {
-	kv := root.section("kv")
-	if !kv.present() {
-		root.known("redis", "memcached", "boltdb")
-		return
-	}
-	for _, e := range kv.v.entries {
-		store := kv.section(e.name)
-		driver := strings.ToLower(store.text("driver"))
-		take(&e.value)
-		if driver == "memory" {
-			t.out.section("kv").section(e.name).set("driver", driver)
-			continue
-		}
-		t.warn("kv."+e.name, "the driver %s is not in Edge yet (it comes with the KV work): the store is not there, and calls for it say \"no such storage\"", driver)
-	}
-	root.known("redis", "memcached", "boltdb")
-}
-
-// metrics is the listener for Prometheus.
-func (t *translation) metrics(metrics part) {
-	if !metrics.present() {
-		return
-	}
-	address := metrics.ref("address")
-	if address == "" {
-		address = "127.0.0.1:2112"
-	}
-	t.out.section("telemetry").section("metrics").set("listen", strings.TrimPrefix(address, "tcp://"))
-	t.note("metrics", "the names of Edge's metrics are its own (edge_*): dashboards for rr_* need new ones")
-	if metrics.has("collect") {
-		metrics.known("collect")
-		t.warn("metrics.collect", "Edge does not collect the application's own metrics yet: calls of metrics.* fail")
-	}
 }
 
 // status is the listener for health checks.

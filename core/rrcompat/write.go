@@ -56,6 +56,8 @@ func (d document) empty() bool { return len(d.node.Content) == 0 }
 
 func scalarNode(v any) *yaml.Node {
 	switch v := v.(type) {
+	case *yaml.Node:
+		return v
 	case string:
 		return text(v)
 	case int:

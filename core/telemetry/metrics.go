@@ -15,6 +15,7 @@ import (
 	"github.com/edge-server/edge/rpc"
 	"github.com/edge-server/edge/sdk/abi"
 	"github.com/edge-server/edge/wasmhost"
+	"github.com/edge-server/edge/ws/pusher"
 )
 
 // Snapshot is the Stats of every part at one moment. A nil part is off.
@@ -27,6 +28,7 @@ type Snapshot struct {
 	KV      map[string]kv.Stats
 	KVOps   map[string]kv.Metrics
 	RPC     *rpc.Stats
+	Pusher  []pusher.AppStats
 }
 
 // NewCollector returns a handler that answers with the metrics of snapshot, of the Go runtime, of the process and of the
@@ -73,6 +75,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 	if s.RPC != nil {
 		m.rpc(s.RPC)
+	}
+	for _, app := range s.Pusher {
+		m.pusher(app)
 	}
 }
 

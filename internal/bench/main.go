@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if opts.out == "" {
 		return nil
 	}
-	if opts.isPartial() {
+	if opts.isPartial() && !opts.kvOnly {
 		sections = sections[1:] // the bars of a full run stay
 	}
 	return publish(opts.out, sections)
@@ -73,8 +73,15 @@ func bench(ctx context.Context, opts options, progress io.Writer) (sections []se
 	}
 	defer func() { err = errors.Join(err, space.remove()) }()
 
-	if err := space.findTools(opts.targets); err != nil {
+	if opts.kvOnly {
+		opts.targets = nil
+	}
+	stores := opts.kvOnly || !opts.isPartial() && opts.partial == ""
+	if err := space.findTools(opts.targets, stores); err != nil {
 		return nil, err
+	}
+	if opts.kvOnly {
+		return benchKV(ctx, opts, space, progress)
 	}
 	opts.load.program = space.tool["wrk"]
 
@@ -95,6 +102,13 @@ func bench(ctx context.Context, opts options, progress io.Writer) (sections []se
 		}
 		all = append(all, m)
 		sections = append(sections, newSection(m, opts, machine, time.Now()))
+	}
+	if stores {
+		rows, err := benchKV(ctx, opts, space, progress)
+		if err != nil {
+			return nil, err
+		}
+		sections = append(sections, rows...)
 	}
 	return append([]section{barSection(all)}, sections...), nil
 }

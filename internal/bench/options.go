@@ -26,6 +26,10 @@ type options struct {
 	partial     string // what -target said
 	out         string // a Markdown file whose sections are replaced; "" prints only
 	peers       []peer
+
+	kvOnly     bool // the key-value stores alone
+	kvRounds   int
+	kvDuration time.Duration
 }
 
 func parseOptions(args []string, getenv func(string) string, usage io.Writer) (options, error) {
@@ -39,6 +43,9 @@ func parseOptions(args []string, getenv func(string) string, usage io.Writer) (o
 	flags.DurationVar(&opts.load.duration, "duration", 4*time.Second, "length of one run, in whole seconds")
 	flags.StringVar(&connections, "connections", "", "comma-separated numbers of keep-alive connections (default those of the scenarios)")
 	flags.IntVar(&opts.load.threads, "threads", min(2, runtime.NumCPU()), "threads of wrk")
+	flags.BoolVar(&opts.kvOnly, "kv", false, "only the key-value stores, which takes less than a minute")
+	flags.IntVar(&opts.kvRounds, "kv-runs", 9, "runs per key-value store and load")
+	flags.DurationVar(&opts.kvDuration, "kv-duration", 500*time.Millisecond, "length of one of them")
 	flags.StringVar(&opts.out, "out", "", "Markdown `file` whose sections are replaced (default print only)")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
@@ -63,6 +70,9 @@ func parseOptions(args []string, getenv func(string) string, usage io.Writer) (o
 
 func (o options) validate() error {
 	var errs []error
+	if o.kvRounds < 1 || o.kvDuration < 100*time.Millisecond {
+		errs = append(errs, errors.New("-kv-runs must be at least 1, -kv-duration at least 100ms, since CPU is counted in ticks of 10ms"))
+	}
 	if o.runs < 1 {
 		errs = append(errs, fmt.Errorf("-runs: must be at least 1, got %d", o.runs))
 	}

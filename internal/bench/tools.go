@@ -25,11 +25,22 @@ var tools = map[string]tool{
 	"clang":   {[]string{"clang"}, "apt-get install clang lld"},
 	"wasm-ld": {[]string{"wasm-ld", "wasm-ld-[0-9]*"}, "apt-get install lld"},
 	"go":      {[]string{"go"}, "see https://go.dev/doc/install"},
+
+	"redis-server": {[]string{"redis-server"}, "apt-get install redis-server php-redis"},
+	"memcached":    {[]string{"memcached"}, "apt-get install memcached"},
 }
 
-// findTools looks for wrk and for the tools of the targets. Everything that is missing is in the error.
-func (w *workspace) findTools(targets []target) error {
-	needed := map[string][]string{"wrk": {"the measurement"}}
+// findTools looks for wrk and for the tools of the targets and of the key-value stores. Everything that is missing is in the error.
+func (w *workspace) findTools(targets []target, stores bool) error {
+	needed := map[string][]string{}
+	if len(targets) > 0 {
+		needed["wrk"] = []string{"the measurement"}
+	}
+	if stores {
+		for _, key := range []string{"go", "php", "redis-server", "memcached"} {
+			needed[key] = []string{"the key-value stores"}
+		}
+	}
 	for _, t := range targets {
 		for _, key := range t.Tools {
 			needed[key] = append(needed[key], t.Name)

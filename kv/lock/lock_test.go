@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// each runs a test on both kinds of Locks.
+// each runs a test on both kinds of Locks, and on one that two servers share.
 func each(t *testing.T, test func(t *testing.T, l lock.Locks)) {
 	t.Parallel()
 	t.Run("memory", func(t *testing.T) {
@@ -40,6 +40,10 @@ func each(t *testing.T, test func(t *testing.T, l lock.Locks)) {
 			t.Fatal(err)
 		}
 		test(t, l)
+	})
+	t.Run("two servers on redis", func(t *testing.T) {
+		t.Parallel()
+		test(t, startFleet(t))
 	})
 }
 

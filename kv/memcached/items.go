@@ -321,7 +321,7 @@ func (s *Store) change(name string, old kv.Item, seen reply, next kv.Item) (func
 	}
 	ttl := lifetime(next.Expires, now)
 	if old.Found && next.Expires.Equal(old.Expires) {
-		ttl = "T" + strconv.FormatInt(max(seen.ttl, 0), 10) // as the server said it; for ever is 0
+		ttl = span(seen.ttl, now) // as the server said it
 	}
 	if !old.Found {
 		same = "ME"
@@ -341,7 +341,19 @@ func lifetime(t, now time.Time) string {
 	}
 	seconds := int64(math.Ceil(t.Sub(now).Seconds())) + 1
 	if seconds > maxDelta {
-		seconds = t.Unix() + 2
+		seconds += coarse / 2 // later, never earlier
+	}
+	return span(seconds, now)
+}
+
+// span is the flag T for so many seconds from now, less than 0 for ever. A time of day is rounded to a multiple of coarse, so that
+// what is read, give or take a tick of the server's clock, and written again by Update stays the same time.
+func span(seconds int64, now time.Time) string {
+	switch {
+	case seconds < 0:
+		seconds = 0
+	case seconds > maxDelta:
+		seconds = min((now.Unix()+seconds+coarse/2)/coarse*coarse, lastTime)
 	}
 	return "T" + strconv.FormatInt(seconds, 10)
 }

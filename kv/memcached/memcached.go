@@ -4,8 +4,9 @@
 // # What memcached cannot do
 //
 //   - Deadlines have whole seconds, and the server's clock ticks once in a second. A deadline is rounded up, so that a key never
-//     ends before it; it may outlive it by up to two seconds. TTL tells what the server knows, to about a second. Deadlines after
-//     2038-01-19 mean for ever.
+//     ends before it; it may outlive it by up to two seconds, or by a minute when it is more than 30 days ahead. Update, which
+//     writes the deadline again, moves it by a second when the clock ticks in between. TTL tells what the server knows, to about
+//     a second. Deadlines after 2038-01-19 mean for ever.
 //   - It drops keys when it is full, and a server that restarts forgets all of them. What may not be lost does not belong here.
 //   - It cannot list its keys: there is no Scan, and Clear empties the servers. A store with a prefix refuses Clear unless the
 //     configuration says clear: flush_all, since the keys of others would go, too.
@@ -47,6 +48,7 @@ const (
 	hashed   = "sha256:"
 	maxDelta = 30 * 24 * 60 * 60 // more seconds than these are an absolute time
 	lastTime = 1<<31 - 1         // the last time that memcached knows, in 2038
+	coarse   = 64                // seconds that deadlines more than 30 days ahead are rounded up to
 )
 
 // Store implements kv.Store.

@@ -265,7 +265,11 @@ impl Driver for Rest {
                 body
             }
         };
-        match error_of(config::parse(&body).as_ref()) {
+        let answer = match config::parse(&body) {
+            Some(answer) => answer,
+            None => return no_answer(&body),
+        };
+        match error_of(Some(&answer)) {
             Some(why) => refused(why),
             None => exact(&body),
         }

@@ -31,13 +31,15 @@ const deadline = 60 * time.Second
 
 func TestPHPUnit(t *testing.T) {
 	t.Parallel()
-	for _, listen := range []string{"unix", "tcp://127.0.0.1:0"} {
-		network, _, _ := strings.Cut(listen, ":")
-		t.Run(network, func(t *testing.T) {
-			t.Parallel()
-			phpunit(t, startRPC(t, testenv.Dir(t), listen).Addr())
-		})
-	}
+	t.Run("unix", func(t *testing.T) {
+		t.Parallel()
+		phpunit(t, startRPC(t, testenv.Dir(t), "unix").Addr())
+	})
+	// What lies above the clients does not know how they connect, and the public suites sleep a lot.
+	t.Run("tcp", func(t *testing.T) {
+		t.Parallel()
+		phpunit(t, startRPC(t, testenv.Dir(t), "tcp://127.0.0.1:0").Addr(), "--filter", "RPCTest|KVTest|KVOperationsTest")
+	})
 }
 
 // phpunit runs the suites of the package, with the packages of the distribution that adapters are for. Symfony looks at keys in

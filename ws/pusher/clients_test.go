@@ -2,53 +2,53 @@ package pusher_test
 
 import (
 	"context"
-	"encoding/pem"
 	"fmt"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/edge-server/edge/core/edgetest"
 	"github.com/edge-server/edge/internal/testenv"
-	"github.com/edge-server/edge/ws/pusher"
 )
 
-// What front ends and back ends run, unmodified: pusher-js, laravel-echo and the server library of Pusher from npm.
+// What front ends and back ends run, unmodified, against a whole server: pusher-js, laravel-echo and the server library of Pusher
+// from npm.
 func TestUnmodifiedClients(t *testing.T) {
 	t.Parallel()
-	for _, tls := range []bool{false, true} {
-		t.Run(map[bool]string{false: "ws", true: "wss"}[tls], func(t *testing.T) {
+	for _, scheme := range []string{"ws", "wss"} {
+		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()
 			port := testenv.FreePort(t)
-			w := start(t, app(func(a *pusher.App) {
-				a.SubscriptionCount = true
-				a.Webhooks = []pusher.Webhook{webhook(fmt.Sprintf("http://127.0.0.1:%d/webhook", port))}
-			}))
-			server := w.http
-			if tls {
-				server = httptest.NewTLSServer(w.Server)
-				t.Cleanup(server.Close)
+			s := edgetest.Start(t, fmt.Sprintf(`
+http: {routes: [{respond: the application}]}
+ws:
+  pusher:
+    apps:
+      main:
+        id: "1"
+        key: %s
+        secret: %s
+        subscription_count: true
+        webhooks: [{url: "http://127.0.0.1:%d/webhook"}]
+`, key, secret, port))
+			env := []string{"EDGE_URL=" + s.HTTP}
+			if scheme == "wss" {
+				env = []string{"EDGE_URL=" + s.HTTPS, "NODE_EXTRA_CA_CERTS=" + filepath.Join(s.Dir, ".edge", "ca", "ca.crt")}
 			}
-			runClients(t, server, port)
+			runClients(t, "clients.mjs", append(env, fmt.Sprintf("PORT=%d", port)))
 		})
 	}
 }
 
-func runClients(t *testing.T, server *httptest.Server, port int) {
+func runClients(t *testing.T, script string, env []string) {
 	t.Helper()
-	dir := testenv.PusherClients(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, testenv.Node(t), "clients.mjs")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "EDGE_URL="+server.URL, "APP_ID=1", "APP_KEY="+key, "APP_SECRET="+secret, fmt.Sprintf("PORT=%d", port))
-	if cert := server.Certificate(); cert != nil {
-		ca := filepath.Join(dir, "ca.pem")
-		check(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), 0o600))
-		cmd.Env = append(cmd.Env, "NODE_EXTRA_CA_CERTS="+ca)
-	}
+	cmd := exec.CommandContext(ctx, testenv.Node(t), script)
+	cmd.Dir = testenv.PusherClients(t)
+	cmd.Env = append(append(os.Environ(), "APP_ID=1", "APP_KEY="+key, "APP_SECRET="+secret), env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

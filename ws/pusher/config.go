@@ -262,8 +262,8 @@ func (a *App) problems(name string) []error {
 			report("%s: must be between 1s and 24h, got %s", key, d)
 		}
 	}
-	if a.SigninTimeout < 0 || a.SigninTimeout > 24*time.Hour {
-		report("signin_timeout: must be between 0s (none) and 24h, got %s", a.SigninTimeout)
+	if a.SigninTimeout < 0 || a.SigninTimeout > 10*time.Minute {
+		report("signin_timeout: must be between 0s (none) and 10m, got %s", a.SigninTimeout)
 	}
 	if a.CacheTTL < time.Second || a.CacheTTL > 24*time.Hour {
 		report("cache_ttl: must be between 1s and 24h, got %s", a.CacheTTL)

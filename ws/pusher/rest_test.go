@@ -1,6 +1,8 @@
 package pusher_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -129,9 +131,20 @@ func TestBehindAPrefix(t *testing.T) {
 	if status, text := w.call("GET", "/rt/apps/1/channels", nil, ""); status != 200 {
 		t.Error(status, text)
 	}
-	for path, want := range map[string]bool{"/rt/app/x": true, "/rt/apps/1/events": true, "/app/x": false, "/rt/application": false, "/rt": false} {
-		if w.Handles(path) != want {
-			t.Errorf("Handles(%q) is %v", path, !want)
+	upgrade := http.Header{"Upgrade": {"websocket"}}
+	for _, c := range []struct {
+		path   string
+		header http.Header
+		want   bool
+	}{
+		{"/rt/app/x", upgrade, true}, {"/rt/app/x", nil, false}, {"/app/x", upgrade, false}, {"/rt/application", upgrade, false}, {"/rt", upgrade, false},
+		{"/rt/apps/1/events", nil, true}, {"/rt/apps/1/users/7/terminate_connections", nil, true}, {"/rt/apps/2/events", nil, false},
+		{"/rt/apps/1", nil, false}, {"/rt/apps/1/settings", nil, false}, {"/apps/1/events", nil, false},
+	} {
+		r := httptest.NewRequest("GET", c.path, nil)
+		r.Header = c.header
+		if w.Handles(r) != c.want {
+			t.Errorf("Handles(%q %v) is %v", c.path, c.header, !c.want)
 		}
 	}
 }

@@ -132,10 +132,28 @@ func (s *Server) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Handles reports whether a path is one of this protocol: /app/… or /apps/… behind the prefix of the section.
-func (s *Server) Handles(path string) bool {
-	rest, ok := strings.CutPrefix(path, s.cfg.Path)
-	return ok && (strings.HasPrefix(rest, "/app/") || strings.HasPrefix(rest, "/apps/"))
+// Handles reports whether a request is one of this protocol: a WebSocket at /app/…, or a call of the API of an app at /apps/ID/…,
+// behind the prefix of the section. Other requests with such paths belong to the application.
+func (s *Server) Handles(r *http.Request) bool {
+	path, ok := strings.CutPrefix(r.URL.Path, s.cfg.Path)
+	if !ok {
+		return false
+	}
+	if rest, ok := strings.CutPrefix(path, "/apps/"); ok {
+		id, call, _ := strings.Cut(rest, "/")
+		return s.byID[id] != nil && isCall(call)
+	}
+	return strings.HasPrefix(path, "/app/") && (r.Method == http.MethodConnect || r.Header.Get("Upgrade") != "")
+}
+
+// isCall recognises what stands behind /apps/ID/.
+func isCall(call string) bool {
+	first, _, _ := strings.Cut(call, "/")
+	switch first {
+	case "events", "batch_events", "channels", "users", "connections":
+		return true
+	}
+	return false
 }
 
 // ServeHTTP answers front ends and back ends.

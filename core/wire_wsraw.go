@@ -1,0 +1,468 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/edge-server/edge/php"
+	"github.com/edge-server/edge/rpc"
+	"github.com/edge-server/edge/sdk/abi"
+	"github.com/edge-server/edge/wasmhost"
+	"github.com/edge-server/edge/ws"
+	"github.com/edge-server/edge/ws/raw"
+)
+
+// validateRaw checks ws.raw with what it names.
+func (c *Config) validateRaw() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(c.WS.Raw)) {
+		app := c.WS.Raw[name]
+		key := "ws.raw." + name
+		errs = append(errs, within(key, app.Validate()))
+		if _, known := c.PHP[app.PHP]; app.PHP != "" && !known {
+			errs = append(errs, fmt.Errorf("%s.php: there is no pool %q in the php section, which has %s", key, app.PHP, countNames(slices.Sorted(maps.Keys(c.PHP)))))
+		}
+		if app.PHP != "" && c.PHP[app.PHP].Mode == "classic" {
+			errs = append(errs, fmt.Errorf("%s.php: the pool %q is in mode classic, whose scripts end with each request: use one in mode worker", key, app.PHP))
+		}
+		if app.Wasm != "" && c.Plugins == nil {
+			errs = append(errs, fmt.Errorf("%s.wasm: plugin %q needs a plugins section", key, app.Wasm))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) hasRaw(name string) bool {
+	if c.WS == nil {
+		return false
+	}
+	_, ok := c.WS.Raw[name]
+	return ok
+}
+
+// newRawApps makes the applications of ws.raw.
+func (e *Edge) newRawApps(cfg *Config) error {
+	e.raw = map[string]*raw.App{}
+	for name, c := range cfg.WS.Raw {
+		var backend raw.Backend = &phpBackend{edge: e, pool: c.PHP}
+		if c.Wasm != "" {
+			backend = &wasmBackend{edge: e, plugin: c.Wasm}
+		}
+		app, err := raw.New(name, c, raw.Options{Hub: e.hub, Backend: backend, Limits: cfg.WS.Limits, Logger: e.channel("ws")})
+		if err != nil {
+			return cfg.located(within("ws.raw."+name, err))
+		}
+		e.raw[name] = app
+	}
+	return nil
+}
+
+// rawTarget is where a route's ws leads. `edge check` has no applications, only their configuration.
+func (e *Edge) rawTarget(w *world, name string) (http.Handler, error) {
+	if plugin := w.cfg.WS.Raw[name].Wasm; plugin != "" {
+		p, ok := w.plugins.Plugin(plugin)
+		if !ok {
+			return nil, fmt.Errorf("ws: the application %q: there is no plugin %q", name, plugin)
+		}
+		if err := needKind(p, wasmhost.KindWS, "an application of ws.raw"); err != nil {
+			return nil, within("ws", err)
+		}
+	}
+	if app := e.raw[name]; app != nil {
+		return app, nil
+	}
+	return http.NotFoundHandler(), nil
+}
+
+// phpBackend makes requests of events: connect is the client's own, message a POST to the same URL with the message as its body, disconnect
+// a DELETE. The attributes ws, ws_connection, … tell PHP what it is, and no client can set those. Which pool that is in the end is looked up each
+// time: reloads replace them, connections stay.
+type phpBackend struct {
+	edge *Edge
+	pool string
+}
+
+// phpConn is what is remembered of a handshake.
+type phpConn struct {
+	url  *url.URL
+	host string
+	addr string
+}
+
+func (b *phpBackend) Connect(r *http.Request, c *ws.Conn) error {
+	u := *r.URL
+	c.Data = &phpConn{&u, r.Host, netip.AddrPortFrom(c.Remote(), 0).String()}
+	r = php.WithAttributes(r, "ws", "connect", "ws_connection", c.ID().String())
+	a := newPHPAnswer()
+	defer a.free()
+	if err := b.ask(a, r); err != nil {
+		return err
+	}
+	if a.status >= 300 {
+		header := http.Header{}
+		for name, values := range a.header {
+			if name != "Content-Length" {
+				header[name] = slices.Clone(values)
+			}
+		}
+		return &ws.Refusal{Status: a.status, Header: header, Text: string(a.body)}
+	}
+	if user := a.header.Get("X-Ws-User"); user != "" {
+		c.SetUser(user)
+	}
+	if name := a.header.Get("Sec-Websocket-Protocol"); name != "" {
+		c.SetSubprotocol(name)
+	}
+	if len(a.body) > 0 {
+		return c.Send(a.message()) // goes out when the connection is there
+	}
+	return nil
+}
+
+var (
+	textEvent   = http.Header{"Content-Type": {"text/plain; charset=utf-8"}}
+	binaryEvent = http.Header{"Content-Type": {"application/octet-stream"}}
+)
+
+func (b *phpBackend) Message(ctx context.Context, c *ws.Conn, kind ws.Kind, message []byte) error {
+	header := textEvent
+	if kind == ws.Binary {
+		header = binaryEvent
+	}
+	r := b.request(ctx, c, http.MethodPost, header)
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(message)), int64(len(message))
+	r = php.WithAttributes(r, "ws", "message", "ws_connection", c.ID().String(), "ws_kind", kind.String())
+	a := newPHPAnswer()
+	defer a.free()
+	if err := b.ask(a, r); err != nil {
+		return err
+	}
+	if len(a.body) > 0 {
+		c.Send(a.message())
+	}
+	if code, reason, ok := a.closing(); ok {
+		c.Close(code, reason)
+	}
+	return nil
+}
+
+func (b *phpBackend) Disconnect(ctx context.Context, c *ws.Conn, code ws.CloseCode, reason string) error {
+	r := b.request(ctx, c, http.MethodDelete, textEvent)
+	r = php.WithAttributes(r, "ws", "disconnect", "ws_connection", c.ID().String(), "ws_code", strconv.Itoa(int(code)), "ws_reason", reason, "ws_user", c.User())
+	a := newPHPAnswer()
+	defer a.free()
+	return b.ask(a, r)
+}
+
+func (b *phpBackend) request(ctx context.Context, c *ws.Conn, method string, header http.Header) *http.Request {
+	conn := c.Data.(*phpConn)
+	r := &http.Request{
+		Method: method, URL: conn.url, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header, Body: http.NoBody,
+		Host: conn.host, RemoteAddr: conn.addr, RequestURI: conn.url.RequestURI(),
+	}
+	return r.WithContext(ctx)
+}
+
+// ask lets the pool answer. The world that it belongs to does not end meanwhile.
+func (b *phpBackend) ask(a *phpAnswer, r *http.Request) error {
+	t := b.edge.acquireTable()
+	defer t.release()
+	pool := t.world.pools[b.pool]
+	if pool == nil {
+		return fmt.Errorf("there is no pool %q any more", b.pool)
+	}
+	pool.ServeHTTP(a, r)
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	if a.status >= http.StatusInternalServerError && r.Method != http.MethodGet {
+		return fmt.Errorf("the pool %q answered with %d", b.pool, a.status)
+	}
+	return nil
+}
+
+// phpAnswer collects an answer of PHP.
+type phpAnswer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// maxPHPAnswer is how much of an answer is taken as a message.
+const maxPHPAnswer = 16 << 20
+
+var phpAnswers = sync.Pool{New: func() any { return &phpAnswer{header: http.Header{}} }}
+
+func newPHPAnswer() *phpAnswer { return phpAnswers.Get().(*phpAnswer) }
+
+func (a *phpAnswer) free() {
+	if cap(a.body) > 64<<10 {
+		return
+	}
+	clear(a.header)
+	a.status, a.body = 0, a.body[:0]
+	phpAnswers.Put(a)
+}
+
+func (a *phpAnswer) Header() http.Header { return a.header }
+
+func (a *phpAnswer) WriteHeader(status int) {
+	if status >= 200 && a.status == 0 {
+		a.status = status
+	}
+}
+
+func (a *phpAnswer) Write(p []byte) (int, error) {
+	if len(a.body)+len(p) > maxPHPAnswer {
+		return 0, errors.New("the answer is too large for a message")
+	}
+	a.body = append(a.body, p...)
+	return len(p), nil
+}
+
+func (a *phpAnswer) message() *ws.Prepared {
+	if strings.HasPrefix(a.header.Get("Content-Type"), "application/octet-stream") || !utf8.Valid(a.body) {
+		return ws.Prepare(ws.Binary, a.body)
+	}
+	return ws.Prepare(ws.Text, a.body)
+}
+
+// closing reads the header by which PHP ends the connection: "4000 reason".
+func (a *phpAnswer) closing() (ws.CloseCode, string, bool) {
+	text := a.header.Get("X-Ws-Close")
+	if text == "" {
+		return 0, "", false
+	}
+	number, reason, _ := strings.Cut(text, " ")
+	code, err := strconv.Atoi(number)
+	if err != nil || code < 1000 || code > 4999 {
+		return ws.CloseInternal, "", true
+	}
+	return ws.CloseCode(code), reason, true
+}
+
+// wasmBackend hands events to a plugin.
+type wasmBackend struct {
+	edge   *Edge
+	plugin string
+}
+
+// use runs f with the plugin as it is now.
+func (b *wasmBackend) use(f func(*wasmhost.Plugin) error) error {
+	t := b.edge.acquireTable()
+	defer t.release()
+	plugin, ok := t.world.plugins.Plugin(b.plugin)
+	if !ok {
+		return fmt.Errorf("there is no plugin %q", b.plugin)
+	}
+	return f(plugin)
+}
+
+func (b *wasmBackend) Connect(r *http.Request, c *ws.Conn) error {
+	return b.use(func(p *wasmhost.Plugin) error {
+		a := newPHPAnswer()
+		defer a.free()
+		status, err := p.WSOpen(a, r, int64(c.ID()))
+		if err != nil || status == 0 {
+			return err
+		}
+		return &ws.Refusal{Status: status, Text: strconv.Itoa(status) + " " + strings.ToLower(http.StatusText(status))}
+	})
+}
+
+func (b *wasmBackend) Message(ctx context.Context, c *ws.Conn, kind ws.Kind, message []byte) error {
+	return b.use(func(p *wasmhost.Plugin) error {
+		code, err := p.WSMessage(ctx, int64(c.ID()), uint32(kind), message)
+		if code != 0 {
+			c.Close(ws.CloseCode(code), "")
+		}
+		return err
+	})
+}
+
+func (b *wasmBackend) Disconnect(ctx context.Context, c *ws.Conn, code ws.CloseCode, _ string) error {
+	return b.use(func(p *wasmhost.Plugin) error { return p.WSClose(ctx, int64(c.ID()), int(code)) })
+}
+
+// pluginHub is what plugins reach connections by: those of the applications that name them.
+type pluginHub struct{ edge *Edge }
+
+// pluginHub is nil without WebSockets, which the host then tells plugins.
+func (e *Edge) pluginHub(cfg *Config) wasmhost.Hub {
+	if cfg.WS == nil {
+		return nil
+	}
+	return pluginHub{e}
+}
+
+func (h pluginHub) conn(plugin string, id int64) (*ws.Conn, error) {
+	for name, app := range h.edge.raw {
+		if h.edge.Config().WS.Raw[name].Wasm != plugin {
+			continue
+		}
+		if c := app.Space().Find(ws.ConnID(id)); c != nil {
+			return c, nil
+		}
+	}
+	return nil, abi.ErrNotFound
+}
+
+func (h pluginHub) Send(plugin string, conn int64, kind uint32, message []byte) error {
+	c, err := h.conn(plugin, conn)
+	if err != nil {
+		return err
+	}
+	if c.Send(ws.Prepare(ws.Kind(kind), message)) != nil {
+		return abi.ErrNotFound
+	}
+	return nil
+}
+
+func (h pluginHub) Publish(topic string, kind uint32, message []byte) error {
+	m := ws.Prepare(ws.Kind(kind), message)
+	var errs []error
+	for _, app := range h.edge.raw {
+		_, err := app.Space().Publish(context.Background(), topic, m, ws.PublishOptions{})
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (h pluginHub) Subscribe(plugin string, conn int64, topic string) error {
+	c, err := h.conn(plugin, conn)
+	if err == nil {
+		_, err = c.Space().Subscribe(context.Background(), c, topic, ws.SubscribeOptions{})
+	}
+	return err
+}
+
+func (h pluginHub) Unsubscribe(plugin string, conn int64, topic string) error {
+	c, err := h.conn(plugin, conn)
+	if err == nil {
+		_, err = c.Space().Unsubscribe(context.Background(), c, topic, ws.UnsubscribeOptions{})
+	}
+	return err
+}
+
+func (h pluginHub) Close(plugin string, conn int64, code uint32, reason string) error {
+	c, err := h.conn(plugin, conn)
+	if err == nil {
+		c.Close(ws.CloseCode(code), reason)
+	}
+	return err
+}
+
+var _ wasmhost.Hub = pluginHub{}
+
+// rawRequest is the argument of the methods of the RPC service ws.
+type rawRequest struct {
+	App     string `json:"app"`
+	Conn    string `json:"conn"`
+	User    string `json:"user"`
+	Channel string `json:"channel"`
+	Data    string `json:"data"`   // text
+	Binary  []byte `json:"binary"` // in base64, instead of data
+	Code    int    `json:"code"`
+	Reason  string `json:"reason"`
+	Except  string `json:"except"` // a connection that does not get what is published
+}
+
+func (r *rawRequest) message() (*ws.Prepared, error) {
+	switch {
+	case len(r.Binary) > 0:
+		return ws.Prepare(ws.Binary, r.Binary), nil
+	case !utf8.ValidString(r.Data):
+		return nil, errors.New("data: a text message must be UTF-8; use binary")
+	}
+	return ws.PrepareText(r.Data), nil
+}
+
+// rawService is what PHP calls to reach the connections of ws.raw.
+func (e *Edge) rawService() rpc.Methods {
+	method := func(f func(context.Context, *ws.Space, *rawRequest) (any, error)) rpc.Method {
+		return rpc.Func(func(ctx context.Context, r rawRequest) (any, error) {
+			app := e.raw[r.App]
+			if app == nil {
+				return nil, fmt.Errorf("app: there is no %q in ws.raw, which has %s", r.App, countNames(slices.Sorted(maps.Keys(e.raw))))
+			}
+			return f(ctx, app.Space(), &r)
+		})
+	}
+	onConn := func(f func(context.Context, *ws.Conn, *rawRequest) error) rpc.Method {
+		return method(func(ctx context.Context, s *ws.Space, r *rawRequest) (any, error) {
+			id, err := ws.ParseConnID(r.Conn)
+			if err != nil {
+				return nil, fmt.Errorf("conn: %w", err)
+			}
+			c := s.Find(id)
+			if c == nil {
+				return false, nil // it has gone: that is no mistake of the caller
+			}
+			return true, f(ctx, c, r)
+		})
+	}
+	return rpc.Methods{
+		"Send": method(func(ctx context.Context, s *ws.Space, r *rawRequest) (any, error) {
+			m, err := r.message()
+			if err != nil {
+				return nil, err
+			}
+			if r.User != "" {
+				return true, s.Tell(ctx, ws.Command{User: r.User, Send: m})
+			}
+			id, err := ws.ParseConnID(r.Conn)
+			if err != nil {
+				return nil, fmt.Errorf("conn: %w", err)
+			}
+			if c := s.Find(id); c != nil {
+				return c.Send(m) == nil, nil
+			}
+			return false, nil
+		}),
+		"Publish": method(func(ctx context.Context, s *ws.Space, r *rawRequest) (any, error) {
+			m, err := r.message()
+			if err != nil {
+				return nil, err
+			}
+			except, _ := ws.ParseConnID(r.Except)
+			_, err = s.Publish(ctx, r.Channel, m, ws.PublishOptions{Except: except})
+			return true, err
+		}),
+		"Subscribe": onConn(func(ctx context.Context, c *ws.Conn, r *rawRequest) error {
+			_, err := c.Space().Subscribe(ctx, c, r.Channel, ws.SubscribeOptions{})
+			return err
+		}),
+		"Unsubscribe": onConn(func(ctx context.Context, c *ws.Conn, r *rawRequest) error {
+			_, err := c.Space().Unsubscribe(ctx, c, r.Channel, ws.UnsubscribeOptions{})
+			return err
+		}),
+		"Close": onConn(func(_ context.Context, c *ws.Conn, r *rawRequest) error {
+			code := ws.CloseCode(r.Code)
+			if code == 0 {
+				code = ws.CloseNormal
+			}
+			c.Close(code, r.Reason)
+			return nil
+		}),
+		"Connections": method(func(_ context.Context, s *ws.Space, _ *rawRequest) (any, error) {
+			list := []raw.Description{}
+			for _, c := range s.Conns() {
+				list = append(list, raw.Describe(c))
+			}
+			return list, nil
+		}),
+		"Channels": method(func(ctx context.Context, s *ws.Space, r *rawRequest) (any, error) { return s.Channels(ctx, r.Channel) }),
+	}
+}

@@ -1,0 +1,242 @@
+package core_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/edge-server/edge/core/edgetest"
+	"github.com/edge-server/edge/internal/testenv"
+	"github.com/edge-server/edge/rpc"
+)
+
+const rawSecret = "a secret of sixteen"
+
+// startRaw serves an application of ws.raw by PHP at /chat.
+func startRaw(t testing.TB, workers int) *edgetest.Server {
+	t.Helper()
+	return edgetest.Start(t, rawConfig(t, workers))
+}
+
+func rawConfig(t testing.TB, workers int) string {
+	t.Helper()
+	php, root := testenv.PHP(t), testenv.Root(t)
+	return fmt.Sprintf(`
+http: {routes: [{match: {path: [/chat, /chat/*]}, ws: chat}, {php: app}]}
+rpc: {}
+ws: {limits: {rate: 0}, raw: {chat: {php: app, subprotocols: [v1], secret: %q}}}
+php: {app: {command: [%s, %s], user: %s, workers: {min: %d, max: %d}, env: {SDK: %s}}}
+`, rawSecret, php, filepath.Join(root, "core", "testdata", "ws", "worker.php"), currentUser(t), workers, workers, filepath.Join(root, "sdk", "php"))
+}
+
+func dialRaw(t testing.TB, s *edgetest.Server, query string, header ...string) *websocket.Conn {
+	t.Helper()
+	h := http.Header{}
+	for i := 0; i < len(header); i += 2 {
+		h.Set(header[i], header[i+1])
+	}
+	conn, res, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(s.HTTP, "http")+"/chat"+query, h)
+	if err != nil {
+		t.Fatalf("dial: %v (%v)\n%s", err, res, s.Log)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	return conn
+}
+
+func readRaw(t testing.TB, c *websocket.Conn) string {
+	t.Helper()
+	_, b, err := c.ReadMessage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestRawWebSocketInPHP(t *testing.T) {
+	t.Parallel()
+	s := startRaw(t, 2)
+
+	res, err := http.Get(s.HTTP + "/chat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusUpgradeRequired {
+		t.Errorf("GET without an upgrade: %s", res.Status)
+	}
+	_, res, err = websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(s.HTTP, "http")+"/chat?token=wrong", nil)
+	if err == nil || res == nil || res.StatusCode != 401 || res.Header.Get("WWW-Authenticate") != "Bearer" {
+		t.Errorf("PHP refused, the client saw %v, %v", err, res)
+	}
+	_, res, _ = websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(s.HTTP, "http")+"/chat", http.Header{"Origin": {"https://evil.example"}})
+	if res == nil || res.StatusCode != 403 {
+		t.Errorf("another origin saw %v", res)
+	}
+
+	a, b := dialRaw(t, s, "?room=hall&user=anna", "Sec-WebSocket-Protocol", "v0, v1"), dialRaw(t, s, "?room=hall")
+	if a.Subprotocol() != "v1" {
+		t.Errorf("the subprotocol is %q", a.Subprotocol())
+	}
+	for i := range 50 { // in order
+		a.WriteMessage(websocket.TextMessage, []byte(fmt.Sprint("message ", i)))
+	}
+	for i := range 50 {
+		if got := readRaw(t, a); got != fmt.Sprint("message ", i) {
+			t.Fatalf("message %d came back as %q", i, got)
+		}
+	}
+	a.WriteMessage(websocket.BinaryMessage, []byte{1, 2, 255})
+	if kind, got, _ := a.ReadMessage(); kind != websocket.BinaryMessage || string(got) != "\xff\x02\x01" {
+		t.Errorf("binary came back as %d %q", kind, got)
+	}
+	a.WriteMessage(websocket.TextMessage, []byte("say hello"))
+	if got := readRaw(t, b); got != "hello" {
+		t.Errorf("the room got %q", got)
+	}
+	a.WriteMessage(websocket.TextMessage, []byte("bye"))
+	if got := readRaw(t, a); got != "goodbye" {
+		t.Errorf("got %q", got)
+	}
+	if _, _, err := a.ReadMessage(); !websocket.IsCloseError(err, 4001) || !strings.Contains(err.Error(), "as you wish") {
+		t.Errorf("PHP closed, the client saw %v", err)
+	}
+	if got := readRaw(t, b); got != "left with 4001" {
+		t.Errorf("disconnect: %q", got)
+	}
+}
+
+// TestRawWebSocketsOutliveWhatServesThem reloads the workers, kills one and reloads the configuration: nobody is disconnected.
+func TestRawWebSocketsOutliveWhatServesThem(t *testing.T) {
+	t.Parallel()
+	s := startRaw(t, 2)
+	c := dialRaw(t, s, "")
+	echo := func(when string) {
+		t.Helper()
+		c.WriteMessage(websocket.TextMessage, []byte(when))
+		if got := readRaw(t, c); got != when {
+			t.Errorf("%s: got %q", when, got)
+		}
+	}
+	echo("at first")
+	if err := s.ReloadFile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	echo("after a reload")
+	c.WriteMessage(websocket.TextMessage, []byte("die"))
+	echo("after a worker's death")
+	s.WriteConfig(t, rawConfig(t, 2)+"\nlog: {level: debug}\n")
+	if err := s.ReloadFile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	echo("after another configuration")
+
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Stop(ctx) }() // ends with the connection
+	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseServiceRestart) {
+		t.Errorf("the server stopped, the client saw %v", err)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRawConnectionsByHTTP(t *testing.T) {
+	t.Parallel()
+	s := startRaw(t, 1)
+	c := dialRaw(t, s, "?user=anna")
+	id := ""
+	testenv.Eventually(t, "the connection is listed", func() bool {
+		m := regexp.MustCompile(`"id":"([0-9a-f]{16})"`).FindStringSubmatch(rawList(t, s))
+		if m != nil {
+			id = m[1]
+		}
+		return m != nil
+	})
+	do := func(method, id, secret, body string) (int, string) {
+		t.Helper()
+		r, _ := http.NewRequest(method, s.HTTP+"/chat/@connections/"+id, strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer "+secret)
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, _ := io.ReadAll(res.Body)
+		return res.StatusCode, string(b)
+	}
+	if status, _ := do("POST", id, "wrong", "x"); status != 401 {
+		t.Errorf("a wrong secret: %d", status)
+	}
+	if status, _ := do("POST", "0000000000000001", rawSecret, "x"); status != 410 {
+		t.Errorf("nobody's ID: %d", status)
+	}
+	if status, _ := do("POST", id, rawSecret, "pushed"); status != 204 {
+		t.Errorf("a push: %d", status)
+	}
+	if got := readRaw(t, c); got != "pushed" {
+		t.Errorf("got %q", got)
+	}
+	if status, text := do("GET", id, rawSecret, ""); status != 200 || !strings.Contains(text, `"user":"anna"`) {
+		t.Errorf("about the connection: %d %s", status, text)
+	}
+	if status, _ := do("DELETE", id, rawSecret, ""); status != 204 {
+		t.Errorf("a close: %d", status)
+	}
+	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, 1000) {
+		t.Errorf("closed with %v", err)
+	}
+}
+
+// rawList is the answer of ws.Connections.
+func rawList(t testing.TB, s *edgetest.Server) string {
+	t.Helper()
+	client, err := rpc.Dial(t.Context(), "unix://"+filepath.Join(s.Dir, ".edge", "rpc.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	var list json.RawMessage
+	if err := client.Call(t.Context(), "ws.Connections", map[string]string{"app": "chat"}, &list); err != nil {
+		t.Fatal(err)
+	}
+	return string(list)
+}
+
+// BenchmarkRawEcho is round trips client, Edge, PHP and back.
+func BenchmarkRawEcho(b *testing.B) {
+	s := startRaw(b, 2)
+	const clients = 64
+	conns := make([]*websocket.Conn, clients)
+	for i := range conns {
+		conns[i] = dialRaw(b, s, "")
+		conns[i].SetReadDeadline(time.Time{})
+	}
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for i, c := range conns {
+		wg.Go(func() {
+			for n := i; n < b.N; n += clients {
+				c.WriteMessage(websocket.TextMessage, []byte("hello, PHP"))
+				if _, _, err := c.ReadMessage(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "roundtrips/s")
+}

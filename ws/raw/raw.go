@@ -1,0 +1,236 @@
+// Package raw is WebSocket without a protocol on top: what clients do becomes events of an application, which may be PHP or a plugin.
+//
+// There are three events. connect comes before the handshake is answered, and may refuse it with a status. message carries one message;
+// an answer goes back to the same connection. disconnect comes once for each connection that was accepted. Events of one connection
+// come one after the other, in order: while one is being dealt with, nothing more is read from that client.
+package raw
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/edge-server/edge/ws"
+)
+
+// Config is an element of ws.raw.
+type Config struct {
+	// PHP names the pool that gets the events, Wasm the plugin. One of the two.
+	PHP  string `koanf:"php"`
+	Wasm string `koanf:"wasm"`
+
+	// Origins are the origins whose pages may connect, beside those of the same host: "https://example.com", "https://*.example.com",
+	// or "*" for all. Default none.
+	Origins []string `koanf:"origins"`
+
+	// Subprotocols that the application speaks, the preferred first. Default none.
+	Subprotocols []string `koanf:"subprotocols"`
+
+	// Concurrency is how many events are dealt with at a time. Connections wait for each other beyond that. Default 256.
+	Concurrency int `koanf:"concurrency"`
+
+	// Secret lets those who send it as a bearer token use /@connections/ID below the route. Empty: that is not there. Default empty.
+	Secret string `koanf:"secret"`
+}
+
+// Defaults is where decoding of an element of ws.raw starts.
+func (Config) Defaults() any { return Config{Concurrency: 256} }
+
+// Validate reports every problem.
+func (c Config) Validate() error {
+	var errs []error
+	if (c.PHP == "") == (c.Wasm == "") {
+		errs = append(errs, errors.New("needs exactly one of php and wasm: what gets the events"))
+	}
+	if c.Concurrency < 1 {
+		errs = append(errs, fmt.Errorf("concurrency: must be at least 1, got %d", c.Concurrency))
+	}
+	if c.Secret != "" && len(c.Secret) < 16 {
+		errs = append(errs, errors.New("secret: needs at least 16 characters"))
+	}
+	return errors.Join(errs...)
+}
+
+// Backend is the application.
+type Backend interface {
+	// Connect may refuse with a *ws.Refusal; the request is the client's.
+	Connect(r *http.Request, c *ws.Conn) error
+
+	// Message deals with a message. The bytes are valid until it returns.
+	Message(ctx context.Context, c *ws.Conn, kind ws.Kind, message []byte) error
+
+	// Disconnect comes last.
+	Disconnect(ctx context.Context, c *ws.Conn, code ws.CloseCode, reason string) error
+}
+
+// App is one application. It is the http.Handler of its routes.
+type App struct {
+	name     string
+	cfg      Config
+	backend  Backend
+	space    *ws.Space
+	endpoint *ws.Endpoint
+	log      *slog.Logger
+
+	slots  chan struct{} // events that are being dealt with
+	failed atomic.Uint64
+	events atomic.Uint64
+}
+
+// Options are what an App needs beside its configuration.
+type Options struct {
+	Hub     *ws.Hub
+	Backend Backend
+	Limits  ws.Limits
+	Logger  *slog.Logger
+}
+
+// New makes an application of a checked configuration.
+func New(name string, cfg Config, opts Options) (*App, error) {
+	a := &App{name: name, cfg: cfg, backend: opts.Backend, log: opts.Logger, slots: make(chan struct{}, cfg.Concurrency)}
+	a.space = opts.Hub.Space(SpaceName(name))
+	var err error
+	a.endpoint, err = ws.NewEndpoint(ws.EndpointConfig{
+		Space: a.space, Protocol: a, Limits: opts.Limits, Logger: opts.Logger, Origins: cfg.Origins, Subprotocols: cfg.Subprotocols,
+	})
+	return a, err
+}
+
+// SpaceName is the name of an application's space.
+func SpaceName(app string) string { return "raw/" + app }
+
+// Space has the application's connections.
+func (a *App) Space() *ws.Space { return a.space }
+
+// Stats of an application, beside those of its space.
+type Stats struct {
+	Events uint64 // that the application got
+	Failed uint64 // of these, with an error
+}
+
+// Stats takes a snapshot.
+func (a *App) Stats() Stats { return Stats{Events: a.events.Load(), Failed: a.failed.Load()} }
+
+// ServeHTTP connects clients, and lets who knows the secret reach them.
+func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if _, id, ok := strings.Cut(r.URL.Path, "/@connections/"); ok && a.cfg.Secret != "" {
+		a.manage(w, r, id)
+		return
+	}
+	a.endpoint.ServeHTTP(w, r)
+}
+
+// Accept is of ws.Protocol.
+func (a *App) Accept(r *http.Request, c *ws.Conn) error {
+	select {
+	case a.slots <- struct{}{}:
+	case <-r.Context().Done():
+		return &ws.Refusal{Status: http.StatusServiceUnavailable, Text: "503 the client has gone"}
+	}
+	defer func() { <-a.slots }()
+	return a.count(a.backend.Connect(r, c))
+}
+
+// OnOpen is of ws.Protocol.
+func (a *App) OnOpen(*ws.Conn) {}
+
+// OnMessage is of ws.Protocol. An application that fails loses the message, not the connection.
+func (a *App) OnMessage(c *ws.Conn, kind ws.Kind, message []byte) {
+	a.slots <- struct{}{}
+	defer func() { <-a.slots }()
+	a.count(a.backend.Message(context.Background(), c, kind, message))
+}
+
+// OnClose is of ws.Protocol.
+func (a *App) OnClose(c *ws.Conn, code ws.CloseCode, reason string) {
+	a.slots <- struct{}{}
+	defer func() { <-a.slots }()
+	a.count(a.backend.Disconnect(context.Background(), c, code, reason))
+}
+
+func (a *App) count(err error) error {
+	a.events.Add(1)
+	var refused *ws.Refusal
+	if err != nil && !errors.As(err, &refused) {
+		a.failed.Add(1)
+	}
+	return err
+}
+
+// manage is POST (send), GET (tell about) and DELETE (close) of /@connections/ID.
+func (a *App) manage(w http.ResponseWriter, r *http.Request, text string) {
+	// Hashes have one length: the comparison takes the same time whatever was sent.
+	said, want := sha256.Sum256([]byte(r.Header.Get("Authorization"))), sha256.Sum256([]byte("Bearer "+a.cfg.Secret))
+	if subtle.ConstantTimeCompare(said[:], want[:]) != 1 {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, "401 unauthorized", http.StatusUnauthorized)
+		return
+	}
+	id, err := ws.ParseConnID(text)
+	conn := a.space.Conn(id)
+	if err != nil || conn == nil {
+		http.Error(w, "410 gone: there is no such connection", http.StatusGone)
+		return
+	}
+	switch r.Method {
+	case http.MethodPost:
+		a.manageSend(w, r, conn)
+	case http.MethodDelete:
+		conn.Close(ws.CloseNormal, "")
+		w.WriteHeader(http.StatusNoContent)
+	case http.MethodGet:
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(Describe(conn))
+	default:
+		w.Header().Set("Allow", "GET, POST, DELETE")
+		http.Error(w, "405 method not allowed", http.StatusMethodNotAllowed)
+	}
+}
+
+func (a *App) manageSend(w http.ResponseWriter, r *http.Request, conn *ws.Conn) {
+	const most = 16 << 20
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	if err != nil {
+		http.Error(w, "413 the message is too large", http.StatusRequestEntityTooLarge)
+		return
+	}
+	kind := ws.Text
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/octet-stream") || !utf8.Valid(body) {
+		kind = ws.Binary
+	}
+	if conn.Send(ws.Prepare(kind, body)) != nil {
+		http.Error(w, "410 gone: there is no such connection", http.StatusGone)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// Description is what others may know of a connection.
+type Description struct {
+	ID          string            `json:"id"`
+	Remote      string            `json:"remote"`
+	User        string            `json:"user,omitempty"`
+	Opened      time.Time         `json:"opened"`
+	Subprotocol string            `json:"subprotocol,omitempty"`
+	Channels    []string          `json:"channels,omitempty"`
+	Attributes  map[string]string `json:"attributes,omitempty"`
+	Dropped     int               `json:"dropped,omitempty"`
+}
+
+// Describe takes a snapshot.
+func Describe(c *ws.Conn) Description {
+	return Description{
+		ID: c.ID().String(), Remote: c.Remote().String(), User: c.User(), Opened: c.Opened().UTC(), Subprotocol: c.Subprotocol(),
+		Channels: c.Channels(), Attributes: c.Attributes(), Dropped: c.Dropped(),
+	}
+}
