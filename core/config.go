@@ -16,7 +16,9 @@ import (
 	"time"
 
 	"github.com/edge-server/edge/core/admin"
+	"github.com/edge-server/edge/core/compress"
 	"github.com/edge-server/edge/core/configfile"
+	"github.com/edge-server/edge/core/forwarded"
 	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/core/routing"
@@ -86,6 +88,12 @@ type HTTPConfig struct {
 
 	// Headers is what the middleware headers does.
 	Headers middleware.HeadersConfig `koanf:"headers"`
+
+	// Forwarded says which proxies are believed about who the client is.
+	Forwarded forwarded.Config `koanf:"forwarded"`
+
+	// Compress is what the middleware compress does.
+	Compress compress.Config `koanf:"compress"`
 
 	// Routes are tried in order; the first match wins. Without a match the answer is 404.
 	Routes []Route `koanf:"routes"`
@@ -181,7 +189,7 @@ func DefaultConfig() Config {
 // Defaults is where decoding of a present http section starts.
 func (HTTPConfig) Defaults() any {
 	d := httpserver.DefaultConfig()
-	return HTTPConfig{Listen: d.Listen, TLS: d.TLS, Limits: d.Limits}
+	return HTTPConfig{Listen: d.Listen, TLS: d.TLS, Limits: d.Limits, Compress: compress.DefaultConfig(), Forwarded: forwarded.DefaultConfig()}
 }
 
 func (c MetricsConfig) validate() error {
@@ -316,7 +324,8 @@ func (c *Config) Validate() error {
 		errs = append(errs, within("telemetry.traces", c.Telemetry.Traces.Validate()))
 	}
 	if c.HTTP != nil {
-		errs = append(errs, within("http", c.HTTP.server().Validate()), within("http.headers", c.HTTP.Headers.Validate()), c.validateRoutes())
+		errs = append(errs, within("http", c.HTTP.server().Validate()), within("http.headers", c.HTTP.Headers.Validate()),
+			within("http.compress", c.HTTP.Compress.Validate()), within("http.forwarded", c.HTTP.Forwarded.Validate()), c.validateRoutes())
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.PHP)) {
 		errs = append(errs, within("php."+name, c.PHP[name].Validate()))

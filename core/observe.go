@@ -36,6 +36,10 @@ func (e *Edge) snapshot() telemetry.Snapshot {
 		stats := e.rpc.Stats()
 		s.RPC = &stats
 	}
+	if e.hub != nil {
+		stats := e.hub.Stats()
+		s.WS = &stats
+	}
 	if e.pusher != nil {
 		s.Pusher = e.pusher.Stats()
 	}

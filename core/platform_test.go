@@ -63,9 +63,10 @@ rpc: {}
 		operate(t, m, "0 -9", "kv_cas", "1", key, "other")
 		operate(t, m, "-3 0", "kv_incr", "1", key, "1", "0")
 		operate(t, m, "1", "kv_expire", "1", key, "60000")
+		operate(t, m, "14", "kv_scan", "1", "k") // one key: no cursor, a length and six bytes
 		operate(t, m, "0", "kv_delete", "1", key, "0")
 		operate(t, m, "0", "kv_expire", "1", key, "60000")
-		operate(t, m, "-5", "kv_scan", "1", "k")
+		operate(t, m, "4", "kv_scan", "1", "k")
 		if _, got := m.Get(t, "/php/app/"+url.PathEscape("POST /attributes\nx-a: b\n")+"/body/0"); !strings.HasPrefix(got, `200 1 {"method":"POST"`) {
 			t.Errorf("the call to PHP: %q", got)
 		}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/kv/lock"
 	"github.com/edge-server/edge/rpc"
 )
@@ -112,6 +113,29 @@ func (e *Edge) newLocks(cfg *Config) (rpc.Handler, func(context.Context) error, 
 		return nil, nil, cfg.located(fmt.Errorf("lock.store: %s: %w", cfg.Lock.Store, err))
 	}
 	return untilGone{lock.NewService(locks)}, startNothing, nil
+}
+
+// kvHandler is the service kv, whose few methods that wait end with their client: what they wait for goes to the next.
+type kvHandler struct {
+	rpc.Handler
+	rpc.Releaser
+	quick rpc.Quick
+}
+
+func newKVHandler(s *kv.Service) *kvHandler {
+	return &kvHandler{Handler: s, Releaser: s, quick: s}
+}
+
+// Quick implements rpc.Quick.
+func (h *kvHandler) Quick(method string, request any) bool { return h.quick.Quick(method, request) }
+
+func (h *kvHandler) Call(ctx context.Context, method string, request any) (any, error) {
+	if method != "GetOrCompute" && method != "Lock" {
+		return h.Handler.Call(ctx, method, request)
+	}
+	ctx, cancel := rpc.UntilGone(ctx)
+	defer cancel()
+	return h.Handler.Call(ctx, method, request)
 }
 
 // untilGone ends calls that wait when their client has gone.

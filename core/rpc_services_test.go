@@ -151,6 +151,55 @@ func TestSharedLocks(t *testing.T) {
 	}
 }
 
+// TestWaitEndsWithItsClient: a worker that dies while it waits for a lock does not get it afterwards, of lock.* and of kv.*.
+func TestWaitEndsWithItsClient(t *testing.T) {
+	t.Parallel()
+	s := edgetest.Start(t, "kv: {main: {driver: memory}}\nrpc: {}\nhttp: {routes: [{respond: x}]}\n")
+	connect := func() *rpc.Client {
+		client, err := rpc.Dial(t.Context(), "unix://"+filepath.Join(s.Dir, ".edge", "rpc.sock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { client.Close() })
+		return client
+	}
+	holder := connect()
+	for _, c := range []struct {
+		take, give string
+		arg        map[string]any
+		wait       map[string]any
+	}{
+		{"lock.Lock", "lock.Release", map[string]any{"resource": "r", "id": "a"}, map[string]any{"resource": "r", "id": "b", "wait": 60_000_000}},
+		{"kv.Lock", "kv.Unlock", map[string]any{"storage": "main", "key": "r"}, map[string]any{"storage": "main", "key": "r", "wait": 60_000}},
+	} {
+		var got struct {
+			OK    bool
+			Token any
+		}
+		if err := holder.Call(t.Context(), c.take, c.arg, &got); err != nil || !got.OK {
+			t.Fatalf("%s: %+v, %v", c.take, got, err)
+		}
+		dying := connect()
+		ended := make(chan struct{})
+		go func() { // ends when its connection is closed
+			defer close(ended)
+			_ = dying.Call(t.Context(), c.take, c.wait, new(any))
+		}()
+		testenv.Eventually(t, "it waits", func() bool { return s.RPCStats().InFlight == 1 })
+		dying.Close()
+		<-ended
+		testenv.Eventually(t, "it has stopped waiting", func() bool { return s.RPCStats().InFlight == 0 })
+		c.arg["token"] = got.Token
+		if err := holder.Call(t.Context(), c.give, c.arg, &got); err != nil || !got.OK {
+			t.Errorf("%s: %+v, %v", c.give, got, err)
+		}
+		delete(c.arg, "token")
+		if err := holder.Call(t.Context(), c.take, c.arg, &got); err != nil || !got.OK {
+			t.Errorf("%s after its client died: %+v, %v", c.take, got, err)
+		}
+	}
+}
+
 // TestOffLoopbackNeedsASecret: the error names the key, the address and the way out.
 func TestOffLoopbackNeedsASecret(t *testing.T) {
 	t.Parallel()

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/edge-server/edge/core/compress"
+	"github.com/edge-server/edge/core/forwarded"
 	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/core/routing"
@@ -20,7 +22,7 @@ import (
 )
 
 // builtinMiddleware are the names that http.middleware and routes' use know beside plugins.
-var builtinMiddleware = []string{"access-log", "request-id", "headers"}
+var builtinMiddleware = []string{"access-log", "request-id", "headers", "compress"}
 
 func (e *Edge) newHTTP(cfg *Config) (*httpserver.Server, error) {
 	s, err := httpserver.New(cfg.HTTP.server(), httpserver.Options{Logger: e.channel("http"), StateDir: cfg.StateDir, Handler: e})
@@ -31,7 +33,7 @@ func (e *Edge) newHTTP(cfg *Config) (*httpserver.Server, error) {
 }
 
 // compileRoutes composes what every request runs through. From the outside in:
-// recover, size limit, http.middleware, the choice of a route, the route's use, unnamed plugins, the target.
+// recover, who the client is, size limit, http.middleware, the choice of a route, the route's use, unnamed plugins, the target.
 func (e *Edge) compileRoutes(w *world) (*routeTable, error) {
 	t := &routeTable{world: w}
 	if w.cfg.HTTP == nil {
@@ -55,7 +57,8 @@ func (e *Edge) compileRoutes(w *world) (*routeTable, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, w.cfg.located(err)
 	}
-	t.handler = middleware.Recover(e.log)(limitBody(int64(w.cfg.HTTP.Limits.Body), w.withVariables(h)))
+	h = forwarded.Middleware(w.cfg.HTTP.Forwarded)(limitBody(int64(w.cfg.HTTP.Limits.Body), w.withVariables(h)))
+	t.handler = middleware.Recover(e.log)(h)
 	if e.traces != nil {
 		t.handler = middleware.Trace(e.traces.Request)(t.handler)
 	}
@@ -90,6 +93,8 @@ func (e *Edge) chain(w *world, names []string, h http.Handler) (http.Handler, er
 			h = e.accessLog()(h)
 		case "request-id":
 			h = middleware.RequestID(h)
+		case "compress":
+			h = compress.Middleware(w.cfg.HTTP.Compress)(h)
 		case "headers":
 			h = middleware.Headers(w.cfg.HTTP.Headers)(h)
 		default:

@@ -19,7 +19,7 @@ func (e *Edge) newRPC(cfg *Config) (*rpc.Server, error) {
 	if err != nil {
 		return nil, cfg.located(within("rpc", err))
 	}
-	server.Register("kv", e.traced("kv", kv.NewService(e.stores)))
+	server.Register("kv", e.traced("kv", newKVHandler(kv.NewService(e.stores))))
 	server.Register("informer", e.informer())
 	server.Register("resetter", e.resetter())
 	server.Register("metrics", e.metrics.Methods())

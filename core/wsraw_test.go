@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -239,4 +240,44 @@ func BenchmarkRawEcho(b *testing.B) {
 	}
 	wg.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "roundtrips/s")
+}
+
+// TestRawWebSocketInWasm: the plugin answers, and its room has everybody who came.
+func TestRawWebSocketInWasm(t *testing.T) {
+	t.Parallel()
+	s := edgetest.Start(t, `
+http: {routes: [{match: {path: [/chat, /no]}, ws: chat}]}
+plugins: {modules: {talk: {file: `+platformGuest(t, "WS")+`, allow: {publish: ["room.*"]}}}}
+ws: {raw: {chat: {wasm: talk}}}
+`)
+	a, b := dialRaw(t, s, ""), dialRaw(t, s, "")
+	if _, res, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(s.HTTP, "http")+"/no", nil); err == nil || res == nil || res.StatusCode != 403 {
+		t.Errorf("the plugin refused, the client saw %v, %v", err, res)
+	}
+	a.WriteMessage(websocket.TextMessage, []byte("hello"))
+	if x, y, z := readRaw(t, a), readRaw(t, a), readRaw(t, b); x != "hello" || y != "hello" || z != "hello" {
+		t.Errorf("the echo %q, the room %q and %q", x, y, z)
+	}
+	a.WriteMessage(websocket.TextMessage, []byte("Quit"))
+	if _, _, err := a.ReadMessage(); !websocket.IsCloseError(err, 4000) {
+		t.Errorf("the plugin closed, the client saw %v", err)
+	}
+	testenv.Eventually(t, "the metrics count the one who stayed", func() bool {
+		text := rawMetrics(t, s)
+		return strings.Contains(text, `edge_ws_connections{space="raw/chat"} 1`) && strings.Contains(text, `edge_ws_messages_total{space="raw/chat"} 2`)
+	})
+}
+
+func rawMetrics(t *testing.T, s *edgetest.Server) string {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.Dir, ".edge", "admin.sock"))
+	}}}
+	res, err := client.Get("http://admin/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, _ := io.ReadAll(res.Body)
+	return string(b)
 }

@@ -105,8 +105,8 @@ type RedisConfig struct {
 	Wait time.Duration `koanf:"wait"`
 
 	// Prefix and Name are those of the store; the section does not have them.
-	Prefix string `koanf:"-"`
-	Name   string `koanf:"-"`
+	Prefix string
+	Name   string
 }
 
 // MemcachedConfig is what the memcached driver reads.
@@ -141,8 +141,8 @@ type MemcachedConfig struct {
 	Wait time.Duration `koanf:"wait"`
 
 	// Prefix and Name are those of the store; the section does not have them.
-	Prefix string `koanf:"-"`
-	Name   string `koanf:"-"`
+	Prefix string
+	Name   string
 }
 
 // TLSConfig is how a driver encrypts.

@@ -166,6 +166,25 @@ func TestConfig(t *testing.T) {
 	if err := kv.DefaultConfig().Validate(); err != nil {
 		t.Errorf("the default is refused: %v", err)
 	}
+	for want, change := range map[string]func(*kv.Config){
+		"mode: \"lru\" is unknown":               func(c *kv.Config) { c.Mode = "lru" },
+		"max_size: a cache needs a size":         func(c *kv.Config) { c.Mode, c.MaxSize = kv.ModeCache, 0 },
+		"mode: only a memory store":              func(c *kv.Config) { c.Driver, c.Mode = "redis", kv.ModeCache },
+		"snapshot: only a memory store":          func(c *kv.Config) { c.Driver, c.Snapshot = "redis", "file" },
+		"prefix: must be at most 256 bytes":      func(c *kv.Config) { c.Prefix = strings.Repeat("p", 257) },
+		"limits.max_key: must be between":        func(c *kv.Config) { c.Limits.MaxKey = 0 },
+		"limits.max_value: must be between":      func(c *kv.Config) { c.Limits.MaxValue = -1 },
+		"limits.max_items: must be between":      func(c *kv.Config) { c.Limits.MaxItems = 1 << 20 },
+		"local_cache: a memory store is as near": func(c *kv.Config) { c.LocalCache = &kv.LocalCache{MaxSize: 1 << 20, TTL: time.Second} },
+		"local_cache.ttl: must be between":       func(c *kv.Config) { c.Driver, c.LocalCache = "redis", &kv.LocalCache{MaxSize: 1 << 20} },
+		"local_cache.max_size: must be at least": func(c *kv.Config) { c.Driver, c.LocalCache = "redis", &kv.LocalCache{TTL: time.Second} },
+	} {
+		c := kv.DefaultConfig()
+		change(&c)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Validate says %v, want %q", err, want)
+		}
+	}
 	bad := kv.Config{Driver: "memroy", MaxSize: -1}
 	err := bad.Validate()
 	if err == nil {

@@ -131,7 +131,7 @@ func TestAnswersAreGoridges(t *testing.T) {
 	t.Parallel()
 	b := startBoth(t)
 	rng := rand.New(rand.NewPCG(3, 4))
-	for range testenv.Count(200, 20_000) {
+	for range testenv.Count(40, 20_000) {
 		for codec, encode := range encoders {
 			for method, v := range map[string]any{
 				"ref.Thing": randomThing(rng), "ref.Text": randomText(rng), "ref.Bytes": []byte(randomText(rng)), "ref.Flag": rng.IntN(2) == 0,

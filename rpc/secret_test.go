@@ -180,6 +180,39 @@ func TestCallerIsKnown(t *testing.T) {
 	}
 }
 
+// TestClientThatLeaves ends what waits for it, and nothing else.
+func TestClientThatLeaves(t *testing.T) {
+	t.Parallel()
+	ended := make(chan error, 1)
+	s := start(t, func(_ *rpc.Config, m rpc.Methods) {
+		m["Wait"] = rpc.Func(func(ctx context.Context, _ bool) (bool, error) {
+			ctx, cancel := rpc.UntilGone(ctx)
+			defer cancel()
+			<-ctx.Done()
+			ended <- context.Cause(ctx)
+			return true, nil
+		})
+	})
+	nc := dial(t, s)
+	send(t, nc, callFrame(1, "test.Wait", frame.FlagJSON, "true"), callFrame(2, "test.Echo", frame.FlagJSON, "{}"))
+	if h, _, err := frame.NewReader(nc, 1<<20).Next(); err != nil || h.Option(0) != 2 {
+		t.Fatalf("answer to %d, %v", h.Option(0), err)
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("it ended with its client there: %v", err)
+	default:
+	}
+	nc.Close()
+	if err := <-ended; !errors.Is(err, rpc.ErrClientGone) {
+		t.Errorf("it ended with %v", err)
+	}
+	if ctx, cancel := rpc.UntilGone(t.Context()); ctx != t.Context() {
+		t.Error("a context of no call was changed")
+		cancel()
+	}
+}
+
 // dialPublic connects to the address that asks for the secret.
 func dialPublic(t testing.TB, s *server) net.Conn {
 	t.Helper()

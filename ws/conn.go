@@ -76,6 +76,13 @@ func (c *Conn) SetSubprotocol(name string) { c.subprotocol = name }
 // Dropped is how many publications the connection did not get because its queue was full.
 func (c *Conn) Dropped() int { return int(c.dropped.Load()) }
 
+// Queued is how many messages wait for the client.
+func (c *Conn) Queued() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.queue.len()
+}
+
 // User is who the connection belongs to, or empty.
 func (c *Conn) User() string {
 	s := c.space()

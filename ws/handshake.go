@@ -67,16 +67,18 @@ func (e *Endpoint) connect(w http.ResponseWriter, r *http.Request) *Refusal {
 		e.hub.serving.Done()
 		return refused
 	}
+	connected := false
+	defer func() { // also when the protocol panics
+		if !connected {
+			c.leave()
+			e.space.release(c)
+			e.hub.serving.Done()
+		}
+	}()
 	refused, accepted := e.admit(w, r, c, key)
-	if refused == nil {
-		return nil
-	}
-	if accepted {
+	if connected = refused == nil; !connected && accepted {
 		e.protocol.OnClose(c, CloseAbnormal, "")
 	}
-	c.leave()
-	e.space.release(c)
-	e.hub.serving.Done()
 	return refused
 }
 

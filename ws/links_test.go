@@ -72,6 +72,9 @@ func (w *world) upgrade(conn net.Conn, h http.Header) *link {
 	head.WriteString("GET / HTTP/1.1\r\n")
 	header.Write(&head)
 	head.WriteString("\r\n")
+	if header.Get("Content-Length") == "1" {
+		head.WriteByte('x')
+	}
 	conn.Write(head.Bytes())
 	in := bufio.NewReader(conn)
 	res, err := http.ReadResponse(in, nil)

@@ -46,6 +46,7 @@ type SpaceStats struct {
 	Name        string
 	Connections int
 	Channels    int
+	Queued      int // messages that wait for clients
 
 	Opened    uint64
 	Received  uint64 // messages of clients
@@ -79,8 +80,13 @@ func (h *Hub) Stats() Stats {
 // Stats takes a snapshot.
 func (s *Space) Stats() SpaceStats {
 	c := &s.counters
+	queued := 0
+	for _, conn := range s.Conns() {
+		queued += conn.Queued()
+	}
 	return SpaceStats{
-		Name: s.name, Connections: s.Len(), Channels: int(c.channels.Load()),
+		Queued: queued,
+		Name:   s.name, Connections: s.Len(), Channels: int(c.channels.Load()),
 		Opened: c.opened.Load(), Received: c.received.Load(), Published: c.published.Load(), Delivered: c.delivered.Load(),
 		Dropped: c.dropped.Load(), Slow: c.slow.Load(), Lost: c.lost.Load(), Flooded: c.flooded.Load(), Malformed: c.malformed.Load(),
 		Refused: map[string]uint64{

@@ -2,12 +2,14 @@ package ws
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 )
 
 // Stop tells every client to come back, a few at a time: they would otherwise all knock at once where they go next. It takes new
 // connections no more, and returns when the last one has ended; those that are left when ctx ends are cut off.
-func (h *Hub) Stop(ctx context.Context) error {
+func (h *Hub) Stop(ctx context.Context) (err error) {
 	h.gate.Lock()
 	h.stopping = true
 	h.gate.Unlock()
@@ -20,12 +22,20 @@ func (h *Hub) Stop(ctx context.Context) error {
 	select {
 	case <-gone:
 	case <-ctx.Done():
+		err = ctx.Err()
 		h.cut()
-		<-gone
+		select {
+		case <-gone:
+		case <-time.After(cutTime):
+			err = fmt.Errorf("%w: connections wait for their application", err)
+		}
 	}
 	h.wheel.stop()
-	return h.broker.Stop(ctx)
+	return errors.Join(err, h.broker.Stop(ctx))
 }
+
+// cutTime is how long a stop that has run out of time waits for protocols that are in the middle of something.
+const cutTime = time.Second
 
 const (
 	// partingSteps and partingTime spread the goodbyes: so many groups in at most so much time, less when there are few connections.

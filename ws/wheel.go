@@ -14,7 +14,8 @@ func (clock) now() time.Time { return time.Now() }
 // beat is what the wheel knows of a connection.
 type beat struct {
 	heard          atomic.Uint32 // the tick at which something last came
-	pinged         bool          // the rest is guarded by the wheel's lock
+	asked          bool          // a ping was sent, at asking; this and the rest is guarded by the wheel's lock
+	asking         uint32
 	due            uint32
 	before, behind *Conn
 	turning        bool // in the wheel
@@ -128,15 +129,15 @@ func (w *wheel) advance() {
 		if int32(now-c.due) >= 0 {
 			w.take(c)
 			switch silent := now - c.heard.Load(); {
-			case c.pinged && int32(silent) >= int32(ticks(c.endpoint.limits.PingInterval)):
+			case c.asked && int32(c.heard.Load()-c.asking) < 0:
 				c.turning = false
 				lost = append(lost, c)
 			case silent >= ticks(c.endpoint.limits.PingInterval):
-				c.pinged = true
+				c.asked, c.asking = true, now
 				w.put(c, now+ticks(c.endpoint.limits.PongTimeout))
 				ping = append(ping, c)
 			default:
-				c.pinged = false
+				c.asked = false
 				w.put(c, now-silent+ticks(c.endpoint.limits.PingInterval))
 			}
 		}

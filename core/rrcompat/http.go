@@ -177,9 +177,10 @@ func (t *translation) middleware(http part, out document) {
 		case "http_metrics":
 			t.note("http.middleware http_metrics", "Edge counts every request; the names of its metrics are its own and not rr_*")
 		case "gzip":
-			t.warn("http.middleware gzip", "answers are not compressed: zstd, brotli and gzip come with Edge's compression; until then let the proxy in front do it")
+			names = append(names, "compress")
+			out.section("compress").set("encodings", []string{"gzip"})
 		case "proxy_ip_parser":
-			t.warn("http.middleware proxy_ip_parser", "REMOTE_ADDR is the address of the proxy: trusted proxies come with Edge's guards; until then let the application read X-Forwarded-For of the proxies it trusts")
+			t.proxies(http, out)
 		case "otel":
 			t.note("http.middleware otel", "is not a middleware here: with an otel section every request has a span")
 		case "cache":
@@ -192,14 +193,29 @@ func (t *translation) middleware(http part, out document) {
 		take(section.v)
 		t.note("http.headers", "has no effect in RoadRunner without headers in http.middleware, and so it is left away")
 	}
-	if contains(listed, "proxy_ip_parser") || !http.has("trusted_subnets") {
-		http.known("trusted_subnets")
-	} else {
-		http.known("trusted_subnets")
+	if !contains(listed, "proxy_ip_parser") && http.has("trusted_subnets") {
 		t.note("http.trusted_subnets", "has no effect in RoadRunner without proxy_ip_parser in http.middleware, and so it is left away")
 	}
+	http.known("trusted_subnets", "trusted_headers")
 	http.known("cache", "new_relic")
 	out.set("middleware", names)
+}
+
+// proxies writes which proxies are believed. RoadRunner's default is nobody.
+func (t *translation) proxies(http part, out document) {
+	subnets := http.texts("trusted_subnets")
+	if len(subnets) == 0 {
+		t.note("http.middleware proxy_ip_parser", "has no effect in RoadRunner without http.trusted_subnets, and so it is left away")
+		return
+	}
+	headers := http.texts("trusted_headers")
+	if len(headers) == 0 {
+		headers = []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "True-Client-Ip", "CF-Connecting-Ip"}
+	}
+	section := out.section("forwarded")
+	section.set("proxies", subnets)
+	section.set("headers", headers)
+	t.note("http.middleware proxy_ip_parser", "Edge reads X-Forwarded-For from its end, past trusted proxies, where RoadRunner believes its first entry, which any client can write")
 }
 
 // headers writes http.headers and reports whether there is anything in it.

@@ -287,8 +287,6 @@ func TestNothingIsDroppedInSilence(t *testing.T) {
 		{"logs: {mod: raw}", "logs.mod: RoadRunner has no such key"},
 		{"http: {address: 'a:1', pol: {}}", "http.pol: RoadRunner has no such key"},
 		{"http: {address: 'a:1', pool: {num_worker: 1}}", "http.pool.num_worker: RoadRunner has no such key"},
-		{"http: {address: 'a:1', middleware: [gzip]}", "http.middleware gzip: answers are not compressed"},
-		{"http: {address: 'a:1', middleware: [proxy_ip_parser], trusted_subnets: [10.0.0.0/8]}", "http.middleware proxy_ip_parser: REMOTE_ADDR"},
 		{"http: {address: 'a:1', middleware: [mine]}", "http.middleware mine: Edge has no middleware"},
 		{"http: {address: 'a:1', middleware: [static], static: {dir: p, response: {a: b}}}", "http.static.response: "},
 		{"http: {address: 'a:1', middleware: [static], static: {dir: p, alow: [.css]}}", "http.static.alow: RoadRunner has no such key"},

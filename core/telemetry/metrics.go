@@ -15,6 +15,7 @@ import (
 	"github.com/edge-server/edge/rpc"
 	"github.com/edge-server/edge/sdk/abi"
 	"github.com/edge-server/edge/wasmhost"
+	"github.com/edge-server/edge/ws"
 	"github.com/edge-server/edge/ws/pusher"
 )
 
@@ -28,6 +29,7 @@ type Snapshot struct {
 	KV      map[string]kv.Stats
 	KVOps   map[string]kv.Metrics
 	RPC     *rpc.Stats
+	WS      *ws.Stats
 	Pusher  []pusher.AppStats
 }
 
@@ -75,6 +77,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 	if s.RPC != nil {
 		m.rpc(s.RPC)
+	}
+	if s.WS != nil {
+		m.ws(s.WS)
 	}
 	for _, app := range s.Pusher {
 		m.pusher(app)

@@ -10,7 +10,7 @@ func (m metrics) pusher(s pusher.AppStats) {
 	m.counter("edge_pusher_messages_total", "Messages from clients.", s.Messages, app...)
 	m.counter("edge_pusher_errors_total", "Errors that clients were told.", s.Errors, app...)
 	m.counter("edge_pusher_subscriptions_total", "Subscriptions that were allowed.", s.Subscriptions, app...)
-	m.counter("edge_pusher_signins_total", "Connections that have signed in.", s.Signins, app...)
+	m.counter("edge_pusher_signed_in_total", "Connections that have signed in.", s.SignedIn, app...)
 	m.counter("edge_pusher_client_events_total", "Client events that were passed on.", s.ClientEvents, app...)
 	m.counter("edge_pusher_refused_client_events_total", "Client events that were refused.", s.ClientEventsRefused, app...)
 	m.counter("edge_pusher_published_events_total", "Events of back ends, counted for each channel.", s.Published, app...)

@@ -200,6 +200,12 @@ type tracedReleaser struct {
 	rpc.Releaser
 }
 
+// Quick implements rpc.Quick: a span does not make a call wait.
+func (h *tracedReleaser) Quick(method string, request any) bool {
+	q, ok := h.tracedHandler.Handler.(rpc.Quick)
+	return ok && q.Quick(method, request)
+}
+
 // storage is what a request of kv says about where it goes.
 type storage interface{ StorageName() string }
 

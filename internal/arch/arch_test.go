@@ -25,14 +25,16 @@ var rules = map[string][]string{
 
 	// Parts of the server itself. Telemetry reads every feature's Stats.
 	"core/admin":      {},
+	"core/compress":   {"internal/bytesize"},
 	"core/configfile": {"internal/bytesize"},
 	"core/edgetest":   {"core", "internal/testenv"},
+	"core/forwarded":  {},
 	"core/httpserver": {"core/httpserver/...", "internal/bytesize"},
 	"core/middleware": {"internal/bytesize", "internal/urlpath"},
 	"core/pluginkit":  {"core", "kv", "kv/memory", "sdk", "sdk/abi", "wasmhost/...", "internal/bytesize"}, // it is core without a server
 	"core/routing":    {"core/configfile", "internal/urlpath"},
 	"core/rrcompat":   {},
-	"core/telemetry":  {"core/httpserver", "php", "wasmhost", "rpc", "kv", "ws/pusher", "sdk/abi", "internal/bytesize"},
+	"core/telemetry":  {"core/httpserver", "php", "wasmhost", "rpc", "kv", "ws", "ws/pusher", "sdk/abi", "internal/bytesize"},
 
 	// Features: what one needs from another it declares as an interface of its own, and core joins them.
 	"php":       {"php/fastcgi", "internal/bytesize", "internal/frame", "internal/urlpath"},
@@ -56,7 +58,7 @@ var rules = map[string][]string{
 	"sdk/rust":           {},
 	"sdk/zig":            {},
 	"sdk/assemblyscript": {},
-	"plugins-wasm":       {"sdk/go/edge"},
+	"plugins-wasm":       {"sdk/go/edge/..."},
 
 	"plugins-wasm/embed":      {"sdk/abi"},
 	"plugins-wasm/plugintest": {"sdk/abi", "core", "kv", "wasmhost", "internal/testenv"}, // for tests of plugins

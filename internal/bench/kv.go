@@ -66,12 +66,15 @@ type kvResult struct {
 	samples []kvSample
 }
 
+// server is the name of the store's process.
+func (s kvStore) server() string { return "kv-" + s.name }
+
 // benchKV measures every load in rounds that visit every store, short ones, so that the noise of the machine falls on all alike.
 func benchKV(ctx context.Context, opts options, space *workspace, progress io.Writer) (sections []section, err error) {
 	var servers []*server
 	defer func() { err = errors.Join(err, stopAll(servers)) }()
 	for _, store := range kvStores {
-		srv := &server{target: target{Name: "kv-" + store.name}}
+		srv := &server{target: target{Name: store.server()}}
 		fmt.Fprintf(progress, "starting %s\n", srv.Name)
 		servers = append(servers, srv)
 		if err := store.launch(ctx, space, srv, space.path(store.name+".sock")); err != nil {
@@ -83,13 +86,15 @@ func benchKV(ctx context.Context, opts options, space *workspace, progress io.Wr
 	}
 	machine := describeMachine(ctx, space)
 	byLoad := map[string][]kvResult{}
-	for _, load := range kvLoads {
-		results, err := load.run(ctx, opts, space, servers, progress)
-		if err != nil {
-			return nil, interrupted(ctx, fmt.Errorf("%s: %w", load.key, err))
+	for round := range opts.kvRounds + 1 { // the first one warms
+		for _, load := range kvLoads {
+			if err := load.run(ctx, opts, space, servers, byLoad, round, progress); err != nil {
+				return nil, interrupted(ctx, fmt.Errorf("%s: %w", load.key, err))
+			}
 		}
-		byLoad[load.key] = results
-		sections = append(sections, kvSection(load, results, opts, machine))
+	}
+	for _, load := range kvLoads {
+		sections = append(sections, kvSection(load, byLoad[load.key], opts, machine))
 	}
 	return append([]section{kvBars(byLoad)}, sections...), nil
 }
@@ -113,30 +118,33 @@ func awaitSocket(ctx context.Context, srv *server, socket string) error {
 	}
 }
 
-// run measures one load. A round is as short as the clock of the kernel's CPU accounting allows.
-func (l kvLoad) run(ctx context.Context, opts options, space *workspace, servers []*server, progress io.Writer) ([]kvResult, error) {
-	var results []kvResult
-	var measured []*server
-	for i, store := range kvStores {
-		if l.callers > 0 || store.php != "" {
-			results, measured = append(results, kvResult{store: store}), append(measured, servers[i])
-		}
-	}
-	for round := range opts.kvRounds + 1 {
-		for turn := range results {
-			i := (round + turn) % len(results)
-			one, err := l.drive(ctx, opts, space, results[i].store, measured[i])
-			if err != nil {
-				return nil, errors.Join(fmt.Errorf("%s: %w", results[i].store.name, err), measured[i].died())
+// run is one round of a load: every store that has a client for it, each round beginning with another one.
+func (l kvLoad) run(
+	ctx context.Context, opts options, space *workspace, servers []*server, byLoad map[string][]kvResult, round int, progress io.Writer,
+) error {
+	results := byLoad[l.key]
+	if results == nil {
+		for _, store := range kvStores {
+			if l.callers > 0 || store.php != "" {
+				results = append(results, kvResult{store: store})
 			}
-			if round == 0 {
-				continue // warm
-			}
-			results[i].samples = append(results[i].samples, one)
-			fmt.Fprintf(progress, "kv %s %d/%d %-10s %9.0f keys/s  server %.1f µs/key\n", l.key, round, opts.kvRounds, results[i].store.name, one.PerSec, one.ServerCPU)
 		}
+		byLoad[l.key] = results
 	}
-	return results, nil
+	for turn := range results {
+		r := &results[(round+turn)%len(results)]
+		srv := servers[slices.IndexFunc(servers, func(s *server) bool { return s.Name == r.store.server() })]
+		one, err := l.drive(ctx, opts, space, r.store, srv)
+		if err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", r.store.name, err), srv.died())
+		}
+		if round == 0 {
+			continue
+		}
+		r.samples = append(r.samples, one)
+		fmt.Fprintf(progress, "kv %s %d/%d %-10s %9.0f keys/s  server %.1f µs/key\n", l.key, round, opts.kvRounds, r.store.name, one.PerSec, one.ServerCPU)
+	}
+	return nil
 }
 
 func (l kvLoad) drive(ctx context.Context, opts options, space *workspace, store kvStore, srv *server) (kvSample, error) {

@@ -124,4 +124,3 @@ func memcachedGetter(socket string) (getter, error) {
 		return err
 	}, nil
 }
-

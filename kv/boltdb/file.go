@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -118,12 +119,24 @@ func (f *Files) release(ctx context.Context, opened *file) error {
 // agrees compares what belongs to the file, not to a store in it.
 func (f *file) agrees(cfg kv.BoltConfig) error {
 	mine := f.cfg
-	cfg.File, cfg.Bucket, mine.File, mine.Bucket = "", "", "", ""
-	if mine == cfg {
+	var differ []string
+	for _, s := range []struct {
+		key         string
+		here, there any
+	}{
+		{"sync", cfg.Sync, mine.Sync}, {"sync_interval", cfg.SyncInterval, mine.SyncInterval},
+		{"sweep_interval", cfg.SweepInterval, mine.SweepInterval}, {"max_file_size", cfg.MaxFileSize, mine.MaxFileSize},
+		{"permissions", cfg.Permissions, mine.Permissions}, {"lock_timeout", cfg.LockTimeout, mine.LockTimeout},
+	} {
+		if s.here != s.there {
+			differ = append(differ, fmt.Sprintf("boltdb.%s is %v there and %v here", s.key, s.there, s.here))
+		}
+	}
+	if len(differ) == 0 {
 		return nil
 	}
-	return fmt.Errorf("store %q has the same file %s with other settings; sync, sync_interval, sweep_interval, max_file_size, permissions and lock_timeout "+
-		"belong to the file: write the same in both (there: %+v; here: %+v), or give each a file of its own", f.owner, f.path, mine, cfg)
+	return fmt.Errorf("store %q has the same file %s with other settings, which belong to the file: %s; write the same in both, or give each a boltdb.file of its own",
+		f.owner, f.path, strings.Join(differ, ", "))
 }
 
 // resolve names a file in one way, whatever links lead to it.
@@ -148,8 +161,11 @@ func openDB(path string, cfg kv.BoltConfig) (*bolt.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = os.Stat(path)
-	isNew := errors.Is(err, fs.ErrNotExist)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := create(path, mode); err != nil {
+			return nil, fmt.Errorf("create %s: %w", path, err)
+		}
+	}
 	for end := time.Now().Add(cfg.LockTimeout); ; {
 		var handle *os.File
 		db, err := openBolt(path, mode, &bolt.Options{
@@ -178,17 +194,37 @@ func openDB(path string, cfg kv.BoltConfig) (*bolt.DB, error) {
 			if max := int(cfg.MaxFileSize); max > 0 {
 				db.AllocSize = min(db.AllocSize, max/64)
 			}
-			if isNew && cfg.Sync != kv.SyncNever { // its name is to survive, too
-				if err := syncDir(filepath.Dir(path)); err != nil {
-					return nil, errors.Join(fmt.Errorf("create %s: %w", path, err), db.Close())
-				}
-			}
 			return db, nil
 		}
 		if err := db.Close(); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// create makes an empty file. It gets its name when it is whole and on the disk: bbolt would leave one without content, or with
+// half of it, when the power goes at that moment, and never open it again.
+func create(path string, mode fs.FileMode) error {
+	fresh, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(fresh.Name())
+	if err := errors.Join(fresh.Chmod(mode), fresh.Close()); err != nil {
+		return err
+	}
+	db, err := bolt.Open(fresh.Name(), mode, &bolt.Options{Timeout: time.Second})
+	if err != nil {
+		return err
+	}
+	if err := db.Close(); err != nil {
+		return err
+	}
+	err = os.Link(fresh.Name(), path) // unlike a rename, it does not replace what another process has made meanwhile
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
 }
 
 // openBolt is bolt.Open on a file that may be damaged.

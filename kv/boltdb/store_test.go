@@ -196,7 +196,7 @@ func TestStoresShareAFile(t *testing.T) {
 				t.Errorf("two stores in one bucket: %v", err)
 			}
 			if _, err := Open(t.Context(), files, "c", with(cfg, func(c *kv.BoltConfig) { c.LockTimeout = time.Minute })); err == nil ||
-				!strings.Contains(err.Error(), "belong to the file") {
+				!strings.Contains(err.Error(), "boltdb.lock_timeout is 5s there and 1m0s here") {
 				t.Errorf("other settings for the same file: %v", err)
 			}
 			shut(t, a)

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/edge-server/edge/internal/bytesize"
 	"github.com/edge-server/edge/kv"
 )
 
@@ -139,7 +138,7 @@ func (s *Store) fits(value []byte) error {
 		return nil
 	}
 	return fmt.Errorf("%w: a value of %d bytes is larger than memcached.max_value, %s; raise it together with the server's -I",
-		kv.ErrLimit, len(value), bytesize.Size(s.cfg.MaxValue))
+		kv.ErrLimit, len(value), s.cfg.MaxValue)
 }
 
 // Expire moves deadlines.

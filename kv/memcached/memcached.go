@@ -244,6 +244,10 @@ func (s *Store) pick(key string) *server {
 
 // explain says what failed where, and wraps what callers of kv decide by.
 func (s *Store) explain(ctx context.Context, one *server, op string, err error) error {
+	over := ctx.Err()
+	if limit, ok := ctx.Deadline(); ok && over == nil && !time.Now().Before(limit) {
+		over = context.DeadlineExceeded // the connection knew the deadline and was a moment faster
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -251,8 +255,8 @@ func (s *Store) explain(ctx context.Context, one *server, op string, err error) 
 		return kv.ErrClosed
 	case errors.Is(err, kv.ErrLimit), errors.Is(err, kv.ErrFull), errors.Is(err, kv.ErrNumber), errors.Is(err, kv.ErrUnsupported):
 		return fmt.Errorf("memcached %s: %s: %w", one.addr, op, err)
-	case ctx.Err() != nil:
-		return fmt.Errorf("memcached %s: %s: %w: %w", one.addr, op, ctx.Err(), err)
+	case over != nil:
+		return fmt.Errorf("memcached %s: %s: %w: %w", one.addr, op, over, err)
 	}
 	s.unavailable.Add(1)
 	if errors.Is(err, kv.ErrUnavailable) {

@@ -150,12 +150,12 @@ func (s *Store) masters(ctx context.Context) ([]master, error) {
 		one, err := cluster.MasterForKey(ctx, "")
 		return []master{{client: one}}, err
 	}
-	slots, err := cluster.ClusterSlots(ctx).Result()
-	if err != nil {
+	cmd := redis.NewClusterSlotsCmd(ctx, "cluster", "slots") // CLUSTER SHARDS came with Redis 7
+	if err := cluster.Process(ctx, cmd); err != nil {
 		return nil, err
 	}
 	lowest := map[string]int{}
-	for _, r := range slots {
+	for _, r := range cmd.Val() {
 		if len(r.Nodes) == 0 {
 			continue
 		}
@@ -166,7 +166,7 @@ func (s *Store) masters(ctx context.Context) ([]master, error) {
 	}
 	var mu sync.Mutex
 	var all []master
-	err = cluster.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
+	err := cluster.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
 		mu.Lock()
 		defer mu.Unlock()
 		slot, ok := lowest[c.NodeAddress()]

@@ -120,7 +120,9 @@ func TestSentinelFailover(t *testing.T) {
 		})
 	})
 	testenv.Eventually(t, "the stream of changes is back", w.isReady)
-	set(t, s, "after", "1")
+	testenv.Eventually(t, "new connections go to the new master", func() bool { // the sentinels tell each other within seconds
+		return s.Set(t.Context(), []kv.Item{{Key: "after", Value: []byte("1")}}) == nil
+	})
 	testenv.Eventually(t, "a change at the new master", func() bool { return w.heard("after") })
 	if got, err := testenv.RedisDo(servers.Replica.Addr, "GET", c.Prefix+"after"); err != nil || got != "1" {
 		t.Errorf("the new master says %q, %v", got, err)

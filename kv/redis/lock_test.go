@@ -3,6 +3,7 @@ package redis_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -83,8 +84,8 @@ func TestMemberOfAFleet(t *testing.T) {
 		if ok, err := witness.SetNX(ctx, "inside", token, 4*time.Second).Result(); err != nil || !ok {
 			t.Fatalf("another holder is inside (%v)", err)
 		}
-		last, err := witness.GetSet(ctx, "fence", fence).Int64()
-		if err != nil && err != goredis.Nil || last >= fence {
+		last, err := redisInt(witness.SetArgs(ctx, "fence", fence, goredis.SetArgs{Get: true}).Result())
+		if err != nil || last >= fence {
 			t.Fatalf("the fence is %d after %d (%v)", fence, last, err)
 		}
 		witness.Incr(ctx, "turns")
@@ -95,4 +96,15 @@ func TestMemberOfAFleet(t *testing.T) {
 			t.Fatalf("Unlock: %v %v", ok, err)
 		}
 	}
+}
+
+// redisInt is the number that was there, 0 for none.
+func redisInt(text string, err error) (int64, error) {
+	if errors.Is(err, goredis.Nil) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(text, 10, 64)
 }

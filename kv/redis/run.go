@@ -203,7 +203,7 @@ func (s *Store) explain(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	kind, hint := s.classify(ctx, err)
+	hint, kind := s.classify(ctx, err)
 	if errors.Is(kind, kv.ErrUnavailable) {
 		s.unavailable.Add(1)
 	}
@@ -216,28 +216,28 @@ func (s *Store) explain(ctx context.Context, op string, err error) error {
 	return fmt.Errorf("redis %s: %s: %w: %w%s", s.where, op, kind, err, hint)
 }
 
-func (s *Store) classify(ctx context.Context, err error) (kind error, hint string) {
+func (s *Store) classify(ctx context.Context, err error) (hint string, kind error) {
 	limit, limited := ctx.Deadline()
 	switch text := err.Error(); {
 	case ctx.Err() != nil && !isReply(err):
-		return ctx.Err(), ""
+		return "", ctx.Err()
 	case limited && !time.Now().Before(limit) && !isReply(err): // the connection knew the deadline and was a moment faster
-		return context.DeadlineExceeded, ""
+		return "", context.DeadlineExceeded
 	case errors.Is(err, redis.ErrClosed), errors.Is(err, kv.ErrClosed):
-		return kv.ErrClosed, ""
+		return "", kv.ErrClosed
 	case !isReply(err), isPassing(err):
-		return kv.ErrUnavailable, ""
+		return "", kv.ErrUnavailable
 	case strings.HasPrefix(text, "WRONGTYPE"):
-		return kv.ErrKind, ""
+		return "", kv.ErrKind
 	case strings.HasPrefix(text, "OOM"):
 		s.refused.Add(1)
-		return kv.ErrFull, "; raise maxmemory of the server, give keys a timeout, or choose a maxmemory-policy that evicts"
+		return "; raise maxmemory of the server, give keys a timeout, or choose a maxmemory-policy that evicts", kv.ErrFull
 	case strings.Contains(text, "not an integer"), strings.Contains(text, "would overflow"), strings.Contains(text, "not a number"):
-		return kv.ErrNumber, ""
+		return "", kv.ErrNumber
 	case strings.HasPrefix(text, "NOAUTH"), strings.HasPrefix(text, "WRONGPASS"), strings.Contains(text, "AUTH <password>"):
-		return nil, "; check username and password"
+		return "; check username and password", nil
 	case strings.HasPrefix(text, "NOPERM"):
-		return nil, "; the user of the store lacks this right on the server"
+		return "; the user of the store lacks this right on the server", nil
 	}
-	return nil, ""
+	return "", nil
 }

@@ -44,7 +44,7 @@ impl Table {
         Table { entries: Vec::new(), places: vec![NONE; FEWEST], count: 0, free: NONE, oldest: NONE, newest: NONE, seed: mix(seed ^ ODD) }
     }
 
-    /// Eight bytes at a time; the rest are the last eight, which overlap, or as many as there are.
+    /// Eight bytes at a time; for the rest see last.
     pub fn hash(&self, key: &[u8]) -> u32 {
         let mut h = self.seed ^ (key.len() as u64).wrapping_mul(ODD);
         let mut chunks = key.chunks_exact(8);
@@ -53,11 +53,7 @@ impl Table {
         }
         let rest = chunks.remainder();
         if !rest.is_empty() {
-            let last = match key.len().checked_sub(8) {
-                Some(from) => u64::from_le_bytes(key[from..].try_into().unwrap_or_default()),
-                None => rest.iter().fold(0, |n, &b| n << 8 | b as u64),
-            };
-            h = step(h, last);
+            h = step(h, last(key));
         }
         mix(h) as u32
     }
@@ -209,6 +205,17 @@ impl Table {
         } else {
             self.entries[newer as usize].older = older;
         }
+    }
+}
+
+/// The last eight bytes of a key, or all of a shorter one: with its length they say what it is.
+fn last(key: &[u8]) -> u64 {
+    let four = |at: usize| key.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes) as u64;
+    match key.len() {
+        0 => 0,
+        n @ 1..=3 => key[0] as u64 | (key[n / 2] as u64) << 8 | (key[n - 1] as u64) << 16,
+        n @ 4..=7 => four(0) | four(n - 4) << 32,
+        n => four(n - 8) | four(n - 4) << 32,
     }
 }
 

@@ -172,7 +172,7 @@ func (a *app) OnMessage(c *ws.Conn, kind ws.Kind, frame []byte) {
 	}
 	switch {
 	case m.event == eventPing:
-		c.Send(pong)
+		_ = c.Send(pong)
 	case m.event == eventPong:
 	case m.event == eventSubscribe:
 		a.subscribe(c, s, m.data)

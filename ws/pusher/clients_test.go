@@ -55,3 +55,9 @@ func runClients(t *testing.T, script string, env []string) {
 	}
 	t.Logf("%s", out)
 }
+
+func TestOverHTTP2(t *testing.T) {
+	t.Parallel()
+	s := edgetest.Start(t, "http: {routes: [{respond: the application}]}\n"+section(secret))
+	runClients(t, "h2.mjs", []string{"EDGE_URL=" + s.HTTPS, "NODE_EXTRA_CA_CERTS=" + filepath.Join(s.Dir, ".edge", "ca", "ca.crt")})
+}

@@ -3,7 +3,7 @@ package pusher_test
 import (
 	"fmt"
 	"net/http"
-	"os/user"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,20 +19,30 @@ import (
 func startEdge(t *testing.T) *edgetest.Server {
 	t.Helper()
 	root := testenv.Root(t)
-	owner := ""
-	if u, err := user.Current(); err == nil && u.Uid == "0" {
-		owner = "user: root"
-	}
 	return edgetest.Start(t, fmt.Sprintf(`
 http: {middleware: [access-log], routes: [{php: app}]}
 rpc: {}
 php:
   app: {command: [%s, %s], env: {EDGE_ROOT: %s}, workers: {min: 1, max: 1}, %s}
+%s`, testenv.PHP(t), filepath.Join(root, "ws/pusher/testdata/php/worker.php"), root, asOwner(), section(secret)))
+}
+
+// section is the ws section of an edge.yaml.
+func section(secret string) string {
+	return fmt.Sprintf(`
 ws:
   pusher:
     apps:
-      main: {id: "1", key: %s, secret: %s}
-`, testenv.PHP(t), filepath.Join(root, "ws/pusher/testdata/php/worker.php"), root, owner, key, secret))
+      main: {id: "1", key: %s, secret: %s, webhooks: [{url: "http://user:hidden@127.0.0.1:9/", headers: {Authorization: hidden}, channels: [none]}]}
+`, key, secret)
+}
+
+// asOwner lets workers read what the test has written when it runs as root.
+func asOwner() string {
+	if os.Geteuid() == 0 {
+		return "user: root"
+	}
+	return ""
 }
 
 func dialEdge(t *testing.T, s *edgetest.Server) *client {
@@ -88,7 +98,7 @@ func TestReloadKeepsConnections(t *testing.T) {
 	c := dialEdge(t, s)
 	c.subscribe("orders", "")
 	text := func(secret, route string) string {
-		return fmt.Sprintf("http: {routes: [{respond: %s}]}\nrpc: {}\nws: {pusher: {apps: {main: {id: \"1\", key: %s, secret: %s}}}}\n", route, key, secret)
+		return fmt.Sprintf("http: {routes: [{respond: %s}]}\nrpc: {}\n%s", route, section(secret))
 	}
 	s.WriteConfig(t, text(secret, "another"))
 	check(t, s.ReloadFile(t.Context()))
@@ -112,10 +122,10 @@ func TestSecretsStaySecret(t *testing.T) {
 	defer client.Close()
 	var config []byte
 	check(t, client.Call(t.Context(), "rpc.Config", true, &config))
-	if text := string(config); !strings.Contains(text, `"key":"app-key"`) || strings.Contains(text, secret) {
+	if text := string(config); !strings.Contains(text, `"key":"app-key"`) || strings.Contains(text, secret) || strings.Contains(text, "hidden") {
 		t.Errorf("%s", text)
 	}
-	if strings.Contains(s.Log.String(), secret) {
-		t.Error("the secret is in the log")
+	if log := s.Log.String(); strings.Contains(log, secret) || strings.Contains(log, "hidden") {
+		t.Error("a secret is in the log")
 	}
 }

@@ -6,9 +6,9 @@ import (
 )
 
 type appStats struct {
-	refused, messages, errors, subscriptions, signins atomic.Uint64
-	clientEvents, clientEventsRefused, published      atomic.Uint64
-	calls, callsFailed, rpcCalls                      atomic.Uint64
+	refused, messages, errors, subscriptions, signedIn atomic.Uint64
+	clientEvents, clientEventsRefused, published       atomic.Uint64
+	calls, callsFailed, rpcCalls                       atomic.Uint64
 }
 
 // AppStats is a snapshot of one app.
@@ -19,7 +19,7 @@ type AppStats struct {
 	Messages            uint64 // from clients
 	Errors              uint64 // that clients were told
 	Subscriptions       uint64
-	Signins             uint64
+	SignedIn            uint64
 	ClientEvents        uint64 // passed on
 	ClientEventsRefused uint64
 	Published           uint64 // events of back ends, times channels
@@ -38,7 +38,7 @@ func (s *Server) Stats() []AppStats {
 	for _, a := range s.apps {
 		st := AppStats{
 			Name: a.name, Connections: a.connections.Load(), Refused: a.stats.refused.Load(), Messages: a.stats.messages.Load(),
-			Errors: a.stats.errors.Load(), Subscriptions: a.stats.subscriptions.Load(), Signins: a.stats.signins.Load(),
+			Errors: a.stats.errors.Load(), Subscriptions: a.stats.subscriptions.Load(), SignedIn: a.stats.signedIn.Load(),
 			ClientEvents: a.stats.clientEvents.Load(), ClientEventsRefused: a.stats.clientEventsRefused.Load(),
 			Published: a.stats.published.Load(), Calls: a.stats.calls.Load(), CallsFailed: a.stats.callsFailed.Load(),
 			RPCCalls: a.stats.rpcCalls.Load(),

@@ -66,7 +66,7 @@ func (a *app) signin(c *ws.Conn, s *session, data []byte) {
 	success := append(appendText([]byte(`{"user_data":`), userData), '}')
 	send(c, appendEvent(nil, eventSigninSuccess, "", success))
 	if !again {
-		a.stats.signins.Add(1)
+		a.stats.signedIn.Add(1)
 		a.watch(c, s, watch)
 	}
 }

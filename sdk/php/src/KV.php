@@ -48,7 +48,7 @@ final class KV
     public function get(string $key, mixed $default = null): mixed
     {
         $size = \strlen($key);
-        $answer = $this->call('kv.MGet', $size < 126 ? "\x12" . \chr($size + 2) . "\x0a" . \chr($size) . $key : self::item($key));
+        $answer = $this->call('kv.MGet', (self::$heads[$size] ?? self::head($size)) . $key);
         if ($answer === '') {
             return $default;
         }
@@ -119,7 +119,7 @@ final class KV
             $out[$key] = $default;
             $key = (string) $key;
             $size = \strlen($key);
-            $request .= $size < 126 ? "\x12" . \chr($size + 2) . "\x0a" . \chr($size) . $key : self::item($key);
+            $request .= (self::$heads[$size] ?? self::head($size)) . $key;
         }
         if ($request === '') {
             return $out;
@@ -456,32 +456,57 @@ final class KV
     {
         $out = [];
         $end = \strlen($answer);
-        $i = 0;
-        while ($i < $end) {
-            // The usual item: key and value, each shorter than 16 KiB.
+        $ord = self::$ord ?: self::ordinals();
+        for ($i = 0; $i < $end; $i = $stop) {
+            // The usual item: a key of less than 128 bytes and a value of less than 16 KiB. Looking a byte up is quicker than ord().
             $start = $i;
-            $size = \ord($answer[++$i] ?? '');
+            $size = $ord[$answer[$i + 1] ?? ''];
             if ($size > 127) {
-                $size = $size & 0x7f | \ord($answer[++$i] ?? '') << 7;
+                $size = $size & 0x7f | $ord[$answer[$i + 2] ?? ''] << 7;
+                ++$i;
             }
-            $stop = ++$i + $size;
-            if ($size < 4 || $size > 16383 || $stop > $end || ($length = \ord($answer[$i + 1])) > 127 || $length + 4 > $size) {
+            $stop = $i + 2 + $size;
+            if ($size < 4 || $size > 16383 || $stop > $end || ($length = $ord[$answer[$i + 3]]) > 127 || $length + 4 > $size) {
                 return $out + self::general(\substr($answer, $start));
             }
-            $key = \substr($answer, $i + 2, $length);
-            $i += $length + 3;
-            $length = \ord($answer[$i++]);
+            $key = \substr($answer, $i + 4, $length);
+            $i += $length + 5;
+            $length = $ord[$answer[$i++]];
             if ($length > 127) {
-                $length = $length & 0x7f | \ord($answer[$i++] ?? '') << 7;
+                $length = $length & 0x7f | $ord[$answer[$i++] ?? ''] << 7;
             }
             if ($i + $length !== $stop) {
                 return $out + self::general(\substr($answer, $start));
             }
             $out[$key] = \substr($answer, $i, $length);
-            $i = $stop;
         }
 
         return $out;
+    }
+
+    /** @var array<string|int, int> The value of a byte; 0 for none. */
+    private static array $ord = [];
+
+    /** @return array<string|int, int> */
+    private static function ordinals(): array
+    {
+        self::$ord = ['' => 0];
+        for ($byte = 0; $byte < 256; ++$byte) {
+            self::$ord[\chr($byte)] = $byte;
+        }
+
+        return self::$ord;
+    }
+
+    /** @var array<int, string> What stands before a key of a size in a request. */
+    private static array $heads = [];
+
+    private static function head(int $size): string
+    {
+        $inner = "\x0a" . Message::length($size);
+        $head = "\x12" . Message::length(\strlen($inner) + $size) . $inner;
+
+        return $size < 256 ? self::$heads[$size] = $head : $head;
     }
 
     /** @return array<string, string> */

@@ -190,6 +190,7 @@ pub struct Instance<D> {
     driver: Option<D>,
     records: Vec<Record>, // the first is the head of a batch's answer, or the answer
     values: Vec<Vec<u8>>,
+    found: Record, // the answer of get
 }
 
 enum Answer<'a> {
@@ -268,7 +269,8 @@ fn status(error: Error) -> i32 {
 impl<D: Driver> Instance<D> {
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Instance<D> {
-        Instance { driver: None, records: Vec::new(), values: Vec::new() }
+        let found = Record { status: 0, flags: 0, ttl_ms: -1, version: 0, ptr: 0, len: 0, err_ptr: 0, err_len: 0 };
+        Instance { driver: None, records: Vec::new(), values: Vec::new(), found }
     }
 
     pub fn open(&mut self, config: &[u8]) -> i32 {
@@ -295,8 +297,36 @@ impl<D: Driver> Instance<D> {
     }
 
     pub fn get(&mut self, key: &[u8]) -> u32 {
-        let found = recorded(self.do_get(key));
-        self.answer(found)
+        // In place: there are more gets than anything else, and to copy a record costs as much as to find a key.
+        if !self.values.is_empty() {
+            self.values.clear();
+        }
+        let record = &mut self.found;
+        let driver = match &mut self.driver {
+            Some(driver) => driver,
+            None => {
+                record.status = Error::Internal.code();
+                return record as *const Record as usize as u32;
+            }
+        };
+        match driver.get(key) {
+            Ok(Some(found)) => {
+                record.status = 0;
+                record.ttl_ms = match found.ttl_ms {
+                    Some(ms) => ms as i64,
+                    None => -1,
+                };
+                record.version = found.version;
+                record.ptr = found.value.as_ptr() as usize as u32;
+                record.len = found.value.len() as u32;
+                if let Cow::Owned(value) = found.value {
+                    self.values.push(value); // where it lies does not change
+                }
+            }
+            Ok(None) => record.status = status(Error::NotFound),
+            Err(e) => record.status = status(e),
+        }
+        record as *const Record as usize as u32
     }
 
     fn do_get(&mut self, key: &[u8]) -> Result<Answer<'_>> {

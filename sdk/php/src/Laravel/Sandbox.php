@@ -47,7 +47,6 @@ final class Sandbox
     private const FORGET = [
         'auth' => 'forgetGuards',
         'mail.manager' => 'forgetMailers',
-        Broadcasting::class => 'forgetDrivers',
         ChannelManager::class => 'forgetDrivers',
     ];
 
@@ -61,6 +60,7 @@ final class Sandbox
         'url' => [],
         'validator' => [],
         'view' => ['normalizedNameCache' => true, 'pathEngineCache' => true],
+        Broadcasting::class => [], // its drivers know the channels of routes/channels.php, which was read at the boot
         ExceptionHandler::class => ['exceptionMap' => true],
         Dispatcher::class => [],
     ];
