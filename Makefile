@@ -13,6 +13,8 @@ test_packages  := gcc libc6-dev php-cli php-xml php-mbstring phpunit php-nyholm-
 	php-laravel-framework php-laravel-lumen-framework php-sqlite3 python3-pip openssl
 test_packages += strace # what the test of boltdb after a loss of power reads
 test_packages += redis-server redis-tools memcached # servers that the drivers of kv are tested with
+test_packages += php-symfony-mercure php-symfony-http-client # a publisher of Mercure, as Symfony has it
+test_packages += nats-server # and what the broker of WebSockets is tested with
 test_packages += php-cache-integration-tests php-symfony-cache php-igbinary # the public suites for caches, and what sdk/php adapts to
 bench_packages := nginx-light php-fpm php-cgi wrk php-redis # the peers of make bench, whose program is tested too
 bench_packages += php-symfony-framework-bundle php-symfony-twig-bundle php-symfony-runtime php-symfony-mime php-symfony-yaml php-laravel-framework
@@ -23,6 +25,8 @@ skipped := $(CURDIR)/.tools/skipped
 # Tools that come as Go modules, pinned; built into .tools/.
 h2spec        := github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 toxiproxy     := github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0
+pebble        := github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1
+pebble_names  := github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@v2.10.1
 golangci_lint := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: help
@@ -56,10 +60,13 @@ deps: ## install what the tests need (apt-get; tools into .tools/)
 	@$(call tool,h2spec,$(h2spec))
 	@$(call tool,toxiproxy-server,$(toxiproxy)) # whose binary is called server
 	@if [ -f .tools/server ]; then mv .tools/server .tools/toxiproxy-server; fi
+	@$(call tool,pebble,$(pebble))
+	@$(call tool,pebble-challtestsrv,$(pebble_names))
 	@$(call pip,zig,sdk/zig/requirements.txt)
 	@$(call pip,node,sdk/assemblyscript/requirements.txt)
 	@$(call npm,assemblyscript,sdk/assemblyscript)
 	@$(call npm,pusher,ws/pusher/testdata/clients)
+	@$(call npm,mercure,ws/mercure/testdata/clients)
 	@$(call quickjs,sdk/js/engine/requirements.txt)
 
 .PHONY: engine

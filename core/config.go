@@ -21,7 +21,10 @@ import (
 	"github.com/edge-server/edge/core/forwarded"
 	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/core/middleware"
+	"github.com/edge-server/edge/core/proxy"
+	"github.com/edge-server/edge/core/ratelimit"
 	"github.com/edge-server/edge/core/routing"
+	"github.com/edge-server/edge/core/services"
 	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/php"
@@ -51,6 +54,9 @@ type Config struct {
 	RPC       *rpc.Config           `koanf:"rpc"`
 	WS        *WSConfig             `koanf:"ws"`
 	Lock      LockConfig            `koanf:"lock"`
+
+	// Services are other programs that run beside the server.
+	Services map[string]services.Config `koanf:"services"`
 
 	file *configfile.File // where each key stands; nil unless Load made this Config
 }
@@ -92,6 +98,12 @@ type HTTPConfig struct {
 	// Forwarded says which proxies are believed about who the client is.
 	Forwarded forwarded.Config `koanf:"forwarded"`
 
+	// RateLimits are by name; routes use one as rate-limit/NAME. Default none.
+	RateLimits map[string]ratelimit.Config `koanf:"rate_limits"`
+
+	// AccessLog is what the middleware access-log does.
+	AccessLog middleware.AccessConfig `koanf:"access_log"`
+
 	// Compress is what the middleware compress does.
 	Compress compress.Config `koanf:"compress"`
 
@@ -99,7 +111,7 @@ type HTTPConfig struct {
 	Routes []Route `koanf:"routes"`
 }
 
-// Route sends the requests that match to exactly one target: php, wasm, files, respond, redirect or ws.
+// Route sends the requests that match to exactly one target: php, wasm, files, proxy, respond, redirect or ws.
 type Route struct {
 	// Name tells the reader what the route is for; no two have the same. Default none.
 	Name string `koanf:"name"`
@@ -117,6 +129,9 @@ type Route struct {
 
 	// Files serves a folder.
 	Files *middleware.FilesConfig `koanf:"files"`
+
+	// Proxy passes requests on to other servers; `proxy: http://host:port` is short for {upstreams: [http://host:port]}.
+	Proxy *proxy.Config `koanf:"proxy"`
 
 	// Respond answers with a fixed text; `respond: text` is short for {body: text}.
 	Respond *Respond `koanf:"respond"`
@@ -189,7 +204,7 @@ func DefaultConfig() Config {
 // Defaults is where decoding of a present http section starts.
 func (HTTPConfig) Defaults() any {
 	d := httpserver.DefaultConfig()
-	return HTTPConfig{Listen: d.Listen, TLS: d.TLS, Limits: d.Limits, Compress: compress.DefaultConfig(), Forwarded: forwarded.DefaultConfig()}
+	return HTTPConfig{Listen: d.Listen, TLS: d.TLS, Limits: d.Limits, Compress: compress.DefaultConfig(), AccessLog: middleware.DefaultAccessConfig(), Forwarded: forwarded.DefaultConfig()}
 }
 
 func (c MetricsConfig) validate() error {
@@ -247,11 +262,26 @@ func (c *Config) resolve(dir string) {
 		return filepath.Join(dir, path)
 	}
 	c.StateDir = from(c.StateDir)
+	if c.Log.Output != "stderr" && c.Log.Output != "stdout" {
+		c.Log.Output = from(c.Log.Output)
+	}
 	if c.HTTP != nil {
-		c.HTTP.TLS.Cert, c.HTTP.TLS.Key = from(c.HTTP.TLS.Cert), from(c.HTTP.TLS.Key)
+		if out := c.HTTP.AccessLog.Output; out != "stderr" && out != "stdout" {
+			c.HTTP.AccessLog.Output = from(out)
+		}
+		c.HTTP.TLS = c.HTTP.TLS.Resolve(from)
+		c.HTTP.Listen = slices.Clone(c.HTTP.Listen)
+		for i, l := range c.HTTP.Listen {
+			if path, ok := strings.CutPrefix(l.Address, "unix:"); ok {
+				c.HTTP.Listen[i].Address = "unix:" + from(path)
+			}
+		}
 		for _, route := range c.HTTP.Routes {
 			if route.Files != nil {
 				route.Files.Root = from(route.Files.Root)
+			}
+			if route.Proxy != nil {
+				route.Proxy.Resolve(from)
 			}
 		}
 	}
@@ -281,6 +311,10 @@ func (c *Config) resolve(dir string) {
 		store.BoltDB.File = from(store.BoltDB.File)
 		store.Snapshot = from(store.Snapshot)
 		c.KV[name] = store
+	}
+	for name, service := range c.Services {
+		service.Dir = cmp.Or(from(service.Dir), dir)
+		c.Services[name] = service
 	}
 	if c.Plugins != nil {
 		c.Plugins.Dir = from(c.Plugins.Dir)
@@ -324,14 +358,19 @@ func (c *Config) Validate() error {
 		errs = append(errs, within("telemetry.traces", c.Telemetry.Traces.Validate()))
 	}
 	if c.HTTP != nil {
-		errs = append(errs, within("http", c.HTTP.server().Validate()), within("http.headers", c.HTTP.Headers.Validate()),
-			within("http.compress", c.HTTP.Compress.Validate()), within("http.forwarded", c.HTTP.Forwarded.Validate()), c.validateRoutes())
+		errs = append(errs, within("http", c.HTTP.server().Validate()), within("http.headers", c.HTTP.Headers.Validate()), within("http.access_log", c.HTTP.AccessLog.Validate()),
+			within("http.compress", c.HTTP.Compress.Validate()), within("http.forwarded", c.HTTP.Forwarded.Validate()),
+			c.validateRateLimits(), c.validateRoutes())
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.PHP)) {
 		errs = append(errs, within("php."+name, c.PHP[name].Validate()))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.KV)) {
 		errs = append(errs, within("kv."+name, c.KV[name].Validate()))
+	}
+	errs = append(errs, within("kv", kv.ValidateTogether(c.KV)))
+	for _, name := range slices.Sorted(maps.Keys(c.Services)) {
+		errs = append(errs, within("services."+name, c.Services[name].Validate()))
 	}
 	errs = append(errs, c.validateDrivers())
 	if c.RPC != nil {
@@ -343,6 +382,14 @@ func (c *Config) Validate() error {
 	if _, known := c.KV[c.Lock.Store]; !known && c.Lock.Store != "" {
 		errs = append(errs, fmt.Errorf("lock.store: there is no store %q in the kv section, which has %s", c.Lock.Store,
 			countNames(slices.Sorted(maps.Keys(c.KV)))))
+	}
+	if c.HTTP != nil && c.HTTP.TLS.ACME != nil {
+		if store := c.HTTP.TLS.ACME.Store; store != "" {
+			if _, known := c.KV[store]; !known {
+				errs = append(errs, fmt.Errorf("http.tls.acme.store: there is no store %q in the kv section, which has %s", store,
+					countNames(slices.Sorted(maps.Keys(c.KV)))))
+			}
+		}
 	}
 	if c.WS != nil {
 		errs = append(errs, within("ws", c.WS.validate()), c.validateRaw())
@@ -381,7 +428,7 @@ func (c *Config) validateRoutes() error {
 			}
 		}
 		if targets := route.targets(); len(targets) != 1 {
-			report("%s: needs exactly one target of php, wasm, files, respond, redirect, ws; it has %s", key, countNames(targets))
+			report("%s: needs exactly one target of php, wasm, files, proxy, respond, redirect, ws; it has %s", key, countNames(targets))
 		}
 		if _, known := c.PHP[route.PHP]; route.PHP != "" && !known {
 			report("%s.php: there is no pool %q in the php section, which has %s", key, route.PHP, countNames(slices.Sorted(maps.Keys(c.PHP))))
@@ -400,6 +447,9 @@ func (c *Config) validateRoutes() error {
 		}
 		if route.Files != nil {
 			errs = append(errs, within(key+".files", route.Files.Validate()))
+		}
+		if route.Proxy != nil {
+			errs = append(errs, within(key+".proxy", route.Proxy.Validate()))
 		}
 		errs = append(errs, within(key+".match", route.Match.Validate()))
 	}
@@ -427,10 +477,32 @@ func (c *Config) validateGrants() error {
 	return errors.Join(errs...)
 }
 
+// rateLimitPrefix is what stands before the name of a limit in lists of middleware.
+const rateLimitPrefix = "rate-limit/"
+
+func (c *Config) validateRateLimits() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(c.HTTP.RateLimits)) {
+		limit := c.HTTP.RateLimits[name]
+		errs = append(errs, within("http.rate_limits."+name, limit.Validate()))
+		if _, known := c.KV[limit.Store]; limit.Store != "" && !known {
+			errs = append(errs, fmt.Errorf("http.rate_limits.%s.store: there is no store %q in the kv section, which has %s",
+				name, limit.Store, countNames(slices.Sorted(maps.Keys(c.KV)))))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // unknownMiddleware returns why name cannot be used as middleware, or "".
 func (c *Config) unknownMiddleware(name string) string {
 	_, isPlugin := c.pluginModules()[name]
+	limit, isLimit := strings.CutPrefix(name, rateLimitPrefix)
 	switch {
+	case isLimit:
+		if _, known := c.HTTP.RateLimits[limit]; !known {
+			return fmt.Sprintf("there is no limit %q in http.rate_limits, which has %s", limit, countNames(slices.Sorted(maps.Keys(c.HTTP.RateLimits))))
+		}
+		return ""
 	case slices.Contains(builtinMiddleware, name) && isPlugin:
 		return fmt.Sprintf("%q is a built-in middleware; give the plugin another name", name)
 	case slices.Contains(builtinMiddleware, name):
@@ -461,7 +533,7 @@ func (h *HTTPConfig) server() httpserver.Config {
 func (r *Route) targets() []string {
 	var t []string
 	for name, present := range map[string]bool{
-		"php": r.PHP != "", "wasm": r.Wasm != "", "files": r.Files != nil, "respond": r.Respond != nil, "redirect": r.Redirect != nil, "ws": r.WS != "",
+		"php": r.PHP != "", "wasm": r.Wasm != "", "files": r.Files != nil, "proxy": r.Proxy != nil, "respond": r.Respond != nil, "redirect": r.Redirect != nil, "ws": r.WS != "",
 	} {
 		if present {
 			t = append(t, name)

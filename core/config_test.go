@@ -10,9 +10,12 @@ import (
 
 	"github.com/edge-server/edge/core/configfile"
 	"github.com/edge-server/edge/core/middleware"
+	"github.com/edge-server/edge/core/proxy"
+	"github.com/edge-server/edge/core/services"
 	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/kv"
+	"github.com/edge-server/edge/ws/mercure"
 	"github.com/edge-server/edge/ws/pusher"
 	"github.com/edge-server/edge/ws/raw"
 )
@@ -39,12 +42,18 @@ func TestReferenceFileIsTrue(t *testing.T) {
 	live.Telemetry.Metrics.Collect = map[string]telemetry.Collector{"orders_total": {Type: "counter"}}
 	live.Telemetry.Traces = new(telemetry.TracesConfig{}.Defaults().(telemetry.TracesConfig))
 	live.Telemetry.Health = new(HealthConfig{}.Defaults().(HealthConfig))
+	documentRoutes(&live)
 	live.HTTP.Headers.CORS = new(middleware.CORSConfig{}.Defaults().(middleware.CORSConfig))
 	demo := live.KV["demo"]
 	demo.LocalCache = new(kv.LocalCache{}.Defaults().(kv.LocalCache))
 	demo.Redis.TLS, demo.Memcached.TLS = &kv.TLSConfig{}, &kv.TLSConfig{}
 	live.KV["demo"] = demo
+	live.Log.Channels = map[string]telemetry.Channel{"http": {Level: "warn"}}
+	live.HTTP.AccessLog.Headers = []string{}
 	live.WS = documentedWS()
+	queue := services.Config{}.Defaults().(services.Config)
+	queue.Command, queue.Env = []string{"php", "artisan", "queue:work"}, map[string]string{}
+	live.Services = map[string]services.Config{"queue": queue}
 	for _, difference := range configfile.Diff(withDefaults, live) {
 		t.Errorf("edge.yaml documents another default than the code has: %s", difference)
 	}
@@ -53,6 +62,21 @@ func TestReferenceFileIsTrue(t *testing.T) {
 	for _, key := range configfile.Keys(Config{}) {
 		if !slices.ContainsFunc(documented, func(d string) bool { return d == key || strings.HasPrefix(d, key+".") || strings.HasPrefix(d, key+"[") }) {
 			t.Errorf("edge.yaml does not document %s", key)
+		}
+	}
+}
+
+// documentRoutes adds what only the comments of the routes say.
+func documentRoutes(c *Config) {
+	p := proxy.Config{}.Defaults().(proxy.Config)
+	p.Upstreams = []proxy.Upstream{{URL: "http://127.0.0.1:3000", Weight: 1}}
+	mirror := proxy.Mirror{}.Defaults().(proxy.Mirror)
+	mirror.URL = "http://127.0.0.1:3001"
+	p.Mirror = &mirror
+	c.HTTP.Routes[0].Proxy = &p
+	for _, route := range c.HTTP.Routes {
+		if route.Files != nil {
+			route.Files.Cache = []middleware.CacheRule{{Match: "*.css", Control: "public, max-age=3600"}}
 		}
 	}
 }
@@ -67,6 +91,10 @@ func documentedWS() *WSConfig {
 	chat := raw.Config{}.Defaults().(raw.Config)
 	chat.PHP, chat.Origins, chat.Subprotocols = "app", []string{}, []string{}
 	c.Raw = map[string]raw.Config{"chat": chat}
+	hub := mercure.DefaultConfig()
+	hub.Publisher.Secret = "at least 32 characters, which both sides know"
+	hub.CORSOrigins, hub.PublishOrigins, hub.Publisher.Algorithms, hub.Subscriber.Algorithms = []string{}, []string{}, []string{}, []string{}
+	c.Mercure = &hub
 	c.Pusher = &pusher.Config{Apps: map[string]pusher.App{"main": app}}
 	return &c
 }

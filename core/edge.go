@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,11 +20,14 @@ import (
 
 	"github.com/edge-server/edge/core/admin"
 	"github.com/edge-server/edge/core/httpserver"
+	"github.com/edge-server/edge/core/proxy"
+	"github.com/edge-server/edge/core/services"
 	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/rpc"
 	"github.com/edge-server/edge/wasmhost"
 	"github.com/edge-server/edge/ws"
+	"github.com/edge-server/edge/ws/mercure"
 	"github.com/edge-server/edge/ws/pusher"
 	"github.com/edge-server/edge/ws/raw"
 )
@@ -50,7 +54,9 @@ type Edge struct {
 	level   *slog.LevelVar
 	started time.Time
 
-	channels bool // whether the parts of the server name their loggers
+	channels  bool // whether the parts of the server name their loggers
+	accessOut io.Writer // where lines of access-log go; nil when they are records of the log
+	rrRecords bool // whether records of requests are RoadRunner's
 
 	lock      *stateLock
 	lifecycle lifecycle
@@ -59,10 +65,15 @@ type Edge struct {
 	rpc       *rpc.Server    // nil without an rpc section
 	hub       *ws.Hub        // nil without a ws section
 	pusher    *pusher.Server // nil without a ws.pusher section
+	mercure   *mercure.Server // nil without a ws.mercure section
 	raw       map[string]*raw.App
+	services  *services.Manager
 	http      *httpserver.Server
+	systemd   *notifier
+	living    sync.WaitGroup // signs of life for systemd
 	collector http.Handler
 	metrics   *telemetry.AppMetrics
+	tunnels   *proxy.Tunnels
 	traces    *telemetry.Traces // nil without a telemetry.traces section
 
 	// world is what a reload replaces as a whole; table is what a request reads. The table is derived from the world.
@@ -91,7 +102,10 @@ func New(ctx context.Context, cfg *Config, opts Options) (*Edge, error) {
 		opts.LogOutput = os.Stderr
 	}
 	e := &Edge{opts: opts, started: time.Now()}
-	e.newLogger(cfg)
+	if err := e.newLogger(cfg); err != nil {
+		return nil, err
+	}
+	e.systemd = newNotifier(opts.Environ, e.log)
 	e.lifecycle.log = e.log
 	e.life, e.endLife = context.WithCancel(context.Background())
 	e.patience, e.losePatience = context.WithCancel(context.Background())
@@ -108,6 +122,10 @@ func New(ctx context.Context, cfg *Config, opts Options) (*Edge, error) {
 // (stores, RPC) is there before it and after it, and nothing accepts requests before everything is ready.
 func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 	if e.lock, err = openStateDir(cfg); err != nil {
+		return err
+	}
+
+	if err := e.openAccessLog(cfg); err != nil {
 		return err
 	}
 
@@ -129,11 +147,12 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 
 	// Last to stop: whatever ends has spans.
 	if cfg.Telemetry.Traces != nil {
-		if e.traces, err = telemetry.NewTraces(*cfg.Telemetry.Traces, Version, e.channel("otel")); err != nil {
-			return err
-		}
+		e.traces = telemetry.NewTraces(*cfg.Telemetry.Traces, Version, e.channel("otel"))
 		e.lifecycle.add("traces", e.traces.Start, e.traces.Stop)
 	}
+
+	// Before RPC, which starts and stops them; they run from the time at which RPC answers.
+	e.services = e.newServices()
 
 	// The way back: what PHP and plugins may call.
 	e.lifecycle.add("plugins of stores", e.startDrivers, e.stopDrivers)
@@ -150,6 +169,13 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 		}
 		e.lifecycle.add("rpc", e.rpc.Start, e.rpc.Stop)
 	}
+
+	// What runs beside PHP may be needed by it.
+	e.lifecycle.add("services", e.startServices, e.services.Stop)
+
+	// WebSockets through proxies stay when a reload replaces what they came by.
+	e.tunnels = proxy.NewTunnels()
+	e.lifecycle.add("tunnels", startNothing, e.tunnels.Stop)
 
 	// What answers requests: plugins, PHP pools and the routes over them. A reload replaces these as a whole.
 	w, err := e.newWorld(ctx, cfg, nil)
@@ -175,6 +201,9 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 	if e.hub != nil {
 		e.lifecycle.add("websocket connections", startNothing, e.hub.Stop)
 	}
+	if e.mercure != nil {
+		e.lifecycle.add("event streams", startNothing, e.mercure.Disconnect)
+	}
 	return nil
 }
 
@@ -185,6 +214,8 @@ func (e *Edge) Start(ctx context.Context) error {
 		return errors.Join(err, e.end(context.WithoutCancel(ctx)))
 	}
 	e.ready.Store(true)
+	e.systemd.tell("READY=1\nMAINPID=" + strconv.Itoa(os.Getpid()))
+	e.living.Go(func() { e.systemd.live(e.life, e.alive) }) // ends with the stop
 	e.log.Info("edge serves", "version", Version, "pid", os.Getpid(), "addresses", e.addressTexts(), "took", time.Since(e.started).Round(time.Millisecond))
 	return nil
 }
@@ -208,6 +239,7 @@ func (e *Edge) Wait(ctx context.Context) error {
 func (e *Edge) Stop(ctx context.Context) error {
 	timeout := e.world.Load().cfg.ShutdownTimeout
 	if e.ready.Swap(false) {
+		e.systemd.tell("STOPPING=1")
 		e.log.Info("edge stops: requests in flight finish first", "shutdown_timeout", timeout)
 		defer e.log.Info("edge has stopped")
 	}
@@ -219,6 +251,7 @@ func (e *Edge) Stop(ctx context.Context) error {
 // end stops every part, whether it runs or not, and gives the state folder back.
 func (e *Edge) end(ctx context.Context) error {
 	e.endLife()
+	e.living.Wait()
 	return errors.Join(e.lifecycle.stop(ctx), e.lock.release())
 }
 

@@ -136,6 +136,10 @@ func (h *health) answer(w http.ResponseWriter, r *http.Request, starting bool) {
 	status, checks := http.StatusOK, []check{}
 	for _, name := range names {
 		pools := e.poolsNamed(name)
+		if name == "ws" && e.hub != nil {
+			checks = append(checks, check{Plugin: name, Status: http.StatusOK, Error: e.brokerProblem()}) // it serves on
+			continue
+		}
 		if len(pools) == 0 && !slices.Contains([]string{"rpc"}, name) {
 			h.log.Warn("a check asks for a plugin that is not there", "plugin", name)
 			continue
@@ -148,6 +152,9 @@ func (h *health) answer(w http.ResponseWriter, r *http.Request, starting bool) {
 			}
 		}
 		checks = append(checks, c)
+	}
+	if problem := e.brokerProblem(); problem != "" && len(r.URL.Query()["plugin"]) == 0 {
+		checks = append(checks, check{Plugin: "ws", Status: http.StatusOK, Error: problem}) // it serves on
 	}
 	if starting {
 		status = h.cfg.UnavailableStatus

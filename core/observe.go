@@ -43,6 +43,11 @@ func (e *Edge) snapshot() telemetry.Snapshot {
 	if e.pusher != nil {
 		s.Pusher = e.pusher.Stats()
 	}
+	if e.mercure != nil {
+		stats := e.mercure.Stats()
+		s.Mercure = &stats
+	}
+	s.Proxies = w.proxyStats()
 	if e.http != nil {
 		stats := e.http.Stats()
 		s.HTTP = &stats
@@ -52,7 +57,7 @@ func (e *Edge) snapshot() telemetry.Snapshot {
 
 // adminBackend is what the admin API offers.
 func (e *Edge) adminBackend() admin.Backend {
-	return admin.Backend{Status: e.status, Workers: e.Workers, Plugins: e.Plugins, Reload: e.ReloadFile, Metrics: e.collector, KV: adminStores{e}}
+	return admin.Backend{Status: e.status, Workers: e.Workers, Plugins: e.Plugins, Reload: e.ReloadFile, Metrics: e.collector, KV: adminStores{e}, WS: adminSockets{e}}
 }
 
 func (e *Edge) status() admin.Status {
@@ -69,6 +74,9 @@ func (e *Edge) degraded() []string {
 		if p.Degraded != "" {
 			why = append(why, "plugin "+p.Name+": "+p.Degraded)
 		}
+	}
+	if problem := e.brokerProblem(); problem != "" {
+		why = append(why, problem)
 	}
 	w := e.world.Load()
 	for _, name := range slices.Sorted(maps.Keys(w.pools)) {

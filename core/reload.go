@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/php"
 )
 
@@ -18,6 +19,8 @@ func (e *Edge) ReloadFile(ctx context.Context) error {
 	if e.opts.ConfigPath == "" {
 		return errors.New("this edge was started without a file to reload")
 	}
+	e.systemd.reloading()
+	defer e.systemd.tell("READY=1")
 	cfg, err := Load(e.opts.ConfigPath, e.opts.Environ)
 	if err == nil {
 		err = e.Reload(ctx, cfg)
@@ -46,6 +49,10 @@ func (e *Edge) Reload(ctx context.Context, cfg *Config) error {
 		return fmt.Errorf("needs a restart: %s; nothing was changed", strings.Join(keys, ", "))
 	}
 
+	if err := e.services.Check(cfg.Services); err != nil {
+		return cfg.located(err)
+	}
+
 	began := time.Now()
 	next, err := e.newWorld(ctx, cfg, old)
 	if err != nil {
@@ -56,6 +63,9 @@ func (e *Edge) Reload(ctx context.Context, cfg *Config) error {
 	}
 	if err := e.commit(old, next); err != nil {
 		return errors.Join(err, next.without(old).stop(context.WithoutCancel(ctx)))
+	}
+	if err := e.services.Apply(ctx, cfg.Services); err != nil {
+		return fmt.Errorf("the configuration is in force, but not every service runs: %w", err)
 	}
 	e.log.Info("configuration reloaded", "took", time.Since(began).Round(time.Millisecond))
 	return nil
@@ -104,6 +114,9 @@ func (e *Edge) commit(old, next *world) error {
 	e.world.Store(next)
 	e.table.Store(table)
 	e.level.Set(next.cfg.Log.SlogLevel())
+	if e.http != nil {
+		e.http.SetHosts(next.cfg.certificateHosts())
+	}
 
 	// Worlds retire in their order: an older one may still use what a younger one hands on.
 	before, done := e.retired, make(chan struct{})
@@ -135,7 +148,7 @@ func needsRestart(old, next *Config) []string {
 		}
 	}
 	check("state_dir", old.StateDir, next.StateDir)
-	check("log.format", old.Log.Format, next.Log.Format)
+	check("log", withoutLevel(old.Log), withoutLevel(next.Log))
 	check("admin", old.Admin, next.Admin)
 	check("telemetry", old.Telemetry, next.Telemetry)
 	check("rpc", old.RPC, next.RPC)
@@ -155,10 +168,17 @@ func needsRestart(old, next *Config) []string {
 	}
 	if old.HTTP != nil {
 		check("http.listen", old.HTTP.Listen, next.HTTP.Listen)
+		check("http.access_log", old.HTTP.AccessLog, next.HTTP.AccessLog)
 		check("http.tls", old.HTTP.TLS, next.HTTP.TLS)
 		check("http.limits", old.HTTP.Limits, next.HTTP.Limits)
 	}
 	return keys
+}
+
+// withoutLevel is what a reload cannot change of the log.
+func withoutLevel(c telemetry.LogConfig) telemetry.LogConfig {
+	c.Level = ""
+	return c
 }
 
 func union[V any](a, b map[string]V) map[string]V {

@@ -36,13 +36,21 @@ type RoadRunner struct {
 // roadRunnerFormat is the log format whose records have RoadRunner's fields.
 const roadRunnerFormat = "roadrunner"
 
-// newLogger makes e.log and e.level.
-func (e *Edge) newLogger(cfg *Config) {
-	e.log, e.level = telemetry.NewLogger(cfg.Log, e.opts.LogOutput)
-	e.channels = cfg.Log.Format == roadRunnerFormat
+// newLogger makes e.log and e.level, and opens the file of log.output, which closes last of all.
+func (e *Edge) newLogger(cfg *Config) error {
+	e.rrRecords = cfg.Log.Format == roadRunnerFormat || e.opts.RoadRunner != nil
+	e.channels = e.rrRecords || len(cfg.Log.Channels) > 0
 	if rr := e.opts.RoadRunner; rr != nil {
-		e.log, e.channels = rr.Logger, true
+		e.log, e.level = rr.Logger, new(slog.LevelVar)
+		return nil
 	}
+	out, closeLog, err := cfg.Log.Open(e.opts.LogOutput)
+	if err != nil {
+		return cfg.located(within("log", err))
+	}
+	e.log, e.level = telemetry.NewLogger(cfg.Log, out)
+	e.lifecycle.add("log", startNothing, func(context.Context) error { return closeLog() })
+	return nil
 }
 
 // channel is the log of one part of the server. Only RoadRunner's log tells them apart.
@@ -54,11 +62,29 @@ func (e *Edge) channel(name string) *slog.Logger {
 }
 
 // accessLog is the middleware access-log: its record is that of Edge, or RoadRunner's.
-func (e *Edge) accessLog() func(http.Handler) http.Handler {
-	if !e.channels {
-		return middleware.AccessLog(e.log, variablesAttr)
+func (e *Edge) accessLog(c middleware.AccessConfig) func(http.Handler) http.Handler {
+	if e.rrRecords {
+		return middleware.RoadRunnerLog(e.channel("http"), e.opts.RoadRunner != nil && e.opts.RoadRunner.AccessLogs)
 	}
-	return middleware.RoadRunnerLog(e.channel("http"), e.opts.RoadRunner != nil && e.opts.RoadRunner.AccessLogs)
+	if e.accessOut != nil {
+		return middleware.AccessLines(c, e.accessOut)
+	}
+	return middleware.AccessLog(c, e.channel("http"), variablesAttr)
+}
+
+// openAccessLog opens the output of lines that requests are written in; e.accessOut is nil when they are records of the log.
+func (e *Edge) openAccessLog(cfg *Config) error {
+	if cfg.HTTP == nil || !cfg.HTTP.AccessLog.Lines() || e.rrRecords {
+		return nil
+	}
+	where := telemetry.LogConfig{Output: cfg.HTTP.AccessLog.Output, Rotate: cfg.Log.Rotate}
+	out, closeLog, err := where.Open(e.opts.LogOutput)
+	if err != nil {
+		return cfg.located(within("http.access_log", err))
+	}
+	e.accessOut = telemetry.Locked(out)
+	e.lifecycle.add("access log", startNothing, func(context.Context) error { return closeLog() })
+	return nil
 }
 
 // LoadText is Load for a file that is in memory: problems call it name, and relative paths start at dir.
@@ -228,7 +254,7 @@ func (e *Edge) noSuchPool(name string) error {
 const redacted = "[redacted]"
 
 var (
-	secretKey = regexp.MustCompile(`(?i)pass(word|phrase|wd)?$|secret|token|credential|(api|access|private|signing|app)[_-]?key|authorization|cookie|salt$|^dsn$`)
+	secretKey = regexp.MustCompile(`(?i)pass(word|phrase|wd)?$|secret|token|credential|(api|access|private|signing|app|mac)[_-]?key|authorization|cookie|salt$|^dsn$`)
 	userInfo  = regexp.MustCompile(`//[^/@\s]*@`)
 )
 

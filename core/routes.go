@@ -115,6 +115,8 @@ func (r *Route) describeTarget() string {
 		return "ws " + r.WS
 	case r.Files != nil:
 		return "files " + r.Files.Root
+	case r.Proxy != nil:
+		return "proxy " + r.Proxy.Describe()
 	case r.Redirect != nil:
 		return fmt.Sprintf("redirect %d %s", r.Redirect.Status, r.Redirect.To)
 	case r.Respond != nil:

@@ -7,12 +7,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 const lockName = "edge.lock"
 
 // stateLock is the state folder, held by this process alone.
-type stateLock struct{ file *os.File }
+type stateLock struct {
+	mu   sync.Mutex // guards file: stops may overlap
+	file *os.File   // nil once released
+}
 
 // openStateDir creates the state folder and locks it, so that two servers never share sockets or stores by mistake.
 //
@@ -42,7 +46,7 @@ func openStateDir(cfg *Config) (*stateLock, error) {
 	if err := errors.Join(file.Truncate(0), writeAt(file, strconv.Itoa(os.Getpid())+"\n")); err != nil {
 		return nil, errors.Join(fmt.Errorf("state_dir: write %s: %w", path, err), file.Close())
 	}
-	return &stateLock{file}, nil
+	return &stateLock{file: file}, nil
 }
 
 func stateDirMode(cfg *Config) os.FileMode {
@@ -80,7 +84,12 @@ func (l *stateLock) openTo(cfg *Config) error {
 
 // release lets the next process have the folder. The lock file stays: removing it would let two processes lock two files.
 func (l *stateLock) release() error {
-	if l == nil || l.file == nil {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
 		return nil
 	}
 	err := errors.Join(unlockFile(l.file), l.file.Close())

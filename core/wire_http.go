@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/edge-server/edge/core/forwarded"
 	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/core/middleware"
+	"github.com/edge-server/edge/core/ratelimit"
 	"github.com/edge-server/edge/core/routing"
 	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/wasmhost"
@@ -25,7 +27,13 @@ import (
 var builtinMiddleware = []string{"access-log", "request-id", "headers", "compress"}
 
 func (e *Edge) newHTTP(cfg *Config) (*httpserver.Server, error) {
-	s, err := httpserver.New(cfg.HTTP.server(), httpserver.Options{Logger: e.channel("http"), StateDir: cfg.StateDir, Handler: e})
+	store, err := e.certificateStore(cfg)
+	if err != nil {
+		return nil, cfg.located(err)
+	}
+	s, err := httpserver.New(cfg.HTTP.server(), httpserver.Options{
+		Logger: e.channel("http"), StateDir: cfg.StateDir, Handler: e, Certificates: store, Hosts: cfg.certificateHosts(),
+	})
 	if err != nil {
 		return nil, cfg.located(err)
 	}
@@ -90,7 +98,7 @@ func (e *Edge) chain(w *world, names []string, h http.Handler) (http.Handler, er
 	for _, name := range slices.Backward(names) {
 		switch name {
 		case "access-log":
-			h = e.accessLog()(h)
+			h = e.accessLog(w.cfg.HTTP.AccessLog)(h)
 		case "request-id":
 			h = middleware.RequestID(h)
 		case "compress":
@@ -98,6 +106,10 @@ func (e *Edge) chain(w *world, names []string, h http.Handler) (http.Handler, er
 		case "headers":
 			h = middleware.Headers(w.cfg.HTTP.Headers)(h)
 		default:
+			if limit, ok := w.limits[strings.TrimPrefix(name, rateLimitPrefix)]; ok && strings.HasPrefix(name, rateLimitPrefix) {
+				h = limit.Middleware(h)
+				continue
+			}
 			plugin, ok := w.plugins.Plugin(name)
 			if !ok {
 				return nil, fmt.Errorf("use: there is no plugin %q", name)
@@ -111,11 +123,37 @@ func (e *Edge) chain(w *world, names []string, h http.Handler) (http.Handler, er
 	return h, nil
 }
 
+// sharedLimitTimeout is how long a request waits for the store of a rate limit.
+const sharedLimitTimeout = 250 * time.Millisecond
+
+// newLimits makes the rate limits of cfg; those that have not changed since old go on counting.
+func (e *Edge) newLimits(cfg *Config, old *world) map[string]*ratelimit.Limit {
+	limits := map[string]*ratelimit.Limit{}
+	if cfg.HTTP == nil {
+		return limits
+	}
+	for name, c := range cfg.HTTP.RateLimits {
+		if limit, there := old.limits[name]; there && old.cfg.HTTP.RateLimits[name] == c {
+			limits[name] = limit
+			continue
+		}
+		var times ratelimit.Times
+		if c.Store != "" {
+			times = ratelimit.NewShared(e.stores[c.Store], sharedLimitTimeout)
+		}
+		limits[name] = ratelimit.New(name, c, times, e.channel("http"))
+	}
+	return limits
+}
+
 // target builds the one handler that a route ends in.
 func (e *Edge) target(w *world, route *Route) (http.Handler, error) {
 	switch {
 	case route.PHP != "":
 		h, err := phpTarget(w, route)
+		if w.cfg.HTTP.TLS.ClientAuth != nil {
+			h = withClientCertificate(h)
+		}
 		return withAttributes(h), err
 	case route.Wasm != "":
 		plugin, ok := w.plugins.Plugin(route.Wasm)
@@ -130,6 +168,8 @@ func (e *Edge) target(w *world, route *Route) (http.Handler, error) {
 		return e.rawTarget(w, route.WS)
 	case route.Files != nil:
 		return middleware.NewFiles(*route.Files)
+	case route.Proxy != nil:
+		return w.proxyOf(route)
 	case route.Respond != nil:
 		return newResponder(route.Respond), nil
 	default:

@@ -78,6 +78,11 @@ func workerUIDs(cfg *Config) []int {
 			uids = append(uids, uid)
 		}
 	}
+	for _, c := range cfg.Services {
+		if uid, other := workerUID(php.Config{User: c.User}); other {
+			uids = append(uids, uid)
+		}
+	}
 	return uids
 }
 
@@ -105,6 +110,11 @@ func newWorkerUsers(old, next *Config) []string {
 	for _, name := range slices.Sorted(maps.Keys(next.PHP)) {
 		if uid, other := workerUID(next.PHP[name]); other && !slices.Contains(known, uid) {
 			keys = append(keys, "php."+name+".user")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(next.Services)) {
+		if uid, other := workerUID(php.Config{User: next.Services[name].User}); other && !slices.Contains(known, uid) {
+			keys = append(keys, "services."+name+".user")
 		}
 	}
 	return keys

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/edge-server/edge/ws"
+	"github.com/edge-server/edge/ws/mercure"
 	"github.com/edge-server/edge/ws/pusher"
 	"github.com/edge-server/edge/ws/raw"
 )
@@ -15,8 +16,14 @@ type WSConfig struct {
 	// Limits are those of every connection, whatever it speaks.
 	Limits ws.Limits `koanf:"limits"`
 
+	// Broker joins several servers. Default memory: there are no others.
+	Broker *WSBroker `koanf:"broker"`
+
 	// Pusher speaks the Pusher protocol at /app/KEY and /apps/ID. Default off.
 	Pusher *pusher.Config `koanf:"pusher"`
+
+	// Mercure is a hub of the Mercure protocol at /.well-known/mercure. Default off.
+	Mercure *mercure.Config `koanf:"mercure"`
 
 	// Raw are applications that get every message of their clients, by name; a route's ws leads to one.
 	Raw map[string]raw.Config `koanf:"raw"`
@@ -27,8 +34,14 @@ func (WSConfig) Defaults() any { return WSConfig{Limits: ws.DefaultLimits()} }
 
 func (c *WSConfig) validate() error {
 	errs := []error{within("limits", c.Limits.Validate())}
+	if c.Broker != nil {
+		errs = append(errs, within("broker", c.Broker.validate()))
+	}
 	if c.Pusher != nil {
 		errs = append(errs, within("pusher", c.Pusher.Validate()))
+	}
+	if c.Mercure != nil {
+		errs = append(errs, within("mercure", c.Mercure.Validate()))
 	}
 	return errors.Join(errs...)
 }
@@ -36,13 +49,16 @@ func (c *WSConfig) validate() error {
 // newWebSockets makes the hub and the protocols over it. Connections end before the listeners stop: their requests would
 // otherwise be waited for.
 func (e *Edge) newWebSockets(cfg *Config) (err error) {
-	e.hub = ws.NewHub(ws.Options{Logger: e.channel("ws")})
+	e.hub = ws.NewHub(ws.Options{Logger: e.channel("ws"), Broker: e.newBroker(cfg.WS.Broker)})
 	e.lifecycle.add("websockets", e.hub.Start, startNothing)
 	if err := e.newRawApps(cfg); err != nil {
 		return err
 	}
 	if e.rpc != nil {
 		e.rpc.Register("ws", e.rawService())
+	}
+	if err := e.newMercure(cfg); err != nil {
+		return err
 	}
 	if cfg.WS.Pusher == nil {
 		return nil
@@ -60,6 +76,9 @@ func (e *Edge) newWebSockets(cfg *Config) (err error) {
 
 // withWebSockets answers what belongs to a protocol that has paths of its own, and hands on the rest.
 func (e *Edge) withWebSockets(next http.Handler) http.Handler {
+	if e.mercure != nil {
+		next = e.withMercure(next)
+	}
 	if e.pusher == nil {
 		return next
 	}

@@ -17,7 +17,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/edge-server/edge/php"
-	"github.com/edge-server/edge/rpc"
 	"github.com/edge-server/edge/sdk/abi"
 	"github.com/edge-server/edge/wasmhost"
 	"github.com/edge-server/edge/ws"
@@ -122,6 +121,7 @@ func (b *phpBackend) Connect(r *http.Request, c *ws.Conn) error {
 	if user := a.header.Get("X-Ws-User"); user != "" {
 		c.SetUser(user)
 	}
+	a.setAttributes(c)
 	if name := a.header.Get("Sec-Websocket-Protocol"); name != "" {
 		c.SetSubprotocol(name)
 	}
@@ -143,12 +143,13 @@ func (b *phpBackend) Message(ctx context.Context, c *ws.Conn, kind ws.Kind, mess
 	}
 	r := b.request(ctx, c, http.MethodPost, header)
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(message)), int64(len(message))
-	r = php.WithAttributes(r, "ws", "message", "ws_connection", c.ID().String(), "ws_kind", kind.String())
+	r = withConn(r, c, "ws", "message", "ws_kind", kind.String())
 	a := newPHPAnswer()
 	defer a.free()
 	if err := b.ask(a, r); err != nil {
 		return err
 	}
+	a.setAttributes(c)
 	if len(a.body) > 0 {
 		c.Send(a.message())
 	}
@@ -160,7 +161,7 @@ func (b *phpBackend) Message(ctx context.Context, c *ws.Conn, kind ws.Kind, mess
 
 func (b *phpBackend) Disconnect(ctx context.Context, c *ws.Conn, code ws.CloseCode, reason string) error {
 	r := b.request(ctx, c, http.MethodDelete, textEvent)
-	r = php.WithAttributes(r, "ws", "disconnect", "ws_connection", c.ID().String(), "ws_code", strconv.Itoa(int(code)), "ws_reason", reason, "ws_user", c.User())
+	r = withConn(r, c, "ws", "disconnect", "ws_code", strconv.Itoa(int(code)), "ws_reason", strings.ToValidUTF8(reason, "\uFFFD"))
 	a := newPHPAnswer()
 	defer a.free()
 	return b.ask(a, r)
@@ -174,6 +175,21 @@ func (b *phpBackend) request(ctx context.Context, c *ws.Conn, method string, hea
 	}
 	return r.WithContext(ctx)
 }
+
+// withConn tells PHP which event this is, whose the connection is, and what was kept with it.
+func withConn(r *http.Request, c *ws.Conn, pairs ...string) *http.Request {
+	pairs = append(pairs, "ws_connection", c.ID().String())
+	if user := c.User(); user != "" {
+		pairs = append(pairs, "ws_user", strings.ToValidUTF8(user, "\uFFFD"))
+	}
+	for name, value := range c.Attributes() {
+		pairs = append(pairs, attributePrefix+strings.ToValidUTF8(name, "\uFFFD"), value)
+	}
+	return php.WithAttributes(r, pairs...)
+}
+
+// attributePrefix is before the names of a connection's own attributes, among those of its events.
+const attributePrefix = "ws:"
 
 // ask lets the pool answer. The world that it belongs to does not end meanwhile.
 func (b *phpBackend) ask(a *phpAnswer, r *http.Request) error {
@@ -247,10 +263,24 @@ func (a *phpAnswer) closing() (ws.CloseCode, string, bool) {
 	}
 	number, reason, _ := strings.Cut(text, " ")
 	code, err := strconv.Atoi(number)
-	if err != nil || code < 1000 || code > 4999 {
+	if err != nil || !sendableCode(code) {
 		return ws.CloseInternal, "", true
 	}
-	return ws.CloseCode(code), reason, true
+	return ws.CloseCode(code), strings.ToValidUTF8(reason, "\uFFFD"), true
+}
+
+// setAttributes keeps with the connection what X-Ws-Set says, in the form of a query: name=value&other=value. An empty value takes one away.
+func (a *phpAnswer) setAttributes(c *ws.Conn) {
+	text := a.header.Get("X-Ws-Set")
+	if text == "" || len(text) > maxAttribute {
+		return
+	}
+	values, _ := url.ParseQuery(text) // what can be read of it
+	for name, list := range values {
+		if name != "" && len(name) <= maxRawChannel && (c.Get(name) != "" || len(c.Attributes()) < maxAttributes) {
+			c.Set(name, strings.ToValidUTF8(list[len(list)-1], "\uFFFD"))
+		}
+	}
 }
 
 // wasmBackend hands events to a plugin.
@@ -286,7 +316,7 @@ func (b *wasmBackend) Message(ctx context.Context, c *ws.Conn, kind ws.Kind, mes
 	return b.use(func(p *wasmhost.Plugin) error {
 		code, err := p.WSMessage(ctx, int64(c.ID()), uint32(kind), message)
 		if code != 0 {
-			c.Close(ws.CloseCode(code), "")
+			c.Close(closeCode(code), "")
 		}
 		return err
 	})
@@ -359,110 +389,17 @@ func (h pluginHub) Unsubscribe(plugin string, conn int64, topic string) error {
 func (h pluginHub) Close(plugin string, conn int64, code uint32, reason string) error {
 	c, err := h.conn(plugin, conn)
 	if err == nil {
-		c.Close(ws.CloseCode(code), reason)
+		c.Close(closeCode(int(code)), reason)
 	}
 	return err
 }
 
+// closeCode is a plugin's code if clients may see it.
+func closeCode(code int) ws.CloseCode {
+	if !sendableCode(code) {
+		return ws.CloseInternal
+	}
+	return ws.CloseCode(code)
+}
+
 var _ wasmhost.Hub = pluginHub{}
-
-// rawRequest is the argument of the methods of the RPC service ws.
-type rawRequest struct {
-	App     string `json:"app"`
-	Conn    string `json:"conn"`
-	User    string `json:"user"`
-	Channel string `json:"channel"`
-	Data    string `json:"data"`   // text
-	Binary  []byte `json:"binary"` // in base64, instead of data
-	Code    int    `json:"code"`
-	Reason  string `json:"reason"`
-	Except  string `json:"except"` // a connection that does not get what is published
-}
-
-func (r *rawRequest) message() (*ws.Prepared, error) {
-	switch {
-	case len(r.Binary) > 0:
-		return ws.Prepare(ws.Binary, r.Binary), nil
-	case !utf8.ValidString(r.Data):
-		return nil, errors.New("data: a text message must be UTF-8; use binary")
-	}
-	return ws.PrepareText(r.Data), nil
-}
-
-// rawService is what PHP calls to reach the connections of ws.raw.
-func (e *Edge) rawService() rpc.Methods {
-	method := func(f func(context.Context, *ws.Space, *rawRequest) (any, error)) rpc.Method {
-		return rpc.Func(func(ctx context.Context, r rawRequest) (any, error) {
-			app := e.raw[r.App]
-			if app == nil {
-				return nil, fmt.Errorf("app: there is no %q in ws.raw, which has %s", r.App, countNames(slices.Sorted(maps.Keys(e.raw))))
-			}
-			return f(ctx, app.Space(), &r)
-		})
-	}
-	onConn := func(f func(context.Context, *ws.Conn, *rawRequest) error) rpc.Method {
-		return method(func(ctx context.Context, s *ws.Space, r *rawRequest) (any, error) {
-			id, err := ws.ParseConnID(r.Conn)
-			if err != nil {
-				return nil, fmt.Errorf("conn: %w", err)
-			}
-			c := s.Find(id)
-			if c == nil {
-				return false, nil // it has gone: that is no mistake of the caller
-			}
-			return true, f(ctx, c, r)
-		})
-	}
-	return rpc.Methods{
-		"Send": method(func(ctx context.Context, s *ws.Space, r *rawRequest) (any, error) {
-			m, err := r.message()
-			if err != nil {
-				return nil, err
-			}
-			if r.User != "" {
-				return true, s.Tell(ctx, ws.Command{User: r.User, Send: m})
-			}
-			id, err := ws.ParseConnID(r.Conn)
-			if err != nil {
-				return nil, fmt.Errorf("conn: %w", err)
-			}
-			if c := s.Find(id); c != nil {
-				return c.Send(m) == nil, nil
-			}
-			return false, nil
-		}),
-		"Publish": method(func(ctx context.Context, s *ws.Space, r *rawRequest) (any, error) {
-			m, err := r.message()
-			if err != nil {
-				return nil, err
-			}
-			except, _ := ws.ParseConnID(r.Except)
-			_, err = s.Publish(ctx, r.Channel, m, ws.PublishOptions{Except: except})
-			return true, err
-		}),
-		"Subscribe": onConn(func(ctx context.Context, c *ws.Conn, r *rawRequest) error {
-			_, err := c.Space().Subscribe(ctx, c, r.Channel, ws.SubscribeOptions{})
-			return err
-		}),
-		"Unsubscribe": onConn(func(ctx context.Context, c *ws.Conn, r *rawRequest) error {
-			_, err := c.Space().Unsubscribe(ctx, c, r.Channel, ws.UnsubscribeOptions{})
-			return err
-		}),
-		"Close": onConn(func(_ context.Context, c *ws.Conn, r *rawRequest) error {
-			code := ws.CloseCode(r.Code)
-			if code == 0 {
-				code = ws.CloseNormal
-			}
-			c.Close(code, r.Reason)
-			return nil
-		}),
-		"Connections": method(func(_ context.Context, s *ws.Space, _ *rawRequest) (any, error) {
-			list := []raw.Description{}
-			for _, c := range s.Conns() {
-				list = append(list, raw.Describe(c))
-			}
-			return list, nil
-		}),
-		"Channels": method(func(ctx context.Context, s *ws.Space, r *rawRequest) (any, error) { return s.Channels(ctx, r.Channel) }),
-	}
-}

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/edge-server/edge/core/proxy"
+	"github.com/edge-server/edge/core/ratelimit"
 	"github.com/edge-server/edge/php"
 	"github.com/edge-server/edge/wasmhost"
 )
@@ -21,6 +23,8 @@ type world struct {
 	cfg     *Config
 	plugins *wasmhost.Host // nil without a plugins section
 	pools   map[string]*php.Pool
+	proxies []*proxy.Proxy // of the routes; nil where the target is another
+	limits  map[string]*ratelimit.Limit
 
 	// inFlight counts the requests that run through routes of this world.
 	inFlight atomic.Int64
@@ -32,7 +36,7 @@ func (e *Edge) newWorld(ctx context.Context, cfg *Config, old *world) (*world, e
 	if old == nil {
 		old = &world{}
 	}
-	w := &world{cfg: cfg, pools: map[string]*php.Pool{}}
+	w := &world{cfg: cfg, pools: map[string]*php.Pool{}, limits: e.newLimits(cfg, old)}
 	var errs []error
 	switch {
 	case cfg.Plugins == nil:
@@ -54,6 +58,7 @@ func (e *Edge) newWorld(ctx context.Context, cfg *Config, old *world) (*world, e
 		}
 		w.pools[name] = pool
 	}
+	errs = append(errs, e.newProxies(w, old))
 	if err := errors.Join(errs...); err != nil {
 		return nil, errors.Join(cfg.located(err), w.without(old).stop(context.WithoutCancel(ctx)))
 	}
@@ -71,6 +76,7 @@ func (w *world) without(other *world) *world {
 			own.pools[name] = pool
 		}
 	}
+	own.proxies = w.proxiesWithout(other)
 	return own
 }
 
@@ -81,6 +87,7 @@ func (w *world) start(ctx context.Context) error {
 			return fmt.Errorf("plugins: %w", err)
 		}
 	}
+	w.startProxies()
 	pools := slices.Collect(maps.Values(w.pools))
 	return eachPool(pools, func(p *php.Pool) error { return p.Start(ctx) })
 }
@@ -106,6 +113,7 @@ func (e *Edge) stopWorld(ctx context.Context) error {
 func (w *world) stop(ctx context.Context) error {
 	pools := slices.Collect(maps.Values(w.pools))
 	errs := []error{eachPool(pools, func(p *php.Pool) error { return p.Stop(ctx) })}
+	errs = append(errs, w.stopProxies(ctx))
 	if w.plugins != nil {
 		errs = append(errs, w.plugins.Stop(ctx))
 	}

@@ -74,9 +74,11 @@ func (c *call) check(method string, f *Front, op *Op) error {
 	return nil
 }
 
+// farthest is the end of the year 9999 in milliseconds since 1970, the last that texts of times can say.
+const farthest = 253_402_300_799_000
+
 // deadline of a time to live in milliseconds. One that no calendar has is for ever far away.
 func deadline(ttl int64) time.Time {
-	const farthest = 253_402_300_799_000 // the end of the year 9999
 	switch now := time.Now().UnixMilli(); {
 	case ttl == 0:
 		return time.Time{}
@@ -214,10 +216,15 @@ func callScan(ctx context.Context, f *Front, op *Op, r *Result) (err error) {
 	return err
 }
 
+func isFinite(score float64) bool { return !math.IsNaN(score) && !math.IsInf(score, 0) }
+
+// sayable is a score as JSON can say it. One grows beyond all numbers by ZIncrement, or comes from another client of the server.
+func sayable(score float64) float64 { return max(-math.MaxFloat64, min(math.MaxFloat64, score)) }
+
 func callZAdd(ctx context.Context, f *Front, op *Op, r *Result) (err error) {
 	for _, m := range op.Members {
-		if math.IsNaN(m.Score) {
-			return fmt.Errorf("the score of member %.32q is not a number", m.Member)
+		if !isFinite(m.Score) {
+			return fmt.Errorf("the score of member %.32q must be a finite number", m.Member)
 		}
 	}
 	if len(op.Members) == 0 {
@@ -229,11 +236,11 @@ func callZAdd(ctx context.Context, f *Front, op *Op, r *Result) (err error) {
 }
 
 func callZIncrement(ctx context.Context, f *Front, op *Op, r *Result) (err error) {
-	if math.IsNaN(op.By) {
-		return errors.New("ZIncrement: by is not a number")
+	if !isFinite(op.By) {
+		return errors.New("ZIncrement: by must be a finite number")
 	}
 	r.Score, err = f.ZIncrement(ctx, op.Key, op.Member, op.By)
-	r.OK = err == nil
+	r.Score, r.OK = sayable(r.Score), err == nil
 	return err
 }
 
@@ -259,6 +266,9 @@ func callZRange(ctx context.Context, f *Front, op *Op, r *Result) (err error) {
 	if len(members) > maxItems {
 		return fmt.Errorf("ZRange: the span has %d members, one answer has at most %d: ask for a part", len(members), maxItems)
 	}
+	for i := range members {
+		members[i].Score = sayable(members[i].Score)
+	}
 	r.Members, r.OK = members, err == nil
 	return err
 }
@@ -271,7 +281,7 @@ func callZRank(ctx context.Context, f *Front, op *Op, r *Result) (err error) {
 
 func callZScore(ctx context.Context, f *Front, op *Op, r *Result) (err error) {
 	r.Score, r.Found, err = f.ZScore(ctx, op.Key, op.Member)
-	r.OK = r.Found
+	r.Score, r.OK = sayable(r.Score), r.Found
 	return err
 }
 

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -137,6 +139,24 @@ func (c Config) Validate() error {
 		if l.TTL < time.Millisecond || l.TTL > 24*time.Hour {
 			errs = append(errs, fmt.Errorf("local_cache.ttl: must be between 1ms and 24h, got %s", l.TTL))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// ValidateTogether checks what one store must not share with another.
+func ValidateTogether(stores map[string]Config) error {
+	var errs []error
+	snapshots := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(stores)) {
+		file := stores[name].Snapshot
+		if file == "" {
+			continue
+		}
+		if other, taken := snapshots[filepath.Clean(file)]; taken {
+			errs = append(errs, fmt.Errorf("%s.snapshot: the store %q writes %s as well, and one would replace the other's: name another file",
+				name, other, file))
+		}
+		snapshots[filepath.Clean(file)] = name
 	}
 	return errors.Join(errs...)
 }

@@ -77,6 +77,7 @@ type Metrics struct {
 	Ops          map[string]OpMetrics // those that were used
 	BytesRead    uint64
 	BytesWritten uint64
+	Near         *Stats // those of the copies in the memory of this server, where there are such
 }
 
 // OpMetrics are those of one operation. Buckets has one number for each of LatencyBounds and one for the rest.
@@ -99,6 +100,13 @@ func (f *Front) Unwrap() Store { return f.Store }
 // Metrics returns a snapshot.
 func (f *Front) Metrics() Metrics {
 	m := Metrics{Ops: map[string]OpMetrics{}, BytesRead: f.read.Load(), BytesWritten: f.written.Load()}
+	if tiers, ok := As[interface {
+		Store
+		Near() Stats
+	}](f.Store); ok {
+		near := tiers.Near()
+		m.Near = &near
+	}
 	for i := range f.ops {
 		op := OpMetrics{Buckets: make([]uint64, len(f.ops[i].buckets)), Failed: f.ops[i].failed.Load(), Took: time.Duration(f.ops[i].nanos.Load())}
 		for at := range op.Buckets {

@@ -46,6 +46,9 @@ func (f *Front) AddTagged(ctx context.Context, item Item, tags []string) (added 
 	if err == nil {
 		added, err = f.tags.AddTagged(ctx, item, tags)
 	}
+	if added {
+		f.wrote([]Item{item}, err)
+	}
 	return added, f.done(opTagged, began, err)
 }
 
@@ -76,6 +79,9 @@ func (f *Front) Computed(ctx context.Context, item Item, token string) (ok bool,
 	began := time.Now()
 	if err = f.check([]Item{item}); err == nil {
 		ok, err = f.tags.Computed(ctx, &f.waits, item, token)
+	}
+	if ok {
+		f.wrote([]Item{item}, err)
 	}
 	return ok, f.done(opLease, began, err)
 }

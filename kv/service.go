@@ -238,7 +238,9 @@ func (op *operation) check(req *Request) error {
 			if err != nil {
 				return fmt.Errorf("timeout of key %q is not an RFC 3339 time: %q", m.Key, m.Timeout)
 			}
-			item.Expires = deadline
+			if item.Expires = deadline; deadline.IsZero() {
+				item.Expires = time.UnixMilli(1) // the first moment of the year 1 has come as well, and is not "never"
+			}
 		} else if op.mustEnd {
 			return errNoDeadline
 		}
@@ -310,13 +312,16 @@ func clearAll(ctx context.Context, store Store, _ []Item, _ *Response) error {
 	return store.Clear(ctx)
 }
 
-// formatDeadline writes a deadline as PHP's DATE_RFC3339 reads it: whole seconds, rounded up, in UTC.
+// formatDeadline writes a deadline as PHP's DATE_RFC3339 reads it: whole seconds, rounded up, in UTC, and of a year with four digits.
 func formatDeadline(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
 	if whole := t.Truncate(time.Second); whole.Before(t) {
 		t = whole.Add(time.Second)
+	}
+	if last := time.UnixMilli(farthest); t.After(last) {
+		t = last
 	}
 	return t.UTC().Format("2006-01-02T15:04:05-07:00")
 }

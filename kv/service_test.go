@@ -42,7 +42,8 @@ func TestStory(t *testing.T) {
 func TestPastTimeouts(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	for _, past := range []string{"2001-01-01T00:00:00Z", "2001-01-01T00:00:00+00:00", "1969-12-31T23:59:59+01:00", "2001-01-01T00:00:00.5Z"} {
+	for _, past := range []string{"2001-01-01T00:00:00Z", "2001-01-01T00:00:00+00:00", "1969-12-31T23:59:59+01:00", "2001-01-01T00:00:00.5Z",
+		"0001-01-01T00:00:00Z"} {
 		s.call("Set", msg("a", "1", ""), msg("b", "1", ""))
 		s.call("Set", msg("a", "2", past))
 		s.call("MExpire", msg("b", "", past))
@@ -56,6 +57,10 @@ func TestTTLIsRoundedUp(t *testing.T) {
 	s := setup(t)
 	s.call("Set", msg("a", "1", "2100-01-01T00:00:00.001Z"), msg("b", "1", "2100-01-01T02:00:00+02:00"))
 	s.wantItems("TTL", items("a", "b"), msg("a", "", "2100-01-01T00:00:01+00:00"), msg("b", "", "2100-01-01T00:00:00+00:00"))
+
+	// In UTC this is a year of five digits, which PHP does not read.
+	s.call("Set", msg("a", "1", "9999-12-31T23:59:59-12:00"))
+	s.wantItems("TTL", items("a"), msg("a", "", "9999-12-31T23:59:59+00:00"))
 }
 
 func TestErrorTexts(t *testing.T) {
@@ -158,6 +163,19 @@ func TestReusedRequestIsClean(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.service.Release(req, resp)
+	}
+}
+
+// TestSnapshotsAreNotShared: the second store would replace what the first has written.
+func TestSnapshotsAreNotShared(t *testing.T) {
+	t.Parallel()
+	stores := map[string]kv.Config{"a": {Snapshot: "/x/data"}, "b": {Snapshot: "/x/./data"}, "c": {Snapshot: "/x/other"}, "d": {}, "e": {}}
+	if err := kv.ValidateTogether(stores); err == nil || !strings.HasPrefix(err.Error(), `b.snapshot: the store "a" writes`) {
+		t.Errorf("two stores with one snapshot: %v", err)
+	}
+	delete(stores, "b")
+	if err := kv.ValidateTogether(stores); err != nil {
+		t.Error(err)
 	}
 }
 

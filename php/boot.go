@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/edge-server/edge/internal/frame"
+	"github.com/edge-server/edge/internal/osproc"
 )
 
 // featureBodyFile is announced by workers that take large bodies as a file.
@@ -97,17 +98,17 @@ func (p *Pool) newWorker(s *spec) *worker {
 }
 
 // startProcess starts the worker's process with its relay. Both results may be there beside an error.
-func (p *Pool) startProcess(ctx context.Context, s *spec, log *stderrLog) (*process, relay, error) {
+func (p *Pool) startProcess(ctx context.Context, s *spec, log *osproc.Lines) (*process, relay, error) {
 	cmd := exec.Command(s.path)
 	cmd.Args, cmd.Dir, cmd.Env = s.args, s.dir, slices.Clip(s.env)
-	cmd.SysProcAttr = processAttr(s.user)
+	cmd.SysProcAttr = osproc.Attributes(s.user)
 	if p.cfg.Relay == relayPipes {
 		return startOnPipes(p.spawner, cmd, log)
 	}
 	if p.cfg.Relay == relayTCP {
 		uid := os.Geteuid()
 		if s.user != nil {
-			uid = int(s.user.uid)
+			uid = int(s.user.UID)
 		}
 		return startOnTCP(ctx, p.spawner, cmd, log, uid)
 	}
@@ -183,7 +184,7 @@ func (p *Pool) bootError(ctx context.Context, w *worker, cause error) error {
 		cause = w.withOutput(cause)
 	case errors.As(cause, &junk):
 		_ = w.relay.SetReadDeadline(time.Now().Add(drainGrace))
-		junk.Junk = w.reader.Drain(bootTail)
+		junk.Junk = w.reader.Drain(osproc.TailSize)
 	default:
 		w.proc.waitFor(exitGrace)
 		cause = w.withOutput(cause)
@@ -200,7 +201,7 @@ func (p *Pool) bootError(ctx context.Context, w *worker, cause error) error {
 	if ended {
 		err = fmt.Errorf("%w (%s)", err, w.proc.status)
 	}
-	if said := w.proc.log.said(); said != "" {
+	if said := w.proc.log.Said(); said != "" {
 		err = fmt.Errorf("%w; php said: %s", err, said)
 	}
 	if errors.Is(cause, context.Canceled) {
@@ -215,7 +216,7 @@ func (w *worker) withOutput(cause error) error {
 		return cause
 	}
 	_ = w.relay.SetReadDeadline(time.Now().Add(drainGrace))
-	if output := w.reader.Drain(bootTail); len(output) > 0 {
+	if output := w.reader.Drain(osproc.TailSize); len(output) > 0 {
 		return fmt.Errorf("%w; it wrote %q", cause, output)
 	}
 	return cause

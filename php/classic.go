@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/edge-server/edge/internal/osproc"
 	"github.com/edge-server/edge/internal/urlpath"
 )
 
@@ -100,7 +101,7 @@ func (p *Pool) newClassicSpec() (*spec, error) {
 	if p.user == nil {
 		return s, s.checkRoot()
 	}
-	return s, p.user.as(s.checkRoot)
+	return s, p.user.As(s.checkRoot)
 }
 
 // cgiSettings go before what the user's command says.
@@ -161,7 +162,7 @@ var fpmPlaces = []string{"/usr/sbin/php-fpm*", "/usr/local/sbin/php-fpm*"}
 // classicProgram is the configured command, or php-cgi, or php-fpm.
 func (p *Pool) classicProgram(dir string) (program string, args []string, err error) {
 	if len(p.cfg.Command) > 0 {
-		program, err := findProgram(p.cfg.Command[0], dir)
+		program, err := osproc.FindProgram(p.cfg.Command[0], dir, phpHint)
 		return program, p.cfg.Command, err
 	}
 	for _, name := range []string{"php-cgi", "php-fpm"} {

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/edge-server/edge/internal/osproc"
 	"github.com/edge-server/edge/php/fastcgi"
 )
 
@@ -86,7 +87,7 @@ func (w *worker) bootCGI(ctx context.Context) error {
 	}
 	cmd := exec.Command(s.path)
 	cmd.Args, cmd.Dir, cmd.Env = s.args, s.dir, slices.Clip(s.env)
-	cmd.SysProcAttr = processAttr(s.user)
+	cmd.SysProcAttr = osproc.Attributes(s.user)
 	cmd.Stdin = listener
 	if w.proc, err = p.spawner.start(cmd, newStderrLog(p.log, p.name), listener); err != nil {
 		os.Remove(path)
@@ -123,7 +124,7 @@ func (w *worker) bootFailure(ctx context.Context, cause error) error {
 	if ended {
 		cause = fmt.Errorf("%w (%s)", cause, w.proc.status)
 	}
-	if said := w.proc.log.said(); said != "" {
+	if said := w.proc.log.Said(); said != "" {
 		cause = fmt.Errorf("%w; php said: %s", cause, said)
 	}
 	if errors.Is(cause, context.Canceled) {

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/edge-server/edge/internal/osproc"
 )
 
 // fpmMaster is the php-fpm of one generation. It starts with the first worker of the generation and ends after the last; one that
@@ -120,7 +122,7 @@ func (m *fpmMaster) start(ctx context.Context) error {
 		cmd.Args = append(cmd.Args, "--allow-to-run-as-root") // user: root was said
 	}
 	cmd.Dir, cmd.Env = s.dir, slices.Clip(s.env)
-	cmd.SysProcAttr = processAttr(s.user)
+	cmd.SysProcAttr = osproc.Attributes(s.user)
 	proc, err := p.spawner.start(cmd, newStderrLog(p.log, p.name))
 	if err != nil {
 		return err
@@ -132,7 +134,7 @@ func (m *fpmMaster) start(ctx context.Context) error {
 		if ended {
 			err = fmt.Errorf("it ended before it accepted connections (%s)", proc.status)
 		}
-		if said := proc.log.said(); said != "" {
+		if said := proc.log.Said(); said != "" {
 			err = fmt.Errorf("%w; it said: %s", err, said)
 		}
 		return err

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/edge-server/edge/internal/osproc"
 	"github.com/edge-server/edge/php/fastcgi"
 )
 
@@ -39,7 +40,7 @@ type conversation struct {
 	conn   *fcgiConn
 	own    bool // the worker is a process, with a socket of its own
 	reader *fastcgi.Reader
-	stderr *stderrLog
+	stderr *osproc.Lines
 	errors []byte // a line of the script's stderr that has no end yet
 	head   []byte // header lines of the answer at hand, as far as they came
 	parsed fastcgi.Head
@@ -399,7 +400,7 @@ func appendScriptHead(b []byte, h *fastcgi.Head) []byte {
 // finish checks the end of an answer.
 func (c *conversation) finish(a *part, content []byte, pid int) error {
 	if len(c.errors) > 0 {
-		c.stderr.line(pid, c.errors, false)
+		c.stderr.Line(pid, c.errors, false)
 		c.errors = c.errors[:0]
 	}
 	end, err := fastcgi.ParseEnd(content)
@@ -422,8 +423,8 @@ func (c *conversation) logErrors(pid int, content []byte) {
 		line, rest, whole := bytes.Cut(content, []byte("\n"))
 		content = rest
 		c.errors = append(c.errors, line...)
-		if whole || len(c.errors) > maxLogLine {
-			c.stderr.line(pid, bytes.TrimRight(c.errors[:min(len(c.errors), maxLogLine)], "\r"), len(c.errors) > maxLogLine)
+		if whole || len(c.errors) > osproc.MaxLine {
+			c.stderr.Line(pid, bytes.TrimRight(c.errors[:min(len(c.errors), osproc.MaxLine)], "\r"), len(c.errors) > osproc.MaxLine)
 			c.errors = c.errors[:0]
 		}
 	}

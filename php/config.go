@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/edge-server/edge/internal/bytesize"
+	"github.com/edge-server/edge/internal/osproc"
 )
 
 // Config is one pool of the php section of edge.yaml.
@@ -87,20 +88,8 @@ type Config struct {
 	ErrorStatus int `koanf:"error_status"`
 }
 
-// Limits are resource limits of the kernel for each worker. 0 is as Edge's own.
-type Limits struct {
-	// OpenFiles is the number of descriptors (RLIMIT_NOFILE). Default: 0.
-	OpenFiles uint64 `koanf:"open_files"`
-	// Processes is the number of processes of the workers' user (RLIMIT_NPROC). Default: 0.
-	Processes uint64 `koanf:"processes"`
-	// AddressSpace is virtual memory (RLIMIT_AS); an allocation beyond it fails inside PHP. Default: 0.
-	AddressSpace bytesize.Size `koanf:"address_space"`
-	// FileSize is that of a file being written (RLIMIT_FSIZE). Default: 0.
-	FileSize bytesize.Size `koanf:"file_size"`
-	// Memory is what all workers of the pool may take together, by a cgroup v2 where Edge may make one: the kernel kills a worker
-	// beyond it. Where it may not, the log says so. Default: 0.
-	Memory bytesize.Size `koanf:"memory"`
-}
+// Limits are resource limits of the kernel for each worker.
+type Limits = osproc.Limits
 
 // Sendfile lets PHP answer with a file that Edge sends in the place of the body.
 type Sendfile struct {
@@ -203,15 +192,7 @@ func DefaultConfig() Config {
 func (Config) Defaults() any { return DefaultConfig() }
 
 // Command is a program and its arguments. In configuration it is a list, or a string that is split on spaces.
-type Command []string
-
-// UnmarshalText splits a command written as one string.
-func (c *Command) UnmarshalText(text []byte) error {
-	*c = strings.Fields(string(text))
-	return nil
-}
-
-func (c Command) String() string { return strings.Join(c, " ") }
+type Command = osproc.Command
 
 // Validate returns every mistake, each with its key.
 func (c Config) Validate() error {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html/template"
+	"html"
 	"io"
 	"log/slog"
 	"net/http"
@@ -61,7 +61,7 @@ func (p *Pool) submitAlone(ctx context.Context, j *job) error {
 		return nil
 	}
 	<-ended // all that it had to say is there
-	return &explained{cause: j.err, log: notes.text(), stderr: w.proc.log.said(), status: w.proc.status}
+	return &explained{cause: j.err, log: notes.text(), stderr: w.proc.log.Said(), status: w.proc.status}
 }
 
 // takeSeat waits until fewer than workers.max workers run.
@@ -190,7 +190,7 @@ func (p *Pool) explainInBrowser(w http.ResponseWriter, r *http.Request, err erro
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	w.WriteHeader(http.StatusInternalServerError)
-	_ = debugTemplate.Execute(w, page)
+	_, _ = io.WriteString(w, page.html())
 }
 
 // debugPage is what the browser shows.
@@ -207,7 +207,24 @@ func (p debugPage) text() string {
 	return b.String()
 }
 
-var debugTemplate = template.Must(template.New("debug").Parse(`<!doctype html>
+// html is the page for a browser. (A template would do it, and keep the linker from dropping any method of the whole program.)
+func (p debugPage) html() string {
+	var b strings.Builder
+	b.WriteString(debugHead)
+	fmt.Fprintf(&b, "<h1>%s</h1>\n", html.EscapeString(p.Title))
+	if p.Hint != "" {
+		fmt.Fprintf(&b, "<p>%s</p>\n", html.EscapeString(p.Hint))
+	}
+	for _, part := range [][2]string{{"What happened", p.Log}, {"PHP's stderr", p.Stderr}, {"The process", p.Status}} {
+		if part[1] != "" {
+			fmt.Fprintf(&b, "<h2>%s</h2><pre>%s</pre>\n", html.EscapeString(part[0]), html.EscapeString(part[1]))
+		}
+	}
+	b.WriteString("<footer>Edge shows this page because of debug: true, which is for development only.</footer>\n</html>\n")
+	return b.String()
+}
+
+const debugHead = `<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>500: PHP gave no answer</title>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #222; background: #fff }
@@ -216,14 +233,7 @@ h2 { font-size: 1rem; margin: 1.5rem 0 .3rem }
 pre { background: #f4f4f4; padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; margin: 0 }
 footer { margin-top: 2rem; color: #666; font-size: .85rem }
 </style>
-<h1>{{.Title}}</h1>
-{{with .Hint}}<p>{{.}}</p>{{end}}
-{{with .Log}}<h2>What happened</h2><pre>{{.}}</pre>{{end}}
-{{with .Stderr}}<h2>PHP's stderr</h2><pre>{{.}}</pre>{{end}}
-{{with .Status}}<h2>The process</h2><pre>{{.}}</pre>{{end}}
-<footer>Edge shows this page because of debug: true, which is for development only.</footer>
-</html>
-`))
+`
 
 // maxNotes is how many lines of the log the page shows.
 const maxNotes = 50

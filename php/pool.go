@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/edge-server/edge/internal/osproc"
 )
 
 // Options is what a pool gets from the server around it.
@@ -27,7 +29,7 @@ type Pool struct {
 	cfg  Config
 	opts Options
 	log  *slog.Logger
-	user *account
+	user *osproc.Account
 	temp *tempDir
 
 	epoch   time.Time
@@ -106,7 +108,7 @@ func New(name string, cfg Config, opts Options) (*Pool, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("php pool %q: %w", name, err)
 	}
-	user, err := lookupAccount(cfg.User, cfg.Group)
+	user, err := osproc.LookupAccount(cfg.User, cfg.Group)
 	if err != nil {
 		return nil, fmt.Errorf("php pool %q: %w", name, err)
 	}

@@ -2,13 +2,15 @@ package php
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/edge-server/edge/internal/osproc"
 )
 
 // stderrGrace is how long the rest of a dead worker's stderr is waited for: a grandchild may hold it open.
@@ -17,7 +19,7 @@ const stderrGrace = 200 * time.Millisecond
 // process is a worker's process, leader of its own process group. Whoever starts it may rely on it being reaped.
 type process struct {
 	pid    int
-	log    *stderrLog
+	log    *osproc.Lines
 	exited chan struct{} // closed when it is gone and reaped
 	gone   atomic.Bool   // exited is closed; cheaper to ask before every request
 	status string        // how it ended; read after exited
@@ -31,47 +33,27 @@ type process struct {
 	onGone func()
 }
 
-// spawner starts processes, all from one thread: the kernel's parent-death signal is bound to the thread that forked, and an
-// ordinary thread of the runtime may end while Edge lives. The thread's priority is the one of the processes.
+// spawner starts the processes of a pool.
 type spawner struct {
+	*osproc.Starter
 	limits Limits
-	group  *memoryGroup // nil without limits.memory
-	work   chan func()
-	done   chan struct{}
 }
 
-func newSpawner(nice int, limits Limits, group *memoryGroup) (*spawner, error) {
-	s := &spawner{limits: limits, group: group, work: make(chan func()), done: make(chan struct{})}
-	isNice := make(chan error, 1)
-	go func() { // ends when work is closed by stop, and the thread with it, since nobody else wants its priority
-		defer close(s.done)
-		runtime.LockOSThread()
-		isNice <- beNice(nice)
-		for f := range s.work {
-			f()
-		}
-	}()
-	if err := <-isNice; err != nil {
-		_ = s.stop()
+func newSpawner(nice int, limits Limits, group *osproc.MemoryGroup) (*spawner, error) {
+	s, err := osproc.NewStarter(nice, limits, group)
+	if err != nil {
 		return nil, err
 	}
-	return s, nil
-}
-
-// stop ends the thread. No process may be alive and nobody may call start any more.
-func (s *spawner) stop() error {
-	close(s.work)
-	<-s.done
-	return s.group.remove()
+	return &spawner{s, limits}, nil
 }
 
 // newMemoryGroup makes the cgroup for limits.memory. Where Edge may not, the log says why, and there is no limit.
-func (p *Pool) newMemoryGroup() *memoryGroup {
+func (p *Pool) newMemoryGroup() *osproc.MemoryGroup {
 	limit := p.cfg.Limits.Memory
 	if limit == 0 {
 		return nil
 	}
-	group, err := newMemoryGroup(p.name, int64(limit))
+	group, err := osproc.NewMemoryGroup("php-"+safeName(p.name), int64(limit))
 	if err != nil {
 		p.log.Warn("php pool: limits.memory has no effect here", "pool", p.name, "limit", limit, "reason", err)
 		return nil
@@ -80,7 +62,7 @@ func (p *Pool) newMemoryGroup() *memoryGroup {
 }
 
 // start runs cmd and closes the files that only the child needs. stderr is read to its end and logged.
-func (s *spawner) start(cmd *exec.Cmd, log *stderrLog, childFiles ...*os.File) (*process, error) {
+func (s *spawner) start(cmd *exec.Cmd, log *osproc.Lines, childFiles ...*os.File) (*process, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		closeAll(childFiles)
@@ -90,10 +72,7 @@ func (s *spawner) start(cmd *exec.Cmd, log *stderrLog, childFiles ...*os.File) (
 	if cmd.Stdout == nil {
 		cmd.Stdout = write
 	}
-	s.group.enter(cmd.SysProcAttr)
-	result := make(chan error)
-	s.work <- func() { result <- s.startLimited(cmd) }
-	err = <-result
+	err = s.Start(cmd)
 	closeAll(append(childFiles, write))
 	if err != nil {
 		read.Close()
@@ -102,9 +81,9 @@ func (s *spawner) start(cmd *exec.Cmd, log *stderrLog, childFiles ...*os.File) (
 
 	p := &process{pid: cmd.Process.Pid, log: log, exited: make(chan struct{})}
 	var wg sync.WaitGroup
-	wg.Go(func() { log.copy(p.pid, read) }) // ends at the end of stderr
+	wg.Go(func() { log.Copy(p.pid, read) }) // ends at the end of stderr
 	go func() {                             // ends when the process did; whoever stops a worker waits for exited
-		waitExit(p.pid)
+		osproc.AwaitExit(p.pid)
 		p.mu.Lock()
 		// The group's id is the dead leader's pid, which nobody else can get before it is reaped.
 		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
@@ -116,7 +95,7 @@ func (s *spawner) start(cmd *exec.Cmd, log *stderrLog, childFiles ...*os.File) (
 		wg.Wait()
 		read.Close()
 		p.status, p.clean = cmd.ProcessState.String(), cmd.ProcessState.Success()
-		if p.oom = wasKilled(cmd.ProcessState) && s.group.blame(); p.oom {
+		if p.oom = s.OutOfMemory(cmd.ProcessState); p.oom {
 			p.status += fmt.Sprintf(": out of memory, limits.memory of the pool is %s", s.limits.Memory)
 		}
 		p.tellGone()
@@ -125,22 +104,9 @@ func (s *spawner) start(cmd *exec.Cmd, log *stderrLog, childFiles ...*os.File) (
 	return p, nil
 }
 
-// startLimited starts a process and limits it before it runs anything of the application.
-func (s *spawner) startLimited(cmd *exec.Cmd) error {
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	err := s.limits.apply(cmd.Process.Pid)
-	if err != nil {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}
-	return err
-}
-
-func wasKilled(state *os.ProcessState) bool {
-	status, ok := state.Sys().(syscall.WaitStatus)
-	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+// newStderrLog passes the stderr of a worker to the log.
+func newStderrLog(log *slog.Logger, pool string) *osproc.Lines {
+	return osproc.NewLines(log.With("pool", pool), "php worker floods stderr, lines dropped")
 }
 
 // kill ends the process and all of its group.

@@ -8,32 +8,12 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // pipeSize holds usual bodies and answers whole; the kernel's 64 KiB make both sides wait once for each.
 const pipeSize = 256 << 10
-
-// processAttr puts a worker into its own process group and ties its life to Edge's.
-func processAttr(user *account) *syscall.SysProcAttr {
-	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if user != nil {
-		attr.Credential = &syscall.Credential{Uid: user.uid, Gid: user.gid, Groups: user.groups}
-	}
-	return attr
-}
-
-// waitExit waits until the process ended, and leaves it to be reaped.
-func waitExit(pid int) {
-	for {
-		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if err != unix.EINTR {
-			return
-		}
-	}
-}
 
 // growPipe makes a pipe larger. Without the right to it the pipe stays as it is.
 func growPipe(f *os.File) {
@@ -112,18 +92,4 @@ func findSocket(table string, local, remote net.Addr) (uid int, found bool) {
 func tableAddress(addr net.Addr) string {
 	a := addr.(*net.TCPAddr)
 	return fmt.Sprintf("%08X:%04X", binary.NativeEndian.Uint32(a.IP.To4()), a.Port)
-}
-
-// residentBytes is the memory a process holds, or 0 when it is gone.
-func residentBytes(pid int) int64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	if err != nil {
-		return 0
-	}
-	fields := strings.Fields(string(text))
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, _ := strconv.ParseInt(fields[1], 10, 64)
-	return pages * int64(os.Getpagesize())
 }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/edge-server/edge/internal/osproc"
 )
 
 // relay carries the frames of one worker. Reading and writing belong to the worker's goroutine; deadlines may be set by others.
@@ -45,7 +47,7 @@ func (r *pipeRelay) Close() error {
 const firstExtraFile = 3
 
 // startOnPipes starts cmd with the relay as its standard input and output.
-func startOnPipes(s *spawner, cmd *exec.Cmd, log *stderrLog) (*process, relay, error) {
+func startOnPipes(s *spawner, cmd *exec.Cmd, log *osproc.Lines) (*process, relay, error) {
 	childIn, in, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
@@ -83,14 +85,14 @@ func (socketRelay) unread() int { return -1 }
 
 // startOnSocket starts cmd and waits until it dialed its own socket, or ctx ends. A socket per worker needs no matching of pids, which
 // wrapper scripts and containers change. Standard output goes to the log with stderr.
-func startOnSocket(ctx context.Context, s *spawner, cmd *exec.Cmd, log *stderrLog, path string, user *account) (*process, relay, error) {
+func startOnSocket(ctx context.Context, s *spawner, cmd *exec.Cmd, log *osproc.Lines, path string, user *osproc.Account) (*process, relay, error) {
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, nil, err
 	}
 	defer listener.Close()
 	if user != nil {
-		if err := os.Chown(path, int(user.uid), int(user.gid)); err != nil {
+		if err := os.Chown(path, int(user.UID), int(user.GID)); err != nil {
 			return nil, nil, err
 		}
 	}

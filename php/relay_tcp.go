@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/edge-server/edge/internal/frame"
+	"github.com/edge-server/edge/internal/osproc"
 )
 
 // maxStrangers is how many connections may be asked at a time who they are.
@@ -27,7 +28,7 @@ func (*tcpRelay) unread() int { return -1 }
 // startOnTCP starts cmd and waits until it dialed a port of its own and answered the greeting, or ctx ends. Any process of this
 // machine can dial the port. Those of other users are turned away, and so is whoever says to be another process than the one
 // started here, or one of its descendants; the wait goes on.
-func startOnTCP(ctx context.Context, s *spawner, cmd *exec.Cmd, log *stderrLog, uid int) (*process, relay, error) {
+func startOnTCP(ctx context.Context, s *spawner, cmd *exec.Cmd, log *osproc.Lines, uid int) (*process, relay, error) {
 	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return nil, nil, err

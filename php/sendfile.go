@@ -171,7 +171,7 @@ func (p *Pool) AsWorker(f func() error) error {
 	if p.user == nil {
 		return f()
 	}
-	return p.user.as(f)
+	return p.user.As(f)
 }
 
 // openSendfile opens the file of X-Accel-Redirect, or else that of X-Sendfile.

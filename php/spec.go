@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+
+	"github.com/edge-server/edge/internal/osproc"
 )
 
 // spec is how the workers of one generation are started. It never changes; a reload makes a new one, so that a deploy link
@@ -18,7 +19,7 @@ type spec struct {
 	args []string // with the program's name
 	dir  string   // without symlinks
 	env  []string
-	user *account
+	user *osproc.Account
 
 	speaks dialect // how the script reads requests, unless its workers say so themselves
 
@@ -39,7 +40,7 @@ func (p *Pool) newSpec() (*spec, error) {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, fmt.Errorf("dir: %w", err)
 	}
-	program, err := findProgram(p.cfg.Command[0], dir)
+	program, err := osproc.FindProgram(p.cfg.Command[0], dir, phpHint)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func (p *Pool) newSpec() (*spec, error) {
 	if p.user == nil {
 		return s, checkScript(s)
 	}
-	if err := p.user.as(func() error { return checkScript(s) }); err != nil {
+	if err := p.user.As(func() error { return checkScript(s) }); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -57,9 +58,7 @@ func (p *Pool) newSpec() (*spec, error) {
 // environment is Edge's own environment, then what the server adds, then the pool's: of a name given twice the last counts.
 func (p *Pool) environment() []string {
 	env := append(os.Environ(), p.opts.Env...)
-	if p.user != nil {
-		env = append(env, "USER="+p.user.name, "LOGNAME="+p.user.name, "HOME="+p.user.home)
-	}
+	env = append(env, p.user.Environ()...)
 	for name, value := range p.cfg.Env {
 		env = append(env, name+"="+value)
 	}
@@ -69,26 +68,8 @@ func (p *Pool) environment() []string {
 	return append(env, "RR_MODE=http")
 }
 
-// findProgram finds a program in PATH, or relative to the working directory when it is written as a path.
-func findProgram(name, dir string) (string, error) {
-	if strings.ContainsRune(name, filepath.Separator) {
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(dir, name)
-		}
-		if _, err := os.Stat(name); err != nil {
-			return "", fmt.Errorf("command: %w", err)
-		}
-		return name, nil
-	}
-	path, err := exec.LookPath(name)
-	if errors.Is(err, exec.ErrNotFound) {
-		return "", fmt.Errorf("command: there is no program %q in PATH: install it (apt-get install php-cli) or give its full path", name)
-	}
-	if err != nil {
-		return "", fmt.Errorf("command: %w", err)
-	}
-	return filepath.Abs(path)
-}
+// phpHint is what to do when there is no such program.
+const phpHint = "install it (apt-get install php-cli)"
 
 // checkScript finds out before the start, and with a clear message, that the workers could not read their folder or script.
 func checkScript(s *spec) error {
@@ -130,7 +111,7 @@ func scriptOf(s *spec) string {
 }
 
 // reachable names the first folder on the way to dir that cannot be entered.
-func reachable(dir string, user *account) error {
+func reachable(dir string, user *osproc.Account) error {
 	if parent := filepath.Dir(dir); parent != dir {
 		if err := reachable(parent, user); err != nil {
 			return err
@@ -142,12 +123,4 @@ func reachable(dir string, user *account) error {
 		return fmt.Errorf("%s cannot enter the folder %s: chmod o+x %s, move the application, or set user", user, dir, dir)
 	}
 	return err
-}
-
-// String names the account in messages; nil is Edge's own user.
-func (a *account) String() string {
-	if a == nil {
-		return "Edge's user"
-	}
-	return fmt.Sprintf("user %q", a.name)
 }

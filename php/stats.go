@@ -3,6 +3,8 @@ package php
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/edge-server/edge/internal/osproc"
 )
 
 // Stats is a snapshot of a pool.
@@ -141,7 +143,7 @@ func (p *Pool) Stats() Stats {
 		ReloadsFailed: c.reloadsFailed.Load(),
 	}
 	for _, pid := range p.readCounts(&s) {
-		s.Memory += residentBytes(pid)
+		s.Memory += osproc.ResidentBytes(pid)
 	}
 	return s
 }
@@ -196,8 +198,8 @@ func (p *Pool) Workers() []WorkerInfo {
 	}
 	p.mu.Unlock()
 	for i := range infos {
-		infos[i].RSS = residentBytes(infos[i].PID)
-		infos[i].Processor = processorTime(infos[i].PID)
+		infos[i].RSS = osproc.ResidentBytes(infos[i].PID)
+		infos[i].Processor = osproc.ProcessorTime(infos[i].PID)
 	}
 	return infos
 }

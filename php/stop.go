@@ -68,7 +68,7 @@ func (p *Pool) end(ctx context.Context) error {
 	}
 
 	p.spec.retire()
-	err := errors.Join(p.spawner.stop(), p.temp.remove())
+	err := errors.Join(p.spawner.Stop(), p.temp.remove())
 	p.rests.close()
 	close(p.stopped)
 	if p.isForced() {

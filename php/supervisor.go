@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"github.com/edge-server/edge/internal/osproc"
 )
 
 const (
@@ -114,7 +116,7 @@ func (p *Pool) wearByMemory() {
 	all := slices.Clone(p.workers)
 	p.mu.Unlock()
 	for _, w := range all {
-		if residentBytes(w.proc.pid) <= int64(p.cfg.MaxMemory) {
+		if osproc.ResidentBytes(w.proc.pid) <= int64(p.cfg.MaxMemory) {
 			continue
 		}
 		p.mu.Lock()

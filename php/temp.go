@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/edge-server/edge/internal/osproc"
 )
 
 // tempDir is the folder in which a pool keeps bodies and uploads until they are answered. The workers may look into it and
@@ -16,11 +18,11 @@ import (
 // in its place.
 type tempDir struct {
 	path string
-	user *account // who the workers run as, nil for Edge's own user
-	lock *os.File // the folder itself, locked for as long as it is in use
+	user *osproc.Account // who the workers run as, nil for Edge's own user
+	lock *os.File        // the folder itself, locked for as long as it is in use
 }
 
-func newTempDir(parent, pool string, user *account) (*tempDir, error) {
+func newTempDir(parent, pool string, user *osproc.Account) (*tempDir, error) {
 	prefix := "edge-" + safeName(pool) + "-"
 	sweepTemp(parent, prefix)
 	path, err := os.MkdirTemp(parent, prefix)
@@ -43,8 +45,8 @@ func (d *tempDir) open(pool string) (err error) {
 	if d.user == nil {
 		return nil
 	}
-	if err := os.Chown(d.path, -1, int(d.user.gid)); err != nil {
-		return fmt.Errorf("give the temporary folder of php pool %q to group %d: %w", pool, d.user.gid, err)
+	if err := os.Chown(d.path, -1, int(d.user.GID)); err != nil {
+		return fmt.Errorf("give the temporary folder of php pool %q to group %d: %w", pool, d.user.GID, err)
 	}
 	if err := os.Chmod(d.path, 0o730); err != nil {
 		return fmt.Errorf("open the temporary folder of php pool %q to its workers: %w", pool, err)
@@ -108,10 +110,10 @@ func (d *tempDir) create(dir, prefix string) (*os.File, error) {
 		return nil, err
 	}
 	if d.user != nil {
-		if err := file.Chown(int(d.user.uid), int(d.user.gid)); err != nil {
+		if err := file.Chown(int(d.user.UID), int(d.user.GID)); err != nil {
 			file.Close()
 			os.Remove(file.Name())
-			return nil, fmt.Errorf("give %s to user %d: %w", file.Name(), d.user.uid, err)
+			return nil, fmt.Errorf("give %s to user %d: %w", file.Name(), d.user.UID, err)
 		}
 	}
 	return file, nil

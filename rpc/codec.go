@@ -74,6 +74,9 @@ func decode(codec byte, arg []byte, request any) error {
 	case frame.FlagRaw:
 		return decodeRaw(arg, request)
 	}
+	if err := checkGob(arg); err != nil {
+		return err
+	}
 	return gob.NewDecoder(bytes.NewReader(arg)).Decode(request)
 }
 
@@ -131,6 +134,9 @@ func (a *appender) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// maxItems bounds the elements that the lists of one argument have together, in codecs whose decoder has no bound.
+const maxItems = 1 << 17
+
 // What a msgpack argument may be. The decoder calls itself for every level, and a stack that overflows ends the process.
 const (
 	maxMsgpackDepth = 100
@@ -141,6 +147,7 @@ var (
 	errMsgpackShort = errors.New("msgpack: the message ends too early")
 	errMsgpackDeep  = fmt.Errorf("msgpack: more than %d levels", maxMsgpackDepth)
 	errMsgpackMany  = fmt.Errorf("msgpack: more than %d elements", maxMsgpackItems)
+	errMsgpackList  = fmt.Errorf("msgpack: more than %d elements of lists", maxItems)
 	errMsgpackByte  = errors.New("msgpack: 0xc1 begins nothing")
 )
 
@@ -149,6 +156,7 @@ var (
 func checkMsgpack(b []byte) error {
 	var stack [maxMsgpackDepth]uint64 // elements to come, by level
 	depth, items := 0, 0
+	listed := uint64(0)
 	stack[0] = 1
 	for depth >= 0 {
 		if stack[depth] == 0 {
@@ -166,6 +174,11 @@ func checkMsgpack(b []byte) error {
 		if size > uint64(len(b)) || elements > uint64(len(b)) {
 			return errMsgpackShort
 		}
+		if isMsgpackList(b[0]) {
+			if listed += elements; listed > maxItems {
+				return errMsgpackList
+			}
+		}
 		b = b[size:]
 		if elements > 0 {
 			if depth++; depth == maxMsgpackDepth {
@@ -176,6 +189,8 @@ func checkMsgpack(b []byte) error {
 	}
 	return nil
 }
+
+func isMsgpackList(c byte) bool { return c >= 0x90 && c < 0xa0 || c == 0xdc || c == 0xdd }
 
 // msgpackHead returns the bytes of the value that b begins with, its elements left out, and how many elements follow.
 func msgpackHead(b []byte) (size, elements uint64, err error) {

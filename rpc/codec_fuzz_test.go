@@ -2,11 +2,14 @@ package rpc
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/gob"
 	"errors"
+	"math/big"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
 
@@ -64,6 +67,59 @@ func fuzzCodec(f *testing.F, codec byte, seeds ...string) {
 func FuzzJSON(f *testing.F) { fuzzCodec(f, frame.FlagJSON, `{"NAME":"x","labels":null}`, `[]`, `null`) }
 func FuzzGob(f *testing.F)  { fuzzCodec(f, frame.FlagGob) }
 
+// FuzzGobCheck holds the check against the encoder: what that writes is refused for its size alone.
+func FuzzGobCheck(f *testing.F) {
+	type inner struct{ Next []inner }
+	for _, v := range []any{
+		sample{Name: "a", Value: 1, Count: -2, Labels: []string{"x"}, Raw: []byte{1}, Inner: map[string]int{"k": 1}, Deep: []struct{ Key string }{{"k"}, {}}},
+		"text", true, int64(-7), []byte("x"), []string{"", "x"}, [3]int{1}, map[string][]inner{"a": {{}, {[]inner{{}}}}}, complex(1, 2), time.Unix(1, 2),
+		big.NewFloat(1.5),
+	} {
+		var wire bytes.Buffer
+		if err := gob.NewEncoder(&wire).Encode(v); err != nil {
+			f.Fatal(err)
+		}
+		if err := checkGob(wire.Bytes()); err != nil {
+			f.Fatalf("%#v: %v", v, err)
+		}
+		f.Add(wire.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, arg []byte) {
+		_ = checkGob(arg) // it ends
+		for _, fresh := range []any{new(sample), new(string), new(inner), new(map[string][]inner)} {
+			if gob.NewDecoder(bytes.NewReader(arg)).Decode(fresh) != nil {
+				continue
+			}
+			var wire bytes.Buffer
+			if err := gob.NewEncoder(&wire).Encode(fresh); err != nil {
+				t.Fatal(err)
+			}
+			if err := checkGob(wire.Bytes()); err != nil && !errors.Is(err, errGobDeep) && !errors.Is(err, errGobMany) {
+				t.Fatalf("gob writes %x for %+v, and the check says %v", wire.Bytes(), fresh, err)
+			}
+		}
+	})
+}
+
+// gobOf is a gob of a list of count structs without anything in them, a byte each.
+func gobOf(t *testing.T, count int) []byte {
+	type item struct{ Key string }
+	type list struct{ Deep []item }
+	var few bytes.Buffer
+	if err := gob.NewEncoder(&few).Encode(list{make([]item, 3)}); err != nil {
+		t.Fatal(err)
+	}
+	types, found := bytes.CutSuffix(few.Bytes(), []byte{1, 3, 0, 0, 0, 0})
+	if !found {
+		t.Fatalf("a gob that looks otherwise: %x", few.Bytes())
+	}
+	head, id := types[:len(types)-3], types[len(types)-2:] // between them is the length of the message
+	value := append(append([]byte{}, id...), 1, 0xfc)
+	value = binary.BigEndian.AppendUint32(value, uint32(count))
+	value = append(value, make([]byte, count+1)...)
+	return append(binary.BigEndian.AppendUint32(append(append([]byte{}, head...), 0xfc), uint32(len(value))), value...)
+}
+
 // FuzzRaw: bytes and texts are what they are.
 func FuzzRaw(f *testing.F) {
 	f.Add([]byte("x"))
@@ -107,7 +163,7 @@ func FuzzMsgpack(f *testing.F) {
 		if whole == nil && skipped != nil && !strings.Contains(skipped.Error(), "unknown code") {
 			t.Fatalf("%x is whole, and the decoder says %v", arg, skipped)
 		}
-		if whole != nil && skipped == nil && !errors.Is(whole, errMsgpackDeep) && !errors.Is(whole, errMsgpackMany) {
+		if whole != nil && skipped == nil && !errors.Is(whole, errMsgpackDeep) && !errors.Is(whole, errMsgpackMany) && !errors.Is(whole, errMsgpackList) {
 			t.Fatalf("the decoder reads %x, and the check says %v", arg, whole)
 		}
 	}
@@ -128,7 +184,9 @@ func TestHostileArguments(t *testing.T) {
 		"long array":     {"\xdd\xff\xff\xff\xff", errMsgpackShort},
 		"long map":       {"\xdf\xff\xff\xff\xff", errMsgpackShort},
 		"long text":      {"\xdb\xff\xff\xff\xff", errMsgpackShort},
-		"many":           {"\xdd\x00\x20\x00\x00" + strings.Repeat("\xc0", 2<<20), errMsgpackMany},
+		"many":           {"\xdf\x00\x10\x00\x00" + strings.Repeat("\xc0", 2<<20), errMsgpackMany},
+		"a long list":    {"\xdd\x00\x20\x00\x00" + strings.Repeat("\xc0", 2<<20), errMsgpackList},
+		"lists in lists": {"\xdc\x80\x00" + strings.Repeat("\x94\xc0\xc0\xc0\xc0", 1<<15), errMsgpackList},
 		"nothing begins": {"\xc1", errMsgpackByte},
 		"empty head":     {"\xdc\x00", errMsgpackShort},
 	} {
@@ -138,6 +196,14 @@ func TestHostileArguments(t *testing.T) {
 	}
 	if err := decode(frame.FlagJSON, []byte(strings.Repeat("[", 8<<20)), new(any)); err == nil {
 		t.Error("JSON without end was read")
+	}
+
+	// Elements of a list cost a byte of the frame and a thousand times that in memory.
+	if err := decode(frame.FlagGob, gobOf(t, maxItems), new(sample)); err != nil {
+		t.Errorf("a long list in a gob: %v", err)
+	}
+	if err := decode(frame.FlagGob, gobOf(t, maxItems+1), new(sample)); !errors.Is(err, errGobMany) {
+		t.Errorf("a list in a gob that is too long: %v", err)
 	}
 
 	// The same for gob: a type that contains itself, in a field that nobody asked for.

@@ -1,7 +1,6 @@
 package ws_test
 
 import (
-	"bufio"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -9,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/edge-server/edge/internal/testenv"
 )
@@ -90,53 +88,6 @@ func TestIdleMemory(t *testing.T) {
 			if each > kind.bar && !raceDetector {
 				t.Errorf("an idle connection costs %d bytes, the bar is %d", each, kind.bar)
 			}
-		})
-	}
-}
-
-// BenchmarkFanOut publishes to subscribers of another process: the connections' clients read and count.
-func BenchmarkFanOut(b *testing.B) {
-	for _, mode := range []struct {
-		name  string
-		pause time.Duration
-		burst int
-		alone bool
-	}{{"coalesced", 0, 500, false}, {"alone", 0, 100, true}, {"latency", 0, 1, true}} {
-		b.Run(mode.name, func(b *testing.B) {
-			const subscribers, frame = 2000, 132
-			server := startChild(b)
-			conns := crowd(b, subscribers, server.plain, nil)
-			testenv.Eventually(b, "all are there", func() bool { return server.number("conns") == subscribers })
-			if mode.alone {
-				server.ask("alone")
-			}
-			var received atomic.Int64
-			done := make(chan struct{}, 1)
-			var goal atomic.Int64
-			for _, c := range conns {
-				go func() {
-					buf := bufio.NewReaderSize(c, 64<<10)
-					p := make([]byte, 32<<10)
-					for {
-						n, err := buf.Read(p)
-						if err != nil {
-							return
-						}
-						if received.Add(int64(n)) == goal.Load() {
-							done <- struct{}{}
-						}
-					}
-				}()
-			}
-			b.ResetTimer()
-			var deliveries int
-			for range b.N {
-				goal.Store(received.Load() + int64(mode.burst*subscribers*frame))
-				deliveries += mode.burst * subscribers
-				server.ask("publish %d %d", mode.burst, mode.pause)
-				<-done
-			}
-			b.ReportMetric(float64(deliveries)/b.Elapsed().Seconds(), "deliveries/s")
 		})
 	}
 }

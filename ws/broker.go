@@ -104,6 +104,9 @@ type Member struct {
 	ID   string // of the user
 	Info []byte // what the others may know, JSON for most protocols
 	Conn ConnID // the connection by which the user is there; 0 in lists
+
+	// Farewell is announced to the others when the user's last node dies, which cannot call Leave. Nil: nothing. Not in lists.
+	Farewell *Prepared
 }
 
 // Membership is what a Join or Leave found.

@@ -83,6 +83,8 @@ type subscription struct {
 	member  *Member
 	settled bool // Reply has been sent: what is published may follow
 	held    []Publication
+	joined  bool // the broker knows the member
+	gone    bool // ended, perhaps by another goroutine while Subscribe waits for the broker
 }
 
 func (s *Space) shard(name string) *channelShard {
@@ -110,6 +112,8 @@ func (s *Space) deliver(name string, p Publication) {
 		return
 	}
 	began := s.hub.wheel.clock.now()
+	writers := &s.hub.writers
+	var woken line
 	ch.mu.Lock()
 	n := len(ch.subs)
 	for _, sub := range ch.subs {
@@ -119,12 +123,21 @@ func (s *Space) deliver(name string, p Publication) {
 		if !sub.settled {
 			if len(sub.held) < sub.conn.endpoint.limits.QueueMessages {
 				sub.held = append(sub.held, p)
+			} else {
+				sub.conn.drop()
 			}
 			continue
 		}
-		sub.conn.enqueue(p.Message, true)
+		if wake, _ := sub.conn.put(p.Message, true); wake {
+			if woken.push(sub.conn); woken.n == handful {
+				writers.addAll(&woken)
+			}
+		}
 	}
 	ch.mu.Unlock()
+	if woken.n > 0 {
+		writers.addAll(&woken)
+	}
 	s.counters.fannedOut(n, s.hub.wheel.clock.now().Sub(began))
 }
 
@@ -153,8 +166,7 @@ func (s *Space) Subscribe(ctx context.Context, c *Conn, name string, opts Subscr
 		return result, nil // a lost broker degrades to this node
 	}
 	if sub.member != nil {
-		result.Membership, err = s.hub.broker.Join(ctx, s.address(name), *sub.member, opts.Announce)
-		s.hub.failed(err)
+		result.Membership, err = s.join(ctx, sub, opts.Announce)
 	}
 	if err == nil && opts.Recover != nil {
 		result.Past, err = s.hub.broker.History(ctx, s.address(name), *opts.Recover, opts.RecoverLimit)
@@ -166,6 +178,26 @@ func (s *Space) Subscribe(ctx context.Context, c *Conn, name string, opts Subscr
 	}
 	sub.settle(result, opts.Reply)
 	return result, nil
+}
+
+// join makes the subscriber a member. A subscription that has ended meanwhile leaves nothing behind: whoever ended it saw no member.
+func (s *Space) join(ctx context.Context, sub *subscription, announce *Prepared) (Membership, error) {
+	to := s.address(sub.channel.name)
+	membership, err := s.hub.broker.Join(ctx, to, *sub.member, announce)
+	s.hub.failed(err)
+	if err != nil {
+		return membership, err
+	}
+	sub.channel.mu.Lock()
+	gone := sub.gone
+	sub.joined = !gone
+	sub.channel.mu.Unlock()
+	if gone {
+		_, err = s.hub.broker.Leave(context.WithoutCancel(ctx), to, *sub.member, sub.member.Farewell)
+		s.hub.failed(err)
+		return Membership{}, ErrClosed
+	}
+	return membership, nil
 }
 
 // attach adds the subscription to both sides. It returns nil if that is refused, or was done before.
@@ -220,6 +252,9 @@ func (s *Space) channelOf(name string) *channel {
 func (sub *subscription) settle(result Subscribed, reply func(Subscribed) *Prepared) {
 	sub.channel.mu.Lock()
 	defer sub.channel.mu.Unlock()
+	if sub.gone {
+		return
+	}
 	if reply != nil {
 		if m := reply(result); m != nil {
 			sub.conn.enqueue(m, false)
@@ -267,10 +302,12 @@ func (s *Space) detach(ctx context.Context, sub *subscription, opts UnsubscribeO
 	ch.subs[last] = nil
 	ch.subs = ch.subs[:last]
 	result := Unsubscribed{Was: true, Member: sub.member}
+	sub.gone = true
+	joined := sub.joined
 	ch.mu.Unlock()
 
 	var err error
-	if sub.member != nil {
+	if joined {
 		var announce *Prepared
 		if opts.Announce != nil {
 			announce = opts.Announce(*sub.member)

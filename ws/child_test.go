@@ -2,6 +2,7 @@ package ws_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -16,6 +17,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,15 +35,25 @@ type child struct {
 	plain, secure string
 	roots         *x509.CertPool
 	pid           int
+	stop          func() // as a service manager does, and waits
 }
 
-const childVariable = "EDGE_TEST_WS_CHILD"
+const (
+	childVariable = "EDGE_TEST_WS_CHILD"
+	childKind     = "EDGE_TEST_WS_KIND"
+	childAddress  = "EDGE_TEST_WS_ADDRESS" // where to listen; "" is any port
+	childPing     = "EDGE_TEST_WS_PING"    // limits.ping_interval
+)
 
-func startChild(t testing.TB) *child {
+func startChild(t testing.TB) *child { return startServer(t, "") }
+
+// startServer starts another server than Edge, for comparison: see floorMain.
+func startServer(t testing.TB, kind string, env ...string) *child {
 	t.Helper()
 	dir := testenv.Dir(t)
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
-	cmd.Env = append(os.Environ(), childVariable+"="+dir)
+	cmd.Env = append(os.Environ(), childVariable+"="+dir, childKind+"="+kind)
+	cmd.Env = append(cmd.Env, env...)
 	cmd.Stderr = os.Stderr
 	c := &child{t: t, roots: x509.NewCertPool()}
 	var err error
@@ -56,11 +69,16 @@ func startChild(t testing.TB) *child {
 	}
 	c.pid = cmd.Process.Pid
 	c.out = bufio.NewScanner(stdout)
-	t.Cleanup(func() {
+	c.stop = sync.OnceFunc(func() {
 		c.in.Close()
 		cmd.Wait()
 	})
-	c.plain, c.secure = c.line(), c.line()
+	t.Cleanup(c.stop)
+	c.plain = c.line()
+	if kind != "" {
+		return c
+	}
+	c.secure = c.line()
 	pem, err := os.ReadFile(filepath.Join(httpserver.CADir(dir), "ca.crt"))
 	if err != nil {
 		t.Fatal(err)
@@ -96,18 +114,29 @@ func (c *child) tls() *tls.Config {
 
 // childMain is what the process does.
 func childMain(dir string) {
+	if kind := os.Getenv(childKind); kind != "" {
+		floorMain(kind)
+		return
+	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	raiseFiles()
+	limits := ws.DefaultLimits()
+	if text := os.Getenv(childPing); text != "" {
+		var err error
+		limits.PingInterval, err = time.ParseDuration(text)
+		must(err)
+	}
 	hub := ws.NewHub(ws.Options{Logger: logger})
 	must(hub.Start(context.Background()))
 	space := hub.Space("test")
-	endpoint, err := ws.NewEndpoint(ws.EndpointConfig{Space: space, Limits: ws.DefaultLimits(), Logger: logger, Protocol: &echo{
+	endpoint, err := ws.NewEndpoint(ws.EndpointConfig{Space: space, Limits: limits, Logger: logger, Protocol: &echo{
 		open: func(c *ws.Conn) {
 			space.Subscribe(context.Background(), c, "all", ws.SubscribeOptions{})
 		},
 	}})
 	must(err)
 	cfg := httpserver.DefaultConfig()
-	cfg.Listen = []httpserver.Listen{{Address: "127.0.0.1:0"}, {Address: "127.0.0.1:0", TLS: true}}
+	cfg.Listen = []httpserver.Listen{{Address: cmp.Or(os.Getenv(childAddress), "127.0.0.1:0")}, {Address: "127.0.0.1:0", TLS: true}}
 	server, err := httpserver.New(cfg, httpserver.Options{Logger: logger, StateDir: dir, Handler: endpoint})
 	must(err)
 	must(server.Start(context.Background()))
@@ -125,6 +154,8 @@ func childMain(dir string) {
 			fmt.Println(rss())
 		case "conns":
 			fmt.Println(space.Len())
+		case "cpu":
+			fmt.Println(int(cpu()))
 		case "memstats":
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
@@ -163,6 +194,13 @@ func must(err error) {
 	}
 }
 
+// cpu is the processor time that this process has used.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	must(syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // rss is the memory of this process in bytes.
 func rss() int {
 	b, err := os.ReadFile("/proc/self/statm")
@@ -170,4 +208,18 @@ func rss() int {
 	n, err := strconv.Atoi(strings.Fields(string(b))[1])
 	must(err)
 	return n * os.Getpagesize()
+}
+
+// raiseFiles allows this process as many open files as the machine lets it have, and returns how many that are.
+func raiseFiles() int {
+	var limit syscall.Rlimit
+	must(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	for _, n := range []uint64{1 << 20, 1 << 18, 1 << 17} { // beyond the hard limit root may go
+		if n > limit.Max && syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: n}) == nil {
+			return int(n)
+		}
+	}
+	limit.Cur = limit.Max
+	must(syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+	return int(limit.Cur)
 }

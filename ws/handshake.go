@@ -204,7 +204,9 @@ func (c *Conn) open(w http.ResponseWriter, r *http.Request, key, extensions stri
 	if err != nil {
 		return fmt.Errorf("take the connection over: %w", err)
 	}
+	c.mu.Lock() // somebody may close the connection already
 	c.conn = conn
+	c.mu.Unlock()
 	if s, ok := conn.(stream); ok {
 		c.giveUpAfter(c.endpoint.limits.WriteTimeout)
 		if err := s.Begin(header); err != nil {
@@ -216,6 +218,7 @@ func (c *Conn) open(w http.ResponseWriter, r *http.Request, key, extensions stri
 		return nil
 	}
 	ahead := takeAhead(buffered)
+	trimTLS(conn)
 	conn.SetDeadline(time.Now().Add(handshakeTime))
 	_, err = conn.Write(switching(header, key))
 	conn.SetDeadline(time.Time{})

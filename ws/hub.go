@@ -160,6 +160,13 @@ func (h *Hub) enter() bool {
 	return true
 }
 
+// stops reports whether the hub takes connections no more.
+func (h *Hub) stops() bool {
+	h.gate.RLock()
+	defer h.gate.RUnlock()
+	return h.stopping
+}
+
 // ConnID names a connection in the whole fleet. It is positive, and tells nothing about how many there are.
 type ConnID int64
 
@@ -169,6 +176,9 @@ func (id ConnID) String() string {
 	binary.BigEndian.PutUint64(b[:], uint64(id))
 	return hex.EncodeToString(b[:])
 }
+
+// Owns reports whether the ID was given out by this node. One of 32768 other nodes looks the same.
+func (h *Hub) Owns(id ConnID) bool { return uint64(id)>>idBits<<idBits == h.ids.node }
 
 // ParseConnID reads what String wrote.
 func ParseConnID(text string) (ConnID, error) {

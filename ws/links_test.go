@@ -26,6 +26,7 @@ type link struct {
 	io.Writer
 	res   *http.Response
 	close func()
+	reset func() // ends the connection with an RST; of HTTP/1.1 without TLS
 }
 
 // carriers are the ways in which a WebSocket reaches the server.
@@ -81,7 +82,12 @@ func (w *world) upgrade(conn net.Conn, h http.Header) *link {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return &link{t: w.t, Reader: in, Writer: conn, res: res, close: func() { conn.Close() }}
+	return &link{t: w.t, Reader: in, Writer: conn, res: res, close: func() { conn.Close() }, reset: func() {
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			tcp.SetLinger(0)
+		}
+		conn.Close()
+	}}
 }
 
 func (w *world) openH2(h http.Header) *link {

@@ -80,9 +80,16 @@ type world struct {
 // start runs a world until the test ends.
 func start(t testing.TB, p ws.Protocol, change ...func(*ws.EndpointConfig)) *world {
 	t.Helper()
+	return startWith(t, ws.Options{}, p, change...)
+}
+
+// startWith is start with a hub of one's own.
+func startWith(t testing.TB, opts ws.Options, p ws.Protocol, change ...func(*ws.EndpointConfig)) *world {
+	t.Helper()
 	w := &world{t: t, roots: x509.NewCertPool(), log: &testenv.Log{}}
 	logger := slog.New(slog.NewTextHandler(w.log, nil))
-	w.hub = ws.NewHub(ws.Options{Logger: logger})
+	opts.Logger = logger
+	w.hub = ws.NewHub(opts)
 	if err := w.hub.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

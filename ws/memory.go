@@ -288,6 +288,27 @@ func (m *Memory) Channels(_ context.Context, space, prefix string) ([]ChannelInf
 	return list, nil
 }
 
+// Channel finds one channel: a node may have a hundred thousand of them.
+func (m *Memory) Channel(_ context.Context, of Address) (ChannelInfo, error) {
+	info := ChannelInfo{Name: of.Channel}
+	node := m.node.Load()
+	if node == nil {
+		return info, ErrClosed
+	}
+	if info.Subscribers = (*node).Subscribers(of); info.Subscribers == 0 {
+		return info, nil
+	}
+	m.mu.Lock()
+	g := m.groups[of]
+	m.mu.Unlock()
+	if g != nil {
+		g.mu.Lock()
+		info.Users = len(g.members)
+		g.mu.Unlock()
+	}
+	return info, nil
+}
+
 // Tell is of Broker.
 func (m *Memory) Tell(_ context.Context, space string, c Command) error {
 	if node := m.node.Load(); node != nil {

@@ -89,30 +89,33 @@ func (q *queue) release() {
 
 // enqueue puts a message into the queue and sees to it that somebody writes it.
 func (c *Conn) enqueue(m *Prepared, droppable bool) error {
+	wake, err := c.put(m, droppable)
+	if wake {
+		c.endpoint.hub.writers.add(c)
+	}
+	return err
+}
+
+// put is enqueue for who adds the connection to the writers himself, when wake says that it must be.
+func (c *Conn) put(m *Prepared, droppable bool) (wake bool, err error) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.ending || c.broken {
-		c.mu.Unlock()
-		return ErrClosed
+		return false, ErrClosed
 	}
 	limits := &c.endpoint.limits
 	if size := len(m.plain); c.queue.len() >= limits.QueueMessages || c.queue.bytes+size > int(limits.Queue) {
 		if !c.makeRoom(size, droppable) {
-			closed := c.ending
-			c.mu.Unlock()
-			if closed {
-				return ErrClosed
+			if c.ending {
+				return false, ErrClosed
 			}
-			return nil
+			return false, nil
 		}
 	}
 	c.queue.push(item{m, droppable})
-	wake := !c.writing
+	wake = !c.writing
 	c.writing = true
-	c.mu.Unlock()
-	if wake {
-		c.endpoint.hub.writers.add(c)
-	}
-	return nil
+	return wake, nil
 }
 
 // makeRoom applies limits.slow to a full queue and reports whether the message goes in. Answers of the protocol are not dropped:

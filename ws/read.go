@@ -56,7 +56,9 @@ var messages = sync.Pool{New: func() any { b := make([]byte, 0, firstChunk); ret
 func (c *Conn) serve(ahead []byte, own bool) {
 	r := &reader{c: c, own: own, opening: true}
 	if r.end = copy(r.in[:], ahead); r.end < len(ahead) { // rare: the rest is read as if it came now
+		c.mu.Lock()
 		c.conn, c.raw = &prefixed{c.conn, ahead[r.end:]}, nil
+		c.mu.Unlock()
 	}
 	c.begin()
 	r.loop()
@@ -144,10 +146,16 @@ func (c *Conn) begin() {
 	if !waits {
 		c.idleLocked()
 	}
-	if c.ending { // by a Close that came too early to set it
+	switch {
+	case c.broken: // by a stop that had no time left when there was no connection yet
+		c.conn.Close()
+	case c.ending: // by a Close that came too early to set it
 		c.conn.SetReadDeadline(time.Now().Add(c.endpoint.limits.CloseTimeout))
 	}
 	c.mu.Unlock()
+	if c.endpoint.hub.stops() { // since the handshake began: those who send all away may have missed this one
+		c.Close(c.endpoint.restart.code, c.endpoint.restart.reason)
+	}
 	if waits {
 		c.endpoint.hub.writers.add(c)
 	}

@@ -79,8 +79,18 @@ func (s *Space) Channels(ctx context.Context, prefix string) ([]ChannelInfo, err
 	return list, err
 }
 
+// channelFinder is a broker that finds one channel without looking at all of them.
+type channelFinder interface {
+	Channel(ctx context.Context, channel Address) (ChannelInfo, error)
+}
+
 // Channel tells about one channel, on all nodes. An empty one has no subscribers.
 func (s *Space) Channel(ctx context.Context, channel string) (ChannelInfo, error) {
+	if finder, ok := s.hub.broker.(channelFinder); ok {
+		info, err := finder.Channel(ctx, s.address(channel))
+		s.hub.failed(err)
+		return info, err
+	}
 	list, err := s.Channels(ctx, channel)
 	for _, info := range list {
 		if info.Name == channel {

@@ -39,6 +39,31 @@ func (c *counters) fannedOut(subscribers int, took time.Duration) {
 type Stats struct {
 	Spaces       []SpaceStats
 	BrokerErrors uint64
+	Broker       *BrokerStats // nil for the memory broker
+}
+
+// BrokerStats is a snapshot of what joins this node to others. Everything but the first seven only grows.
+type BrokerStats struct {
+	Driver  string
+	Parts   int    // that are lost and healed by themselves
+	Lost    int    // of these, now
+	Why     string // one of them is lost
+	Peers   int    // other nodes
+	Waiting int    // operations under way
+
+	Operations    uint64
+	OperationTime time.Duration
+	Errors        uint64
+	Full          uint64 // operations for which the queue had no room
+	Received      uint64 // publications
+	Recovered     uint64 // of these, from what the server keeps
+	Gaps          uint64 // times when that did not reach back far enough
+	Duplicates    uint64 // that were not delivered again
+	Malformed     uint64 // messages that no node can have sent
+	Local         uint64 // publications that reached this node alone
+	Losses        uint64
+	Heals         uint64
+	Partial       uint64 // lists of channels without a node that did not answer
 }
 
 // SpaceStats is a snapshot of a space. Everything but Connections, Channels and Queued only grows.
@@ -68,9 +93,19 @@ type SpaceStats struct {
 	FanOutTime time.Duration
 }
 
+// Broker takes a snapshot of what joins this node to others, nil when nothing does.
+func (h *Hub) Broker() *BrokerStats {
+	if b, ok := h.broker.(interface{ BrokerStats() BrokerStats }); ok {
+		stats := b.BrokerStats()
+		return &stats
+	}
+	return nil
+}
+
 // Stats takes a snapshot.
 func (h *Hub) Stats() Stats {
 	stats := Stats{BrokerErrors: h.brokerErrors.Load()}
+	stats.Broker = h.Broker()
 	for _, s := range h.Spaces() {
 		stats.Spaces = append(stats.Spaces, s.Stats())
 	}

@@ -18,9 +18,63 @@ type writerPool struct {
 	items int       // in one write
 	batch sync.Pool // of *batch
 
-	mu          sync.Mutex // guards the following
-	first, last *Conn      // those that wait, the longest first
-	running     int
+	mu      sync.Mutex // guards the following
+	wait    line
+	running int
+}
+
+// line is connections in a row, which Conn.next joins.
+type line struct {
+	first, last *Conn
+	n           int
+}
+
+func (l *line) push(c *Conn) {
+	if l.last == nil {
+		l.first = c
+	} else {
+		l.last.next = c
+	}
+	l.last = c
+	l.n++
+}
+
+// pop returns nil when nobody waits.
+func (l *line) pop() *Conn {
+	c := l.first
+	if c == nil {
+		return nil
+	}
+	if l.first, c.next = c.next, nil; l.first == nil {
+		l.last = nil
+	}
+	l.n--
+	return c
+}
+
+// join moves all of another line behind this one.
+func (l *line) join(other *line) {
+	switch {
+	case other.first == nil:
+		return
+	case l.last == nil:
+		l.first = other.first
+	default:
+		l.last.next = other.first
+	}
+	l.last, l.n = other.last, l.n+other.n
+	*other = line{}
+}
+
+// split moves the first n to an empty line.
+func (l *line) split(n int, to *line) {
+	for range n {
+		c := l.pop()
+		if c == nil {
+			return
+		}
+		to.push(c)
+	}
 }
 
 func (p *writerPool) init() {
@@ -30,14 +84,18 @@ func (p *writerPool) init() {
 
 // add is called once per connection until its queue is empty: see Conn.writing.
 func (p *writerPool) add(c *Conn) {
+	one := line{c, c, 1}
+	p.addAll(&one)
+}
+
+// handful is how many connections move at once between who fills queues and who writes: the lock of the pool is dear when many want it.
+const handful = 32
+
+// addAll is add for many, and leaves the line empty.
+func (p *writerPool) addAll(l *line) {
 	p.mu.Lock()
-	if p.last == nil {
-		p.first = c
-	} else {
-		p.last.next = c
-	}
-	p.last = c
-	start := p.running < p.max
+	p.wait.join(l)
+	start := p.running == 0 || p.running < p.max && p.wait.n > handful
 	if start {
 		p.running++
 	}
@@ -49,25 +107,24 @@ func (p *writerPool) add(c *Conn) {
 
 func (p *writerPool) run() {
 	b := p.batch.Get().(*batch)
+	defer p.batch.Put(b)
+	var mine, again line
 	for {
 		p.mu.Lock()
-		c := p.first
-		if c == nil {
+		p.wait.join(&again) // there is more for them, but others first
+		p.wait.split(max(1, min(handful, p.wait.n/p.max)), &mine)
+		if mine.n == 0 {
 			p.running--
 			p.mu.Unlock()
-			p.batch.Put(b)
 			return
 		}
-		if p.first, c.next = c.next, nil; p.first == nil {
-			p.last = nil
-		}
 		p.mu.Unlock()
-		if c.raw == nil {
-			go c.drain(nil) // ends when the queue is empty, or the client has taken nothing for the write timeout
-			continue
-		}
-		if b.write(c) {
-			p.add(c) // there is more, but others first
+		for c := mine.pop(); c != nil; c = mine.pop() {
+			if c.raw == nil {
+				go c.drain(nil) // ends when the queue is empty, or the client has taken nothing for the write timeout
+			} else if b.turn(c) {
+				again.push(c)
+			}
 		}
 	}
 }
@@ -111,11 +168,24 @@ func newBatch() *batch {
 	return b
 }
 
-// write sends what waits for a connection, as far as its socket takes it, and reports whether it should be called again.
-func (b *batch) write(c *Conn) (again bool) {
+// turn sends what waits for a connection, as far as its socket takes it and no more than batchBytes by much. It reports whether there is
+// more. Writes in a row to one socket cost less than the same writes to sockets in turn: what the kernel touches is at hand.
+func (b *batch) turn(c *Conn) (more bool) {
+	for sent := 0; sent < batchBytes; {
+		n, more := b.write(c)
+		if !more {
+			return false
+		}
+		sent += n
+	}
+	return true
+}
+
+// write is one system call of a turn.
+func (b *batch) write(c *Conn) (sent int, again bool) {
 	out, more := b.gather(c)
 	if len(out) == 0 {
-		return false
+		return 0, false
 	}
 	b.rest, b.err = out, nil
 	if err := c.raw.Write(b.attempt); err != nil {
@@ -126,14 +196,12 @@ func (b *batch) write(c *Conn) (again bool) {
 	switch {
 	case err != nil:
 		c.fail()
+		return 0, false
 	case len(rest) > 0:
 		go c.drain(append([]byte(nil), rest...)) // ends as in run
-	case more:
-		return true
-	default:
-		return c.stillQueued()
+		return 0, false
 	}
-	return false
+	return len(out), more || c.stillQueued()
 }
 
 // gather takes messages from the queue and lays them one behind the other. No messages: the connection is nobody's to write any more.
@@ -246,8 +314,11 @@ func (c *Conn) fail() {
 	c.broken = true
 	c.queue.clear()
 	c.idleLocked()
+	conn := c.conn
 	c.mu.Unlock()
-	c.conn.Close()
+	if conn != nil { // else the handshake is not done: see begin
+		conn.Close()
+	}
 }
 
 // startClose puts a close frame behind what is in the queue.

@@ -44,6 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		workersCommand(config),
 		pluginCommand(config),
 		kvCommand(config),
+		wsCommand(config),
 		sdkCommand(),
 		trustCommand(config),
 		phpServerCommand(),
@@ -54,7 +55,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})
-	root.SetVersionTemplate("edge {{.Version}}\n")
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -29,6 +29,7 @@ import (
 	"github.com/edge-server/edge/core"
 	"github.com/edge-server/edge/core/rrcompat"
 	"github.com/edge-server/edge/core/telemetry"
+	"github.com/edge-server/edge/internal/bytesize"
 )
 
 func rrServe(f *rrFlags) *cobra.Command {
@@ -208,6 +209,10 @@ func (r *rrServer) openLog() error {
 func logConfig(l rrcompat.Logs) telemetry.RoadRunnerLog {
 	c := telemetry.RoadRunnerLog{
 		Mode: l.Mode, Level: l.Level, Encoding: l.Encoding, LineEnding: l.LineEnding, Output: l.Output, File: l.File,
+		Rotate: telemetry.Rotate{
+			MaxSize: bytesize.Size(l.Rotate.MaxSize) * bytesize.MiB, MaxAge: time.Duration(l.Rotate.MaxAge) * 24 * time.Hour,
+			Backups: l.Rotate.Backups, Compress: l.Rotate.Compress,
+		},
 		Channels: map[string]telemetry.RoadRunnerLog{},
 	}
 	for name, channel := range l.Channels {

@@ -6,6 +6,7 @@
 //	GET  /plugins   the wasm plugins                     []Plugin
 //	POST /reload    read edge.yaml again and apply it    {"error": …} with 409 when refused
 //	     /kv…       the stores: see kv.go
+//	     /ws…       WebSockets: see ws.go
 //	GET  /metrics   Prometheus text format
 //	GET  /health    200 while the process answers
 //	GET  /ready     200 while requests are served, else 503; the detail is the same JSON in both cases
@@ -68,6 +69,7 @@ type Backend struct {
 	Reload  func(context.Context) error
 	Metrics http.Handler
 	KV      Stores // nil: there are none
+	WS      Sockets
 }
 
 // Status is what `edge status` shows.
@@ -220,6 +222,7 @@ func routes(b Backend) http.Handler {
 		answer(w, http.StatusOK, struct{}{})
 	})
 	kvRoutes(mux, b.KV)
+	wsRoutes(mux, b.WS)
 	mux.Handle("GET /metrics", b.Metrics)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, struct{}{}) })
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {

@@ -115,6 +115,7 @@ func (a kvAPI) load(w http.ResponseWriter, r *http.Request, store string) error 
 		batch, size = batch[:0], 0
 		return nil
 	}
+	var end error // what is wrong with the whole of it
 	for n := 1; ; n++ {
 		var line KVLine
 		err := lines.Decode(&line)
@@ -128,6 +129,7 @@ func (a kvAPI) load(w http.ResponseWriter, r *http.Request, store string) error 
 			return wrong("line 1 is not {\"edge_kv_export\":1, …}: this is no export of `edge kv export`")
 		}
 		if line.End != nil {
+			end = line.whole(done.Stored+done.Expired+done.Damaged+int64(len(batch)), lines.More())
 			break
 		}
 		item, ok, err := line.item(n, &done)
@@ -144,10 +146,21 @@ func (a kvAPI) load(w http.ResponseWriter, r *http.Request, store string) error 
 			}
 		}
 	}
-	if err := flush(); err != nil {
+	if err := errors.Join(flush(), end); err != nil {
 		return err
 	}
 	answer(w, http.StatusOK, done)
+	return nil
+}
+
+// whole compares a last line with what came before it.
+func (l KVLine) whole(keys int64, more bool) error {
+	switch {
+	case more:
+		return wrong("the file goes on after the last line of the export: the %d keys before were stored; import one export at a time", keys)
+	case *l.End != keys:
+		return wrong("the export is not whole: its last line says %d keys, and there are %d, which were stored", *l.End, keys)
+	}
 	return nil
 }
 

@@ -206,6 +206,22 @@ func TestKVExportsAreWholeOrSaySo(t *testing.T) {
 	}
 }
 
+// TestKVImportsCount: the last line says how many keys the export has, and there is nothing after it.
+func TestKVImportsCount(t *testing.T) {
+	t.Parallel()
+	const head, key = "{\"edge_kv_export\":1}\n", "{\"key\":\"a\",\"value\":\"MQ==\"}\n"
+	for lines, want := range map[string]string{
+		head + key + "{\"end\":2}\n":                                "says 2 keys, and there are 1",
+		head + "{\"end\":-1}\n":                                     "says -1 keys, and there are 0",
+		head + key + "{\"end\":1}\n" + head + key + "{\"end\":1}\n": "goes on after the last line",
+	} {
+		s := &stores{}
+		if _, err := kvClient(t, s).Import(t.Context(), strings.NewReader(lines)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", lines, err, want)
+		}
+	}
+}
+
 // FuzzKVImport: whatever a file of an export holds, the import ends, and has stored no more than it says.
 func FuzzKVImport(f *testing.F) {
 	f.Add("{\"edge_kv_export\":1}\n{\"key\":\"a\",\"value\":\"MQ==\",\"expires\":\"2100-01-01T00:00:00Z\"}\n{\"end\":1}\n")

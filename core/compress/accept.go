@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// choose returns the encoding for a client that sent these Accept-Encoding lines (RFC 9110, section 12.5.3), or "" for none. Of those
+// Choose returns the encoding for a client that sent these Accept-Encoding lines (RFC 9110, section 12.5.3), or "" for none. Of those
 // that it likes equally, the first of offers wins. A list that says nothing about an encoding refuses it.
-func choose(accept []string, offers []string) string {
+func Choose(accept []string, offers []string) string {
 	best, bestQ, plainQ := "", 0, -1
 	for _, offer := range offers {
 		q, said := quality(accept, offer)

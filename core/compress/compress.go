@@ -42,7 +42,7 @@ func (m *compressor) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		next.ServeHTTP(w, r)
 		return
 	}
-	cw := &writer{ResponseWriter: w, compressor: m, encoding: choose(r.Header["Accept-Encoding"], m.config.Encodings), head: r.Method == http.MethodHead}
+	cw := &writer{ResponseWriter: w, compressor: m, encoding: Choose(r.Header["Accept-Encoding"], m.config.Encodings), head: r.Method == http.MethodHead}
 	finished := false
 	defer func() {
 		if !finished {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/edge-server/edge/internal/bytesize"
@@ -22,7 +23,9 @@ type Config struct {
 
 // Listen is one address and what is spoken there.
 type Listen struct {
-	// Address is host:port; an empty host is every address of the machine, port 0 any free port. It has no default.
+	// Address is host:port; an empty host is every address of the machine, port 0 any free port. Or it is unix:PATH for a unix
+	// socket, whose clients count as 127.0.0.1, or systemd:NAME for a socket that systemd has opened, by its FileDescriptorName= or its
+	// number from 0. It has no default.
 	Address string `koanf:"address"`
 
 	// TLS turns on HTTPS: HTTP/1.1 and HTTP/2, chosen by the client. Default false.
@@ -38,16 +41,17 @@ type Listen struct {
 
 	// Redirect sends every request to the first listener with tls, by 308. It is for listeners without. Default false.
 	Redirect bool `koanf:"redirect"`
-}
 
-// TLS is the certificate of all listeners with tls: true.
-type TLS struct {
-	// Cert is the path of a PEM file: the certificate, then the intermediate ones. Without cert and key the certificate is one
-	// for localhost, 127.0.0.1 and ::1, issued by a local CA that is kept in state_dir/ca. Default none.
-	Cert string `koanf:"cert"`
+	// ProxyProtocol are the addresses of load balancers, such as 10.0.0.0/8, whose connections begin with a header of the PROXY protocol
+	// (version 1 or 2) that says who the client is. Connections of others are closed. Default none.
+	ProxyProtocol []string `koanf:"proxy_protocol"`
 
-	// Key is the path of a PEM file with the private key of cert. Default none.
-	Key string `koanf:"key"`
+	// ReusePort lets several processes listen on the address (SO_REUSEPORT). Default false.
+	ReusePort bool `koanf:"reuse_port"`
+
+	// EarlyData answers GET, HEAD and OPTIONS that HTTP/3 clients send before the handshake is done (0-RTT); an attacker can
+	// send those again. Other methods get 425. Default false.
+	EarlyData bool `koanf:"early_data"`
 }
 
 // Limits bound what one client can take.
@@ -111,6 +115,19 @@ func (c Config) Validate() error {
 		} else {
 			first[l.Address] = i
 		}
+		if _, err := parseProxies(l.ProxyProtocol); err != nil {
+			report("listen[%d].%w", i, err)
+		}
+		switch {
+		case l.HTTP3 && len(l.ProxyProtocol) > 0:
+			report("listen[%d].http3: load balancers send no PROXY header before QUIC: use a listener of its own for HTTP/3", i)
+		case l.HTTP3 && l.network() == "unix":
+			report("listen[%d].http3: needs a UDP port, which a unix socket has not", i)
+		case l.EarlyData && !l.HTTP3:
+			report("listen[%d].early_data: is of HTTP/3: set http3: true too", i)
+		case l.ReusePort && (l.network() == "unix" || strings.HasPrefix(l.Address, systemdPrefix)):
+			report("listen[%d].reuse_port: is for addresses with a port (systemd has ReusePort= in the socket unit)", i)
+		}
 		if l.HTTP3 && !l.TLS {
 			report("listen[%d].http3: HTTP/3 is always encrypted: set tls: true too", i)
 		}
@@ -118,9 +135,7 @@ func (c Config) Validate() error {
 			report("listen[%d].redirect: sends requests from a listener without tls to one with it: name one of each", i)
 		}
 	}
-	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
-		report("tls: cert and key belong together: set both, or neither for a certificate of the local CA")
-	}
+	errs = append(errs, c.TLS.validate(), c.validateACME())
 	errs = append(errs, c.Limits.validate())
 	return errors.Join(errs...)
 }
@@ -163,6 +178,12 @@ func (l Listen) addressProblem() string {
 	if l.Address == "" {
 		return `must be host:port, such as ":8080"`
 	}
+	if strings.HasPrefix(l.Address, unixPrefix) || strings.HasPrefix(l.Address, systemdPrefix) {
+		if _, rest, _ := strings.Cut(l.Address, ":"); rest == "" || rest[0] == 0 || len(rest) > 100 {
+			return fmt.Sprintf("%q: write unix:/run/edge.sock, of at most 100 characters, or systemd:NAME", l.Address)
+		}
+		return ""
+	}
 	_, port, err := net.SplitHostPort(l.Address)
 	if err != nil {
 		return fmt.Sprintf("%q is not host:port; write \":8080\" for every address of the machine, \"127.0.0.1:8080\" or \"[::1]:8080\"", l.Address)
@@ -171,6 +192,14 @@ func (l Listen) addressProblem() string {
 		return fmt.Sprintf("%q: the port must be a number between 0 and 65535", l.Address)
 	}
 	return ""
+}
+
+// network is tcp or unix.
+func (l Listen) network() string {
+	if strings.HasPrefix(l.Address, "unix:") {
+		return "unix"
+	}
+	return "tcp"
 }
 
 func (l Listen) anyPort() bool {

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // endpoint is one entry of http.listen: its sockets, their connections, and the first handler of their requests.
@@ -22,11 +21,12 @@ type endpoint struct {
 	cfg    Listen
 	log    *slog.Logger
 
-	tcp    *tcpListener
-	secure *tlsListener  // over tcp; nil without TLS
-	http   *http.Server  // HTTP/2
-	quic   *quicListener // nil without HTTP/3
-	altSvc []string      // the header that announces HTTP/3; nil without
+	tcp     *tcpListener
+	proxies proxies
+	secure  *tlsListener  // over tcp; nil without TLS and PROXY headers
+	http    *http.Server  // HTTP/2
+	quic    *quicListener // nil without HTTP/3
+	altSvc  []string      // the header that announces HTTP/3; nil without
 
 	requests [4]atomic.Uint64 // by major version
 	streams  atomic.Int64     // HTTP/3 requests in flight
@@ -41,6 +41,7 @@ type endpoint struct {
 func newEndpoint(s *Server, index int) *endpoint {
 	e := &endpoint{server: s, cfg: s.cfg.Listen[index], log: s.log.With("listen", s.cfg.Listen[index].Address)}
 	e.init()
+	e.proxies, _ = parseProxies(e.cfg.ProxyProtocol) // Validate has seen that they are well
 	limits := s.cfg.Limits
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(e.cfg.TLS)
@@ -64,11 +65,11 @@ func (e *endpoint) bind(ctx context.Context) error {
 	// With port 0, the port that TCP gets may be taken for UDP.
 	const attempts = 10
 	for attempt := 1; ; attempt++ {
-		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", e.cfg.Address)
+		ln, err := e.cfg.open(ctx)
 		if err != nil {
 			return fmt.Errorf("address: %w", explainBind(err))
 		}
-		e.tcp = &tcpListener{TCPListener: ln.(*net.TCPListener), timeout: e.server.cfg.Limits.WriteTimeout}
+		e.tcp = &tcpListener{Listener: ln, timeout: e.server.cfg.Limits.WriteTimeout}
 		if !e.cfg.HTTP3 {
 			return nil
 		}
@@ -107,8 +108,12 @@ func (e *endpoint) release() {
 // serve begins to accept. The goroutines end with stop.
 func (e *endpoint) serve() {
 	var ln net.Listener = e.tcp
-	if e.cfg.TLS {
-		e.secure = newTLSListener(e.tcp, e.server.tls, e.server.cfg.Limits.ReadHeaderTimeout, e.log)
+	if e.cfg.TLS || e.proxies != nil {
+		config := e.server.tls
+		if !e.cfg.TLS {
+			config = nil
+		}
+		e.secure = newTLSListener(e.tcp, config, e.proxies, e.server.cfg.Limits.ReadHeaderTimeout, e.log)
 		ln = e.secure
 	}
 	e.accepting.Go(func() {
@@ -202,40 +207,16 @@ func (e *endpoint) connState(_ net.Conn, state http.ConnState) {
 
 func (e *endpoint) refuse(why refusal) { e.server.refusedBy[why].Add(1) }
 
-// tcpListener accepts the connections of one TCP socket and counts them.
-type tcpListener struct {
-	*net.TCPListener
-	timeout time.Duration // of writes
-
+// counts are what a socket has seen.
+type counts struct {
 	accepted atomic.Uint64
 	open     atomic.Int64
 }
 
-// Accept returns the next *stallConn.
-func (l *tcpListener) Accept() (net.Conn, error) {
-	conn, err := l.accept()
-	if err != nil {
-		return nil, err
-	}
-	return conn, nil
-}
-
-func (l *tcpListener) accept() (*stallConn, error) {
-	conn, err := l.AcceptTCP()
-	if err != nil {
-		return nil, err
-	}
-	l.accepted.Add(1)
-	l.open.Add(1)
-	return newStallConn(conn, l.timeout, func() { l.open.Add(-1) }), nil
-}
-
-func (l *tcpListener) port() int { return l.Addr().(*net.TCPAddr).Port }
-
 // addresses lists the sockets.
 func (e *endpoint) addresses() []Address {
-	addr := e.tcp.Addr().(*net.TCPAddr)
-	tcp := Address{Network: "tcp", Addr: addr.String(), URL: localURL(addr, e.cfg.TLS), Protocols: []string{"h1"}}
+	bound := e.tcp.Addr()
+	tcp := Address{Network: bound.Network(), Addr: bound.String(), URL: localURL(bound, e.cfg.TLS), Protocols: []string{"h1"}}
 	switch {
 	case e.cfg.TLS:
 		tcp.Protocols = append(tcp.Protocols, "h2")

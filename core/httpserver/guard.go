@@ -15,6 +15,9 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if e.altSvc != nil {
 		w.Header()["Alt-Svc"] = e.altSvc
 	}
+	if e.cfg.TLS && e.server.hsts != nil {
+		w.Header()["Strict-Transport-Security"] = e.server.hsts
+	}
 	tunnelled := webSocketStream(r)
 	if why, status := judge(r); why != refusedNot {
 		e.refuse(why)
@@ -26,6 +29,12 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.RequestURI == "*" { // OPTIONS *: a question to the server itself
 		w.Header().Set("Content-Length", "0")
+		return
+	}
+	if e.cfg.EarlyData && r.TLS != nil && !r.TLS.HandshakeComplete && !earlyEnough(w, r) {
+		return
+	}
+	if strings.HasPrefix(r.URL.Path, challengePath) && e.server.challenged(w, r) {
 		return
 	}
 	if e.cfg.Redirect {
@@ -46,6 +55,25 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.serveStream(w, r, tunnelled)
 }
 
+// earlyEnough refuses a request that came before its handshake was done, and so could be somebody else's copy, when a copy would do
+// harm (RFC 8470). Handlers see Early-Data: 1 on the others.
+func earlyEnough(w http.ResponseWriter, r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		r.Header.Set("Early-Data", "1")
+		return true
+	}
+	http.Error(w, http.StatusText(http.StatusTooEarly), http.StatusTooEarly)
+	return false
+}
+
+// challengePath is where an authority looks that checks a name.
+const challengePath = "/.well-known/acme-challenge/"
+
+func (s *Server) challenged(w http.ResponseWriter, r *http.Request) bool {
+	return s.certs != nil && s.certs.acme != nil && s.certs.acme.ServeHTTP(w, r)
+}
+
 // redirect sends the client to the same URL with TLS. There is no Strict-Transport-Security: without TLS clients must ignore it.
 func (e *endpoint) redirect(w http.ResponseWriter, r *http.Request) {
 	host := (&url.URL{Host: r.Host}).Hostname()
@@ -55,7 +83,7 @@ func (e *endpoint) redirect(w http.ResponseWriter, r *http.Request) {
 	}
 	port := e.server.endpoints[e.server.cfg.firstTLS()].tcp.port()
 	switch {
-	case port != 443:
+	case port != 443 && port != 0: // of a unix socket: whoever is in front of it has the usual port
 		host = net.JoinHostPort(host, strconv.Itoa(port))
 	case strings.Contains(host, ":"):
 		host = "[" + host + "]"

@@ -285,7 +285,7 @@ func (c *h1Conn) linger() {
 	}
 	c.stall.CloseWrite()
 	c.stall.SetReadDeadline(time.Now().Add(lingerTime))
-	io.CopyN(io.Discard, struct{ io.Reader }{c.stall.TCPConn}, lingerBytes)
+	io.CopyN(io.Discard, struct{ io.Reader }{c.stall.socket}, lingerBytes)
 }
 
 // leave ends the connection, unless a handler or HTTP/2 has it now.

@@ -10,17 +10,20 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/edge-server/edge/core/acme"
 )
 
 // maxHandshakes bounds the TLS handshakes that one listener has open. A flood of clients that never finish theirs then costs
 // bounded memory, and since the oldest ones make room, those that do finish still get in.
 const maxHandshakes = 4096
 
-// tlsListener accepts connections and hands them on when their TLS handshake is done: as a *tls.Conn when the client chose
+// tlsListener accepts connections and hands them on when their PROXY header has come and their TLS handshake is done: as a *tls.Conn when the client chose
 // HTTP/2, because net/http serves HTTP/2 on nothing else, else as a *secureConn.
 type tlsListener struct {
 	inner   *tcpListener
-	config  *tls.Config
+	config  *tls.Config   // nil: there is a PROXY header alone
+	proxies proxies       // nil: there is none
 	timeout time.Duration // of one handshake
 	limit   int           // maxHandshakes
 	log     *slog.Logger
@@ -36,9 +39,9 @@ type tlsListener struct {
 	open *list.List // of *stallConn in a handshake, oldest first; nil after Close
 }
 
-func newTLSListener(inner *tcpListener, config *tls.Config, timeout time.Duration, log *slog.Logger) *tlsListener {
+func newTLSListener(inner *tcpListener, config *tls.Config, proxies proxies, timeout time.Duration, log *slog.Logger) *tlsListener {
 	t := &tlsListener{
-		inner: inner, config: config, timeout: timeout, limit: maxHandshakes, log: log,
+		inner: inner, config: config, proxies: proxies, timeout: timeout, limit: maxHandshakes, log: log,
 		ready: make(chan net.Conn), broken: make(chan error), done: make(chan struct{}), open: list.New(),
 	}
 	t.wg.Go(t.acceptAll)
@@ -87,8 +90,23 @@ func (t *tlsListener) leave(place *list.Element) {
 
 // handshake ends within the timeout, or when the connection is closed.
 func (t *tlsListener) handshake(conn *stallConn, place *list.Element) {
-	secure := tls.Server(conn, t.config)
 	conn.SetDeadline(time.Now().Add(t.timeout))
+	if t.proxies != nil {
+		if err := t.proxies.learn(conn); err != nil {
+			t.leave(place)
+			t.failed.Add(1)
+			t.log.Debug("connection refused", "remote", conn.RemoteAddr().String(), "error", err)
+			conn.Close()
+			return
+		}
+	}
+	if t.config == nil {
+		t.leave(place)
+		conn.SetDeadline(time.Time{})
+		t.deliver(conn, conn)
+		return
+	}
+	secure := tls.Server(conn, t.config)
 	err := secure.Handshake()
 	t.leave(place)
 	if err != nil {
@@ -100,10 +118,19 @@ func (t *tlsListener) handshake(conn *stallConn, place *list.Element) {
 	}
 	conn.SetDeadline(time.Time{})
 
+	if secure.ConnectionState().NegotiatedProtocol == acme.Protocol {
+		secure.Close() // the handshake was the answer
+		return
+	}
 	var result net.Conn = secure
 	if secure.ConnectionState().NegotiatedProtocol != "h2" {
 		result = &secureConn{secure, conn}
 	}
+	t.deliver(result, conn)
+}
+
+// deliver hands a connection on.
+func (t *tlsListener) deliver(result net.Conn, conn *stallConn) {
 	select {
 	case t.ready <- result:
 	case <-t.done:

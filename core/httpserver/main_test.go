@@ -27,7 +27,8 @@ func TestMain(m *testing.M) {
 	// Most tests wait for timeouts to run out, which they can do at the same time.
 	flag.Parse()
 	flag.Set("test.parallel", "16")
-	goleak.VerifyTestMain(m)
+	// certmagic keeps one for each authority, for as long as the process lives.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"))
 }
 
 // Config is short for the tests that change it.

@@ -2,11 +2,13 @@ package httpserver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +22,7 @@ type quicListener struct {
 	owner     *endpoint
 	socket    *net.UDPConn
 	transport *quic.Transport
-	listener  *quic.Listener
+	listener  http3.QUICListener
 	http      *http3.Server
 
 	accepted atomic.Uint64
@@ -48,16 +50,9 @@ const (
 
 // bindQUIC opens the UDP socket of the endpoint's address with the port that its TCP socket has.
 func bindQUIC(e *endpoint, port int) (*quicListener, error) {
-	host, _, err := net.SplitHostPort(e.cfg.Address)
-	if err != nil {
-		return nil, err
-	}
-	addr, err := net.ResolveUDPAddr("udp", net.JoinHostPort(host, strconv.Itoa(port)))
-	if err != nil {
-		return nil, err
-	}
 	q := &quicListener{owner: e}
-	if q.socket, err = net.ListenUDP("udp", addr); err != nil {
+	var err error
+	if q.socket, err = e.openUDP(port); err != nil {
 		return nil, err
 	}
 	limits := e.server.cfg.Limits
@@ -67,12 +62,12 @@ func bindQUIC(e *endpoint, port int) (*quicListener, error) {
 		// Under suspicion a client has to prove its address first, which costs it a round trip and us no state.
 		VerifySourceAddress: func(net.Addr) bool { return q.handshakes.Load() >= trustedHandshakes },
 	}
-	q.listener, err = q.transport.Listen(http3.ConfigureTLSConfig(e.server.tls), &quic.Config{
+	q.listener, err = q.listen(http3.ConfigureTLSConfig(e.server.tls), &quic.Config{
 		HandshakeIdleTimeout: limits.ReadHeaderTimeout / 2, // quic-go allows a handshake twice this time in all
 		MaxIdleTimeout:       limits.IdleTimeout,
 		KeepAlivePeriod:      quicKeepAlive,
 		MaxIncomingStreams:   int64(limits.Streams),
-		Allow0RTT:            false, // its requests can be replayed
+		Allow0RTT:            e.cfg.EarlyData,
 	})
 	if err != nil {
 		return nil, errors.Join(err, q.transport.Close(), q.socket.Close())
@@ -85,6 +80,33 @@ func bindQUIC(e *endpoint, port int) (*quicListener, error) {
 		Logger:         e.log,
 	}
 	return q, nil
+}
+
+// openUDP opens the UDP socket that belongs to the TCP socket with this port.
+func (e *endpoint) openUDP(port int) (*net.UDPConn, error) {
+	host, _, err := net.SplitHostPort(e.cfg.Address)
+	if name, ok := strings.CutPrefix(e.cfg.Address, systemdPrefix); ok {
+		return inheritedUDP(name)
+	} else if err != nil {
+		return nil, err
+	}
+	var config net.ListenConfig
+	if e.cfg.ReusePort {
+		config.Control = reusePort
+	}
+	conn, err := config.ListenPacket(context.Background(), "udp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UDPConn), nil
+}
+
+// listen takes connections when their handshake is done, or before, when early data is wanted.
+func (q *quicListener) listen(secure *tls.Config, config *quic.Config) (http3.QUICListener, error) {
+	if config.Allow0RTT {
+		return q.transport.ListenEarly(secure, config)
+	}
+	return q.transport.Listen(secure, config)
 }
 
 // handshakeKey finds in a connection's context the function that ends its handshake.
@@ -176,5 +198,4 @@ func (q *quicListener) close() {
 	q.socket.Close()
 }
 
-var _ http3.QUICListener = (*quic.Listener)(nil)
 var _ http.Handler = (*endpoint)(nil)

@@ -26,6 +26,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/edge-server/edge/core/acme"
 )
 
 // Options are what a Server needs beside its configuration.
@@ -36,8 +39,16 @@ type Options struct {
 	// the local CA.
 	StateDir string
 
+	// Certificates keeps what http.tls.acme knows, so that a fleet shares it. Nil: files in StateDir/acme.
+	Certificates acme.Store
+
+	// Hosts are those that routes match; http.tls.acme gets certificates for them when it names no domains.
+	Hosts []string
+
 	// Handler answers every request. A panic in it ends that request only, and is logged.
 	Handler http.Handler
+
+	patience time.Duration // of a client in its handshake
 }
 
 // Server owns the listeners and the connections.
@@ -45,7 +56,12 @@ type Server struct {
 	cfg     Config
 	log     *slog.Logger
 	handler http.Handler
-	tls     *tls.Config // nil when no listener has TLS
+	certs   *certificates // nil when no listener has TLS
+	tls     *tls.Config   // the same
+	hsts    []string      // the header Strict-Transport-Security; nil without
+
+	watching sync.WaitGroup
+	unwatch  chan struct{} // ends it
 
 	endpoints []*endpoint
 	failed    chan error
@@ -74,13 +90,15 @@ func New(cfg Config, opts Options) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: opts.Logger, handler: opts.Handler, failed: make(chan error, 1)}
+	s := &Server{cfg: cfg, log: opts.Logger, handler: opts.Handler, failed: make(chan error, 1), unwatch: make(chan struct{})}
 	s.cfg.Listen = slices.Clone(cfg.Listen)
 	if slices.ContainsFunc(cfg.Listen, func(l Listen) bool { return l.TLS }) {
 		var err error
-		if s.tls, err = newTLSConfig(cfg.TLS, opts.StateDir, opts.Logger); err != nil {
+		opts.patience = cfg.Limits.ReadHeaderTimeout
+		if s.certs, err = newCertificates(cfg.TLS, opts); err != nil {
 			return nil, err
 		}
+		s.tls, s.hsts = s.certs.base, cfg.TLS.HSTS.header()
 	}
 	for i := range s.cfg.Listen {
 		s.endpoints = append(s.endpoints, newEndpoint(s, i))
@@ -104,6 +122,7 @@ func (s *Server) Start(ctx context.Context) error {
 		}
 	}
 	s.state = isStarted
+	s.startCertificates()
 	for _, e := range s.endpoints {
 		e.serve()
 	}
@@ -120,7 +139,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	s.state = isStopped
 	s.mu.Unlock()
 	if !runs {
-		return nil
+		return s.stopCertificates(ctx)
 	}
 	var wg sync.WaitGroup
 	errs := make([]error, len(s.endpoints))
@@ -128,7 +147,7 @@ func (s *Server) Stop(ctx context.Context) error {
 		wg.Go(func() { errs[i] = e.stop(ctx) })
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.stopCertificates(ctx))...)
 }
 
 // Failed delivers the error of a listener that died while the server ran.
@@ -143,7 +162,7 @@ func (s *Server) fail(err error) {
 
 // Address is a place where the server answers.
 type Address struct {
-	// Network is tcp or udp.
+	// Network is tcp, udp or unix.
 	Network string
 
 	// Addr is the address of the socket, such as 127.0.0.1:8080 or [::]:8443.
@@ -171,11 +190,16 @@ func (s *Server) Addresses() []Address {
 }
 
 // localURL names a socket as a user on this machine would.
-func localURL(addr *net.TCPAddr, secure bool) string {
-	scheme, host, usual := "http", addr.IP.String(), 80
+func localURL(bound net.Addr, secure bool) string {
+	scheme, usual := "http", 80
 	if secure {
 		scheme, usual = "https", 443
 	}
+	addr, ok := bound.(*net.TCPAddr)
+	if !ok {
+		return scheme + "+unix:" + bound.String()
+	}
+	host := addr.IP.String()
 	switch {
 	case secure && (addr.IP.IsLoopback() || addr.IP.IsUnspecified()):
 		host = "localhost" // what certificates name

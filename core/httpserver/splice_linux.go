@@ -8,7 +8,7 @@ import (
 
 // splice sends first and then src, which stays in the kernel, so that the client finds both at once.
 func (c *stallConn) splice(first []byte, src inKernel) (n int64, err error) {
-	conn, err := c.TCPConn.SyscallConn()
+	conn, err := c.SyscallConn()
 	if err != nil {
 		return 0, err
 	}

@@ -5,13 +5,22 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
+
+// socket is a *net.TCPConn or *net.UnixConn.
+type socket interface {
+	net.Conn
+	syscall.Conn
+	CloseWrite() error
+}
 
 // stallConn is an accepted TCP connection that gives up on a peer which takes nothing of what is written to it. It lies under
 // TLS, where a timeout in the middle of a write can be taken up again when the peer has taken something.
 type stallConn struct {
-	*net.TCPConn
+	socket
+	peer net.Addr // who speaks; nil: whoever the socket says
 
 	onClose   func()
 	closeOnce sync.Once
@@ -23,8 +32,16 @@ type stallConn struct {
 	stalled bool          // the timeout has run out: what follows (the end of TLS, for one) would only wait once more
 }
 
-func newStallConn(conn *net.TCPConn, timeout time.Duration, onClose func()) *stallConn {
-	return &stallConn{TCPConn: conn, timeout: timeout, onClose: onClose}
+func newStallConn(conn socket, timeout time.Duration, onClose func()) *stallConn {
+	return &stallConn{socket: conn, timeout: timeout, onClose: onClose}
+}
+
+// RemoteAddr is who speaks: with the PROXY protocol the client and not the load balancer.
+func (c *stallConn) RemoteAddr() net.Addr {
+	if c.peer != nil {
+		return c.peer
+	}
+	return c.socket.RemoteAddr()
 }
 
 // Write writes all of p as long as the peer takes some of it within the timeout.
@@ -34,7 +51,7 @@ func (c *stallConn) Write(p []byte) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		k, err := c.TCPConn.Write(p[n:])
+		k, err := c.socket.Write(p[n:])
 		n += k
 		if !guarded || !os.IsTimeout(err) || !c.disarm(k > 0) {
 			return n, err
@@ -50,7 +67,7 @@ func (c *stallConn) writeTwo(first, second []byte) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		k, err := left.WriteTo(c.TCPConn)
+		k, err := left.WriteTo(c.socket)
 		n += int(k)
 		if !guarded || !os.IsTimeout(err) || !c.disarm(k > 0) {
 			return n, err
@@ -62,7 +79,8 @@ func (c *stallConn) writeTwo(first, second []byte) (n int, err error) {
 // after a timeout bytes that were read but not written would be lost.
 func (c *stallConn) ReadFrom(src io.Reader) (n int64, err error) {
 	file := fileOf(src)
-	if file == nil {
+	kernel, ok := c.socket.(io.ReaderFrom)
+	if file == nil || !ok {
 		buf := copyBuffers.Get().(*[]byte)
 		defer copyBuffers.Put(buf)
 		return io.CopyBuffer(struct{ io.Writer }{c}, struct{ io.Reader }{src}, *buf)
@@ -72,7 +90,7 @@ func (c *stallConn) ReadFrom(src io.Reader) (n int64, err error) {
 		if err != nil {
 			return n, err
 		}
-		k, err := c.TCPConn.ReadFrom(src)
+		k, err := kernel.ReadFrom(src)
 		n += k
 		if !guarded || !os.IsTimeout(err) || !c.disarm(k > 0 && isRegular(file)) {
 			return n, err
@@ -110,7 +128,7 @@ func (c *stallConn) arm() (bool, error) {
 	}
 	if now := time.Now(); now.Sub(c.armed) > coarse(c.timeout) {
 		c.armed = now
-		c.TCPConn.SetWriteDeadline(now.Add(c.timeout))
+		c.socket.SetWriteDeadline(now.Add(c.timeout))
 	}
 	return true, nil
 }
@@ -137,12 +155,12 @@ func (c *stallConn) SetWriteDeadline(t time.Time) error {
 	}
 	c.foreign = !t.IsZero()
 	c.armed = time.Time{}
-	return c.TCPConn.SetWriteDeadline(t)
+	return c.socket.SetWriteDeadline(t)
 }
 
 // SetDeadline sets both deadlines.
 func (c *stallConn) SetDeadline(t time.Time) error {
-	if err := c.TCPConn.SetReadDeadline(t); err != nil {
+	if err := c.socket.SetReadDeadline(t); err != nil {
 		return err
 	}
 	return c.SetWriteDeadline(t)
@@ -154,7 +172,7 @@ func (c *stallConn) release() {
 	defer c.mu.Unlock()
 	c.timeout = 0
 	if !c.foreign {
-		c.TCPConn.SetWriteDeadline(time.Time{})
+		c.socket.SetWriteDeadline(time.Time{})
 	}
 }
 
@@ -168,5 +186,5 @@ func (c *stallConn) SetStallTimeout(d time.Duration) {
 // Close closes the connection, and counts that once.
 func (c *stallConn) Close() error {
 	c.closeOnce.Do(c.onClose)
-	return c.TCPConn.Close()
+	return c.socket.Close()
 }

@@ -17,7 +17,7 @@ type Stats struct {
 
 // ListenerStats is the part of Stats that belongs to one socket.
 type ListenerStats struct {
-	Network string // tcp or udp
+	Network string // tcp, udp or unix
 	Address string // as in http.listen, with the port that the system chose for port 0
 
 	Accepted          uint64 // connections since the start
@@ -53,7 +53,7 @@ func (e *endpoint) stats() []ListenerStats {
 	if e.cfg.anyPort() {
 		address = e.tcp.Addr().String()
 	}
-	tcp := ListenerStats{Network: "tcp", Address: address, Accepted: e.tcp.accepted.Load(), Open: e.tcp.open.Load()}
+	tcp := ListenerStats{Network: e.tcp.Addr().Network(), Address: address, Accepted: e.tcp.accepted.Load(), Open: e.tcp.open.Load()}
 	if e.secure != nil {
 		tcp.FailedHandshakes = e.secure.failed.Load()
 		tcp.HandshakesPending = e.secure.pending()

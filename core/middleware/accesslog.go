@@ -11,18 +11,18 @@ import (
 // AccessLog writes one record for each request when it ends: what was asked, by whom, what became of it, how long it took.
 // When the logger does not take records of level info, it costs nothing.
 //
-// Text from the client is written with control characters escaped, whatever the log's format does. The query is written as it
-// came: who puts secrets there must do without the access log.
+// Text from the client is written with control characters escaped, whatever the log's format does, and without the secrets that
+// c.Redact names.
 //
 // more adds what the rest of the server knows about a request when it has ended.
-func AccessLog(log *slog.Logger, more ...func(*http.Request) (slog.Attr, bool)) func(http.Handler) http.Handler {
+func AccessLog(c AccessConfig, log *slog.Logger, more ...func(*http.Request) (slog.Attr, bool)) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !log.Enabled(r.Context(), slog.LevelInfo) {
 				next.ServeHTTP(w, r)
 				return
 			}
-			a := access{began: time.Now(), rec: record(w), more: more}
+			a := access{began: time.Now(), rec: record(w), more: more, cfg: &c}
 			a.request(r)
 			if r.Body != nil && r.Body != http.NoBody {
 				a.body.ReadCloser = r.Body
@@ -41,7 +41,9 @@ type access struct {
 	rec      *recorder
 	body     countingBody
 	more     []func(*http.Request) (slog.Attr, bool)
-	finished bool // false when a panic ended the handler
+	finished bool          // false when a panic ended the handler
+	cfg      *AccessConfig // nil for RoadRunner's record
+	headers  slog.Attr     // those of cfg
 
 	method, uri, host, userAgent, referer string
 }
@@ -49,9 +51,19 @@ type access struct {
 func (a *access) request(r *http.Request) {
 	a.method, a.uri, a.host = r.Method, requestURI(r), r.Host
 	a.userAgent, a.referer = r.UserAgent(), r.Referer()
+	if a.cfg == nil {
+		return
+	}
+	a.uri, a.referer = a.cfg.Redact.query(a.uri), a.cfg.Redact.query(a.referer)
+	if len(a.cfg.Headers) > 0 && !a.cfg.Lines() {
+		a.headers, _ = a.cfg.headers(r)
+	}
 }
 
 func (a *access) log(log *slog.Logger, r *http.Request) {
+	if !a.chosen() {
+		return
+	}
 	attrs := [...]slog.Attr{
 		slog.String("method", printable(a.method)),
 		slog.String("uri", printable(a.uri)),
@@ -72,6 +84,9 @@ func (a *access) log(log *slog.Logger, r *http.Request) {
 		n-- // "aborted" is for answers that a panic cut short
 	}
 	record := attrs[:n:n]
+	if a.headers.Key != "" && len(a.headers.Value.Group()) > 0 {
+		record = append(record, a.headers)
+	}
 	for _, more := range a.more {
 		if attr, ok := more(r); ok {
 			record = append(record, attr)

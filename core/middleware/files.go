@@ -2,78 +2,38 @@ package middleware
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/edge-server/edge/internal/urlpath"
 )
 
-// FilesConfig is the target files of a route: a folder whose files are served.
-type FilesConfig struct {
-	// Root is the folder. A relative path is taken from the folder of edge.yaml. It has no default.
-	Root string `koanf:"root"`
-
-	// Strip is taken off the beginning of the request's path before a file is looked for: with /docs, the request /docs/a.txt is
-	// for the file a.txt of the folder. Default none.
-	Strip string `koanf:"strip"`
-}
-
-// UnmarshalConfig accepts the short form, the folder as a text.
-func (c *FilesConfig) UnmarshalConfig(v any) error {
-	text, ok := v.(string)
-	if !ok {
-		return errors.New("write a folder, or {root: folder, strip: /prefix}")
-	}
-	c.Root = text
-	return nil
-}
-
-// Validate checks the texts; NewFiles looks at the folder.
-func (c FilesConfig) Validate() error {
-	var errs []error
-	if c.Root == "" {
-		errs = append(errs, errors.New("root: must name the folder with the files, such as public"))
-	}
-	if c.Strip != "" && (c.Strip[0] != '/' || path.Clean(c.Strip) != strings.TrimSuffix(c.Strip, "/") && c.Strip != "/") {
-		errs = append(errs, fmt.Errorf("strip: %q must be a path such as /docs, without dot segments or double slashes", c.Strip))
-	}
-	return errors.Join(errs...)
-}
-
 // files serves a folder. What is not there, not readable, hidden or the source of a program is all the same 404.
 //
 // The folder is opened for each request, so that one that a deployment puts in its place is served at once. Everything below it is
-// opened through os.Root: a symbolic link may point to another file of the folder but not out of it.
+// opened through os.Root: a symbolic link may point to another file of the folder but not out of it. The files:
+//
+//	files.go          from a path to a file; which names are nobody's business
+//	files_config.go   what edge.yaml says
+//	files_try.go      try_files and the page of applications that route in the browser
+//	files_answer.go   how a file is sent: validators, ranges, compressed siblings
+//	files_browse.go   the list of a folder
 type files struct {
-	root  string
-	strip string
-}
-
-// NewFiles returns the handler of the folder, which must exist.
-func NewFiles(cfg FilesConfig) (http.Handler, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, fmt.Errorf("files.%w", err)
-	}
-	// A later change of the working folder must not change what is served.
-	root, err := filepath.Abs(cfg.Root)
-	if err != nil {
-		return nil, fmt.Errorf("files.root: %w", err)
-	}
-	folder, err := os.OpenRoot(root)
-	if err != nil {
-		return nil, fmt.Errorf("files.root: %w", err)
-	}
-	defer folder.Close()
-	return &files{root: root, strip: strings.TrimSuffix(cfg.Strip, "/")}, nil
+	root, strip string
+	index       []string
+	try         []string
+	spa         string
+	browse      bool
+	encodings   []string // of siblings that are looked for
+	etag        string
+	cache       []CacheRule
+	large       chan struct{} // a place for each large file that may be open; nil: no limit
 }
 
 func (h *files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -98,57 +58,59 @@ func (h *files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer folder.Close()
+	if len(h.try) > 0 {
+		err = h.serveTries(w, r, folder, clean)
+	} else {
+		err = h.serveName(w, r, folder, clean, name)
+	}
+	if errors.Is(err, fs.ErrNotExist) && h.spa != "" && wantsPage(r, clean) {
+		err = h.servePage(w, r, folder)
+	}
+	if err != nil {
+		openFailed(w, err)
+	}
+}
+
+// serveName serves the file, or the folder, that the path names. An error means that nothing was sent.
+func (h *files) serveName(w http.ResponseWriter, r *http.Request, folder *os.Root, clean, name string) error {
 	file, info, err := openFile(folder, name)
 	if err != nil {
-		openFailed(w, err)
-		return
+		return err
 	}
 	defer file.Close()
-
-	wantsFolder := strings.HasSuffix(clean, "/") && name != "."
+	asFolder := strings.HasSuffix(clean, "/")
 	switch {
-	case info.IsDir() && !strings.HasSuffix(clean, "/"):
+	case info.IsDir() && !asFolder:
 		redirectToFolder(w, r, clean)
+		return nil
 	case info.IsDir():
-		h.serveIndex(w, r, folder, name)
-	case wantsFolder:
-		notFound(w)
-	default:
-		serveFile(w, r, file, info)
+		return h.serveFolder(w, r, folder, file, name)
+	case asFolder && name != ".":
+		return fs.ErrNotExist
 	}
+	return h.send(w, r, folder, found{file, info, name})
 }
 
-// serveIndex serves the index.html of a folder. Folders are not listed.
-func (h *files) serveIndex(w http.ResponseWriter, r *http.Request, folder *os.Root, name string) {
-	file, info, err := openFile(folder, path.Join(name, "index.html"))
-	if err != nil {
-		openFailed(w, err)
-		return
+// serveFolder serves the index of a folder, or lists it.
+func (h *files) serveFolder(w http.ResponseWriter, r *http.Request, folder *os.Root, dir *os.File, name string) error {
+	for _, index := range h.index {
+		index = path.Join(name, index)
+		file, info, err := openFile(folder, index)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		if !info.IsDir() {
+			return h.send(w, r, folder, found{file, info, index})
+		}
 	}
-	defer file.Close()
-	if info.IsDir() {
-		notFound(w)
-		return
+	if h.browse {
+		return h.list(w, r, folder, dir, name)
 	}
-	serveFile(w, r, file, info)
-}
-
-// serveFile answers with the file, a range of it, or 304.
-func serveFile(w http.ResponseWriter, r *http.Request, file *os.File, info fs.FileInfo) {
-	header := w.Header()
-	header.Set("Etag", etag(info))
-	header.Set("X-Content-Type-Options", "nosniff") // a browser must not take an uploaded text for a script
-	http.ServeContent(w, r, info.Name(), info.ModTime(), file)
-}
-
-// etag is strong: it changes with every nanosecond and byte that the file system tells apart.
-func etag(info fs.FileInfo) string {
-	tag := make([]byte, 0, 40)
-	tag = append(tag, '"')
-	tag = strconv.AppendInt(tag, info.ModTime().UnixNano(), 36)
-	tag = append(tag, '-')
-	tag = strconv.AppendInt(tag, info.Size(), 36)
-	return string(append(tag, '"'))
+	return fs.ErrNotExist
 }
 
 // openFile opens a file or folder below root. Anything else, such as a device, is said not to exist; a pipe without a writer
@@ -171,11 +133,16 @@ func openFile(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
 
 // openFailed says 404, for why a file cannot be had is not the client's business, unless Edge is to blame: a 404 may be cached.
 func openFailed(w http.ResponseWriter, err error) {
-	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) {
+	if isExhaustion(err) || errors.Is(err, errTooManyOpen) {
 		http.Error(w, "503 service unavailable", http.StatusServiceUnavailable)
 		return
 	}
 	notFound(w)
+}
+
+// isExhaustion reports whether this process or the system is at a limit.
+func isExhaustion(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
 }
 
 func notFound(w http.ResponseWriter) {

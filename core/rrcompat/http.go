@@ -64,11 +64,10 @@ func (t *translation) listeners(http part, out document) {
 	t.fastCGI(http, plain != "" || secure != "" || other != "")
 }
 
-// tcp returns an address without its scheme. A unix socket is refused: without the listener nothing would be served.
-func (t *translation) tcp(p part, name, address string) string {
-	if strings.HasPrefix(address, "unix://") {
-		t.refuse(p.entry(name), p.path(name), "Edge does not serve HTTP on unix sockets yet: write a loopback address such as 127.0.0.1:8080")
-		return ""
+// tcp returns an address in Edge's words.
+func (t *translation) tcp(_ part, _, address string) string {
+	if path, ok := strings.CutPrefix(address, "unix://"); ok {
+		return "unix:" + path
 	}
 	return strings.TrimPrefix(address, "tcp://")
 }
@@ -109,9 +108,11 @@ func port(address string) string {
 
 // certificate is cert and key. What decides who may connect is not left away in silence: it is refused.
 func (t *translation) certificate(ssl part, out document) {
+	tls := out.section("tls")
 	if acme := ssl.section("acme"); acme.present() {
-		take(acme.v)
-		t.refuse(nil, acme.key, "Edge does not fetch certificates from Let's Encrypt yet (they come with its TLS automation): set http.ssl.cert and http.ssl.key, such as those of certbot")
+		t.acme(acme, tls)
+		t.clientAuth(ssl, tls)
+		ssl.known("redirect", "cert", "key")
 		return
 	}
 	cert, key := ssl.ref("cert"), ssl.ref("key")
@@ -119,18 +120,9 @@ func (t *translation) certificate(ssl part, out document) {
 		t.refuse(nil, ssl.key, "needs both cert and key")
 		return
 	}
-	tls := out.section("tls")
 	tls.set("cert", cert)
 	tls.set("key", key)
-
-	auth := strings.ToLower(ssl.text("client_auth_type"))
-	switch auth {
-	case "", "no_client_cert", "no_client_certs":
-		ssl.known("root_ca")
-	default:
-		ssl.known("root_ca")
-		t.refuse(ssl.entry("client_auth_type"), ssl.path("client_auth_type"), "Edge does not check certificates of clients yet (it comes with mTLS), and without the check everybody would be let in: let a proxy in front do it")
-	}
+	t.clientAuth(ssl, tls)
 	ssl.known("redirect") // see listeners
 }
 

@@ -1,7 +1,11 @@
 package rrcompat
 
 import (
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Logs is RoadRunner's logs section. Its zero value is what RoadRunner does without one.
@@ -12,9 +16,21 @@ type Logs struct {
 	LineEnding string   // "" is a line feed
 	Output     []string // stdout, stderr, files
 	File       string   // file_logger_options: everything goes here, as JSON
+	Rotate     Rotation // of File
 
 	Channels map[string]Logs // by logger: server, http, …
 }
+
+// Rotation is the rest of file_logger_options. 0 is no limit, but for MaxSize.
+type Rotation struct {
+	MaxSize  int // MiB
+	MaxAge   int // days
+	Backups  int
+	Compress bool
+}
+
+// defaultMaxSize is where RoadRunner rotates when nothing is said.
+const defaultMaxSize = 100
 
 // log reads the logs section, and writes what Edge's own log has of it.
 func (t *translation) log(logs part) {
@@ -36,11 +52,28 @@ func (t *translation) log(logs part) {
 	if !t.o.KeepVariables {
 		return // the server that runs has RoadRunner's log as a whole
 	}
-	if channels.present() {
-		t.warn("logs.channels", "Edge's own log has one level and form for all: `edge rr serve` has channels")
+	for _, name := range slices.Sorted(maps.Keys(l.Channels)) {
+		c := l.Channels[name]
+		level := c.Level
+		if c.Mode == "none" {
+			level = "error"
+		}
+		if level != l.Level {
+			out.section("channels").section(name).set("level", level)
+		}
+		if c.Mode == "raw" || c.Mode == "none" || c.File != "" || len(c.Output) > 0 {
+			t.warn("logs.channels."+name, "a channel of Edge's own log has a level of its own, and no form or output: `edge rr serve` has all of it")
+		}
 	}
-	if len(l.Output) > 0 && l.Output[0] != "stderr" || l.File != "" {
-		t.warn("logs.output", "Edge's own log goes to standard error: redirect it, or let systemd keep it")
+	switch {
+	case l.File != "":
+		out.set("output", l.File)
+		l.Rotate.write(out.section("rotate"))
+	case len(l.Output) > 0 && l.Output[0] != "stderr":
+		out.set("output", l.Output[0])
+		if len(l.Output) > 1 {
+			t.warn("logs.output", "Edge's own log has one output, %s", l.Output[0])
+		}
 	}
 }
 
@@ -82,12 +115,20 @@ func (t *translation) channel(p part, base Logs) Logs {
 		if l.File = file.text("log_output"); l.File == "" {
 			t.refuse(nil, file.path("log_output"), "is missing: name the file")
 		}
-		for _, key := range []string{"max_size", "max_age", "max_backups", "compress"} {
-			if file.has(key) {
-				t.warn(file.key, "the file is appended to and not rotated: rotation comes with Edge's telemetry; until then use logrotate with copytruncate")
-			}
+		l.Rotate = Rotation{
+			MaxSize: file.integer("max_size", defaultMaxSize), MaxAge: file.integer("max_age", 0), Backups: file.integer("max_backups", 0),
+			Compress: file.boolean("compress", false),
 		}
-		file.known("max_size", "max_age", "max_backups", "compress")
+		if l.Rotate.MaxSize == 0 {
+			l.Rotate.MaxSize = defaultMaxSize
+		}
 	}
 	return l
+}
+
+func (r Rotation) write(out document) {
+	out.set("max_size", strconv.Itoa(r.MaxSize)+"MiB")
+	out.set("max_age", time.Duration(r.MaxAge)*24*time.Hour)
+	out.set("backups", r.Backups)
+	out.set("compress", r.Compress)
 }

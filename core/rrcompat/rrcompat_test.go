@@ -273,7 +273,7 @@ func TestNothingIsDroppedInSilence(t *testing.T) {
 		{"centrifuge: {proxy_address: x}", "centrifuge: "},
 		{"websockets: {path: /ws}", "websockets: "},
 		{"tcp: {servers: {}}", "tcp: "},
-		{"service: {a: {command: b}}", "service: Edge does not run other programs yet"},
+		{"service: {a: {command: b, restart: 1}}", "service.a.restart: RoadRunner has no such key"},
 		{"fileserver: {address: x}", "fileserver: "},
 		{"otel: {exporter: zipkin, endpoint: x}", "otel.exporter: Edge sends traces by OTLP over HTTP only"},
 		{"otel: {exporter: otlp, client: grpc, headers: {a: b}}", "otel.client: Edge sends traces by OTLP over HTTP only"},
@@ -293,7 +293,7 @@ func TestNothingIsDroppedInSilence(t *testing.T) {
 		{"http: {address: 'a:1', fcgi: {address: 'b:2'}}", "http.fcgi: Edge does not answer FastCGI"},
 		{"rpc: {listen: 'tcp://0.0.0.0:6001'}", "rpc.listen: tcp://0.0.0.0:6001 can be reached from elsewhere"},
 		{"http: {address: 'a:1', pool: {allocate_timeout: 60}}", "http.pool.allocate_timeout: 60 has no unit and is 60ns"},
-		{"logs: {file_logger_options: {log_output: a.log, max_size: 1}}", "logs.file_logger_options: the file is appended to"},
+		{"logs: {file_logger_options: {log_output: a.log, maxsize: 1}}", "logs.file_logger_options.maxsize: RoadRunner has no such key"},
 	} {
 		r, err := translate("server: {command: php w.php}\n"+tt.yaml, false)
 		if err != nil {
@@ -316,9 +316,8 @@ func TestNothingIsDroppedInSilence(t *testing.T) {
 func TestWhatIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ yaml, want string }{
-		{"http: {address: 'unix:///x.sock'}", ".rr.yaml:2: http.address: Edge does not serve HTTP on unix sockets yet"},
-		{"http: {address: 'a:1', ssl: {acme: {email: a@b}}}", "http.ssl.acme: Edge does not fetch certificates"},
-		{"http: {address: 'a:1', ssl: {cert: c, key: k, client_auth_type: require_any_client_cert}}", "http.ssl.client_auth_type: Edge does not check certificates of clients yet"},
+		{"http: {address: 'a:1', ssl: {acme: {email: a@b}}}", "http.ssl.acme.domains: is missing"},
+		{"http: {address: 'a:1', ssl: {cert: c, key: k, client_auth_type: require_and_verify_client_cert}}", "http.ssl.client_auth_type: needs root_ca"},
 		{"http: {address: 'a:1', ssl: {cert: c}}", "http.ssl: needs both cert and key"},
 		{"http: {fcgi: {address: 'b:2'}}", "http.fcgi: Edge does not answer FastCGI, and there is no other"},
 		{"http: {pool: {}}", "http.address: is missing"},

@@ -63,6 +63,7 @@ func (c *Config) Translate(o Options) (*Result, error) {
 	t.metrics(root.section("metrics"))
 	t.status(root.section("status"))
 	t.otel(root.section("otel"))
+	t.services(root.section("service"))
 	t.endure(root.section("endure"))
 	t.elsewhere(root)
 	unread(&c.root, "", func(key string, e *entry) {
@@ -173,7 +174,6 @@ var sections = []struct{ names, text string }{
 	{"tcp", "Edge has no TCP servers for PHP yet, and nobody works on it"},
 	{"centrifuge", "Edge does not speak to Centrifugo: its own WebSocket hub (Pusher, Mercure, raw) is in the making"},
 	{"websockets broadcast", "RoadRunner has dropped this plugin, too; Edge's own WebSocket hub (Pusher, Mercure, raw) is in the making"},
-	{"service", "Edge does not run other programs yet: they come with its service supervisor. Until then run them by systemd or supervisord"},
 	{"fileserver", "no listener of its own is opened: write a route with `files: {root: …, strip: /prefix}` in edge.yaml"},
 	{"reload", "RoadRunner has dropped this plugin, too: write php.http.watch in edge.yaml, or start with http.pool.debug"},
 	{"envfile", "is not read: start with --dotenv FILE"},

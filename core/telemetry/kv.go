@@ -26,6 +26,12 @@ func (m metrics) kv(store string, s kv.Stats) {
 func (m metrics) kvOps(store string, k kv.Metrics) {
 	m.counter("edge_kv_read_bytes_total", "Bytes of values that reads returned.", k.BytesRead, "store", store)
 	m.counter("edge_kv_written_bytes_total", "Bytes of values that were written.", k.BytesWritten, "store", store)
+	if near := k.Near; near != nil {
+		m.gauge("edge_kv_local_bytes", "Bytes of the copies that a two-tier store keeps in the memory of this server.", float64(near.Bytes), "store", store)
+		m.counter("edge_kv_local_hits_total", "Reads of keys that a copy answered.", near.Hits, "store", store)
+		m.counter("edge_kv_local_misses_total", "Reads of keys that went to the driver.", near.Misses, "store", store)
+		m.counter("edge_kv_local_evicted_total", "Copies that went to make room for others.", near.Evicted, "store", store)
+	}
 	for _, name := range slices.Sorted(maps.Keys(k.Ops)) {
 		op := k.Ops[name]
 		labels := []string{"store", store, "operation", name}

@@ -10,12 +10,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/edge-server/edge/core/httpserver"
+	"github.com/edge-server/edge/core/proxy"
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/php"
 	"github.com/edge-server/edge/rpc"
 	"github.com/edge-server/edge/sdk/abi"
 	"github.com/edge-server/edge/wasmhost"
 	"github.com/edge-server/edge/ws"
+	"github.com/edge-server/edge/ws/mercure"
 	"github.com/edge-server/edge/ws/pusher"
 )
 
@@ -31,6 +33,8 @@ type Snapshot struct {
 	RPC     *rpc.Stats
 	WS      *ws.Stats
 	Pusher  []pusher.AppStats
+	Mercure *mercure.Stats
+	Proxies []proxy.Stats
 }
 
 // NewCollector returns a handler that answers with the metrics of snapshot, of the Go runtime, of the process and of the
@@ -65,6 +69,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	if s.HTTP != nil {
 		m.http(s.HTTP)
 	}
+	for _, p := range s.Proxies {
+		m.proxy(p)
+	}
 	for _, pool := range slices.Sorted(maps.Keys(s.PHP)) {
 		m.php(pool, s.PHP[pool])
 	}
@@ -83,6 +90,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 	for _, app := range s.Pusher {
 		m.pusher(app)
+	}
+	if s.Mercure != nil {
+		m.mercure(s.Mercure)
 	}
 }
 

@@ -25,6 +25,7 @@ type RoadRunnerLog struct {
 	LineEnding string   // "" is a line feed
 	Output     []string // stdout, stderr, files; none is stderr
 	File       string   // a file that takes everything, as JSON
+	Rotate     Rotate   // of File
 
 	Channels map[string]RoadRunnerLog
 }
@@ -43,7 +44,7 @@ const defaultName = "edge"
 
 // NewRoadRunnerLogger opens the outputs. The returned function closes the files.
 func NewRoadRunnerLogger(c RoadRunnerLog, s Streams) (*slog.Logger, func() error, error) {
-	o := outputs{streams: s, files: map[string]*os.File{}}
+	o := outputs{streams: s, files: map[string]io.Closer{}}
 	root, err := o.sink(c)
 	if err != nil {
 		return nil, nil, errors.Join(err, o.close())
@@ -66,7 +67,7 @@ func newRoadRunnerHandler(w io.Writer, level slog.Leveler) slog.Handler {
 // outputs are the files of a log, each of which is opened once.
 type outputs struct {
 	streams Streams
-	files   map[string]*os.File
+	files   map[string]io.Closer
 	writers map[string]io.Writer
 }
 
@@ -84,7 +85,7 @@ func (o *outputs) sink(c RoadRunnerLog) (*sink, error) {
 		names = []string{"stderr"}
 	}
 	for _, name := range names {
-		w, err := o.writer(name)
+		w, err := o.writer(name, c.Rotate)
 		if err != nil {
 			return nil, err
 		}
@@ -99,7 +100,7 @@ func (o *outputs) isTerminal(name string) bool {
 }
 
 // writer returns the output of that name; all sinks share one, so that lines stay whole.
-func (o *outputs) writer(name string) (io.Writer, error) {
+func (o *outputs) writer(name string, rule Rotate) (io.Writer, error) {
 	if w, ok := o.writers[name]; ok {
 		return w, nil
 	}
@@ -114,9 +115,9 @@ func (o *outputs) writer(name string) (io.Writer, error) {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(o.streams.Dir, path)
 		}
-		f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		f, err := OpenFile(path, rule)
 		if err != nil {
-			return nil, fmt.Errorf("open the log: %w", err)
+			return nil, err
 		}
 		o.files[name], w = f, f
 	}
@@ -134,6 +135,9 @@ func (o *outputs) close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Locked is w for several writers of lines at once.
+func Locked(w io.Writer) io.Writer { return &lockedWriter{w: w} }
 
 // lockedWriter writes one line at a time.
 type lockedWriter struct {

@@ -150,7 +150,7 @@ func TestLogConfigNamesTheKey(t *testing.T) {
 	for _, tt := range []struct {
 		config LogConfig
 		want   string
-	}{{LogConfig{"loud", "json"}, "level: "}, {LogConfig{"info", "xml"}, "format: "}} {
+	}{{LogConfig{Level: "loud", Format: "json"}, "level: "}, {LogConfig{Level: "info", Format: "xml"}, "format: "}} {
 		if err := tt.config.Validate(); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("%+v: %v, want an error for %s", tt.config, err, tt.want)
 		}

@@ -15,7 +15,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -95,22 +95,13 @@ type Traces struct {
 }
 
 // NewTraces prepares the sending of spans to the collector of c, which is valid; nobody is asked whether it is there.
-func NewTraces(c TracesConfig, version string, log *slog.Logger) (*Traces, error) {
+func NewTraces(c TracesConfig, version string, log *slog.Logger) *Traces {
 	endpoint := c.Endpoint
 	if u, err := url.Parse(endpoint); err == nil && strings.Trim(u.Path, "/") == "" {
 		endpoint = u.JoinPath("/v1/traces").String()
 	}
-	compression := otlptracehttp.NoCompression
-	if c.Compress {
-		compression = otlptracehttp.GzipCompression
-	}
 	client := &http.Client{Timeout: c.Timeout, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, IdleConnTimeout: time.Minute, MaxIdleConns: 2}}
-	sender, err := otlptracehttp.New(context.Background(), otlptracehttp.WithEndpointURL(endpoint), otlptracehttp.WithHeaders(c.Headers),
-		otlptracehttp.WithCompression(compression), otlptracehttp.WithTimeout(c.Timeout), otlptracehttp.WithHTTPClient(client),
-		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: time.Second, MaxInterval: 5 * time.Second, MaxElapsedTime: c.Timeout}))
-	if err != nil {
-		return nil, fmt.Errorf("telemetry.traces: %w", err)
-	}
+	sender := otlptrace.NewUnstarted(&otlpClient{http: client, endpoint: endpoint, headers: c.Headers, compress: c.Compress, timeout: c.Timeout})
 	attributes := []attribute.KeyValue{attribute.String("service.name", c.Service), attribute.String("service.version", version)}
 	for _, name := range slices.Sorted(maps.Keys(c.Resource)) {
 		attributes = append(attributes, attribute.String(name, c.Resource[name]))
@@ -126,7 +117,7 @@ func NewTraces(c TracesConfig, version string, log *slog.Logger) (*Traces, error
 			sdktrace.WithBatchTimeout(c.Interval), sdktrace.WithExportTimeout(2*c.Timeout)),
 	)
 	t.tracer = t.provider.Tracer("github.com/edge-server/edge")
-	return t, nil
+	return t
 }
 
 // Start has nothing to do: spans wait until there are some.

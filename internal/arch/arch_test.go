@@ -21,23 +21,27 @@ var rules = map[string][]string{
 	"cmd/edge": {"core/...", "rpc", "internal/bytesize"}, // rpc for its client
 
 	// The composition root knows everything.
-	"core": {"core/...", "php", "wasmhost", "rpc", "kv/...", "ws/...", "sdk/abi", "internal/bytesize", "internal/urlpath"},
+	"core": {"core/...", "php", "php/fastcgi", "wasmhost", "rpc", "kv/...", "ws/...", "sdk/abi", "internal/bytesize", "internal/urlpath"},
 
 	// Parts of the server itself. Telemetry reads every feature's Stats.
+	"core/acme":       {},
 	"core/admin":      {},
 	"core/compress":   {"internal/bytesize"},
 	"core/configfile": {"internal/bytesize"},
 	"core/edgetest":   {"core", "internal/testenv"},
 	"core/forwarded":  {},
-	"core/httpserver": {"core/httpserver/...", "internal/bytesize"},
-	"core/middleware": {"internal/bytesize", "internal/urlpath"},
+	"core/httpserver": {"core/httpserver/...", "core/acme", "internal/bytesize"},
+	"core/middleware": {"core/compress", "internal/bytesize", "internal/urlpath"},
 	"core/pluginkit":  {"core", "kv", "kv/memory", "sdk", "sdk/abi", "wasmhost/...", "internal/bytesize"}, // it is core without a server
+	"core/ratelimit":  {"kv"},
+	"core/proxy":      {"internal/bytesize", "internal/urlpath"},
 	"core/routing":    {"core/configfile", "internal/urlpath"},
 	"core/rrcompat":   {},
-	"core/telemetry":  {"core/httpserver", "php", "wasmhost", "rpc", "kv", "ws", "ws/pusher", "sdk/abi", "internal/bytesize"},
+	"core/services":   {"internal/bytesize", "internal/osproc"},
+	"core/telemetry":  {"core/httpserver", "core/proxy", "php", "wasmhost", "rpc", "kv", "ws", "ws/mercure", "ws/pusher", "sdk/abi", "internal/bytesize"},
 
 	// Features: what one needs from another it declares as an interface of its own, and core joins them.
-	"php":       {"php/fastcgi", "internal/bytesize", "internal/frame", "internal/urlpath"},
+	"php":       {"php/fastcgi", "internal/bytesize", "internal/frame", "internal/osproc", "internal/urlpath"},
 	"php/":      {},
 	"rpc":       {"internal/bytesize", "internal/frame"},
 	"kv":        {"internal/bytesize"},
@@ -45,6 +49,9 @@ var rules = map[string][]string{
 	"kv/kvtest": {"kv", "internal/testenv"},
 	"ws":        {"internal/bytesize"},
 	"ws/":       {"ws", "internal/bytesize"}, // protocols and brokers import their parent
+	"ws/redis":  {"ws", "ws/fleet"}, // drivers of what they have in common
+	"ws/nats":   {"ws", "ws/fleet"},
+	"ws/brokertest": {"ws", "internal/testenv"},
 	"wasmhost":  {"sdk/abi", "sdk/js", "internal/bytesize", "wasmhost/meter", "wasmhost/trust"},
 	"wasmhost/": {},
 
@@ -67,9 +74,11 @@ var rules = map[string][]string{
 
 	"internal/arch":       {},
 	"internal/bench":      {"internal/exampleapp", "internal/frame", "kv"},
+	"internal/browser":    {"internal/testenv"}, // for tests of pages
 	"internal/bytesize":   {},
 	"internal/exampleapp": {},
 	"internal/frame":      {},
+	"internal/osproc":     {"internal/bytesize"},
 	"internal/testenv":    {},
 	"internal/urlpath":    {},
 }

@@ -87,12 +87,12 @@ func (f *file) compact() (result Compaction, err error) {
 }
 
 // copy writes the data to a new file, which is open and locked, and on the disk.
-func (f *file) copy(mode os.FileMode) (copied *bolt.DB, err error) {
+func (f *file) copy(mode os.FileMode) (_ *bolt.DB, err error) {
 	path := f.path + ".compact"
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	copied, err = bolt.Open(path, mode, &bolt.Options{
+	copied, err := bolt.Open(path, mode, &bolt.Options{
 		Timeout: f.cfg.LockTimeout, FreelistType: bolt.FreelistMapType, PageSize: f.db.Info().PageSize, NoSync: true, NoGrowSync: true,
 	})
 	if err != nil {

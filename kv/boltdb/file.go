@@ -45,7 +45,8 @@ type file struct {
 
 	closeErr error
 
-	flushFails bool // of the writer: the last flush failed, and the log says so
+	// stuck is why the last flush of sync: interval failed. Until one holds, no more values are acknowledged.
+	stuck atomic.Pointer[error]
 
 	// swap is held by readers while they read, and by a compaction while it puts another file in the place of db.
 	swap sync.RWMutex
@@ -261,7 +262,7 @@ func guard(path string, err *error) (recovered func()) {
 	return func() {
 		debug.SetPanicOnFault(fault)
 		if reason := recover(); reason != nil {
-			*err = fmt.Errorf("%s is damaged: %v; put a backup in its place, or save what can be read with `edge kv export`", path, reason)
+			*err = fmt.Errorf("%s is damaged: %v; put a backup in its place", path, reason)
 		}
 	}
 }

@@ -1,10 +1,13 @@
 package boltdb
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -110,6 +113,10 @@ func (v overlaid) get(key string) (r record, found bool, err error) {
 // put implements view.
 func (v overlaid) put(key string, value []byte, expires int64) error {
 	s := v.store
+	if err := s.file.takes(); err != nil {
+		s.refused.Add(1)
+		return err
+	}
 	if need := footprint(key, value); s.file.cfg.MaxFileSize > 0 && s.overlay.pending.bytes+need > s.file.room.Load() {
 		return s.full(key, need)
 	}
@@ -200,6 +207,9 @@ func (c *change) settleOverlays(committed bool) {
 		o.mu.Unlock()
 	}
 	c.taken = nil
+	if committed {
+		c.file.stuck.Store(nil)
+	}
 }
 
 // flush commits what the overlays hold, if anything.
@@ -207,11 +217,24 @@ func (f *file) flush() {
 	if f.cfg.Sync != kv.SyncInterval || f.usable() != nil || !f.gathered() {
 		return
 	}
-	_, err := f.attempt(nil, nil)
-	if err != nil && !f.flushFails {
-		f.log.Error("kv: acknowledged writes could not be committed; they stay in memory and are tried again", "file", f.path, "error", err)
+	if _, err := f.attempt(nil, nil); err != nil && f.stuck.Swap(&err) == nil {
+		f.log.Error("kv: acknowledged writes could not be committed; they stay in memory and are tried again, and new ones are refused until then",
+			"file", f.path, "error", err)
 	}
-	f.flushFails = err != nil
+}
+
+// takes reports why no more values can be acknowledged: what was acknowledged before cannot be committed. Without this all of the
+// overlay would be lost with the process, and not what sync_interval says.
+func (f *file) takes() error {
+	why := f.stuck.Load()
+	if why == nil {
+		return nil
+	}
+	kind := kv.ErrUnavailable
+	if text := (*why).Error(); strings.Contains(text, syscall.ENOSPC.Error()) || strings.Contains(text, syscall.EDQUOT.Error()) {
+		kind = kv.ErrFull
+	}
+	return fmt.Errorf("%w: earlier writes cannot be committed (%w): values are refused until they are, deletes are not", kind, *why)
 }
 
 // gathered reports whether an overlay holds anything.

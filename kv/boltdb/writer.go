@@ -214,7 +214,8 @@ func (f *file) attempt(batch []*request, skip map[*request]bool) (panicked *requ
 			return r, c.rollback()
 		}
 	}
-	if !c.dirty {
+	if !c.dirty { // the overlays held nothing that changes anything, such as deletes of keys that are not there
+		c.settleOverlays(true)
 		return nil, c.rollback()
 	}
 	return nil, c.commit()

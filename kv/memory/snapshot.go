@@ -3,6 +3,7 @@ package memory
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -13,6 +14,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/edge-server/edge/kv"
@@ -26,6 +28,8 @@ import (
 const (
 	snapshotMagic = "EDGEKV\r\n"
 	snapshotV1    = 1
+
+	tempMark = ".tmp-" // after the name of the snapshot: one that is being written
 
 	recordEnd   = 0
 	recordValue = 1
@@ -44,7 +48,7 @@ func (s *Store) save(ctx context.Context) (err error) {
 			err = fmt.Errorf("write snapshot %s: %w", s.snapshot, err)
 		}
 	}()
-	f, err := os.CreateTemp(filepath.Dir(s.snapshot), filepath.Base(s.snapshot)+".tmp-*") // mode 0600
+	f, err := os.CreateTemp(filepath.Dir(s.snapshot), filepath.Base(s.snapshot)+tempMark+"*") // mode 0600
 	if err != nil {
 		return err
 	}
@@ -114,6 +118,7 @@ func (s *Store) load() error {
 	if s.snapshot == "" {
 		return nil
 	}
+	s.tidy()
 	f, err := os.Open(s.snapshot)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s.writable()
@@ -143,10 +148,24 @@ func (s *Store) load() error {
 	return syncDir(filepath.Dir(s.snapshot))
 }
 
+// tidy removes what a stop that was killed in the middle has left of its snapshot. What cannot be removed is in nobody's way.
+func (s *Store) tidy() {
+	dir, name := filepath.Split(s.snapshot)
+	entries, err := os.ReadDir(cmp.Or(dir, "."))
+	if err != nil {
+		return // the snapshot itself will say why
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), name+tempMark) && e.Type().IsRegular() {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
 // writable finds out at the start, and not at the stop, that a snapshot cannot be written.
 func (s *Store) writable() error {
 	dir := filepath.Dir(s.snapshot)
-	f, err := os.CreateTemp(dir, filepath.Base(s.snapshot)+".tmp-*")
+	f, err := os.CreateTemp(dir, filepath.Base(s.snapshot)+tempMark+"*")
 	if err != nil {
 		return fmt.Errorf("snapshot: %s must be a folder that Edge may write to: %w", dir, err)
 	}

@@ -168,3 +168,29 @@ func TestSnapshotTooLarge(t *testing.T) {
 		t.Error("the snapshot could not be read after max_size was raised")
 	}
 }
+
+// TestSnapshotLeavesNoHalves: a stop that was killed while it wrote leaves half a file, which the next start removes.
+func TestSnapshotLeavesNoHalves(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cfg := kv.MemoryConfig{Snapshot: filepath.Join(dir, "data")}
+	for _, name := range []string{"data.tmp-123", "data.tmp-", "database.tmp-1", "other"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := reopen(t, cfg)
+	set(t, s, "a", "1", time.Time{})
+	closeNow(t, s)
+	var left []string
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	if got := strings.Join(left, " "); got != "data database.tmp-1 other" {
+		t.Errorf("in the folder are: %s", got)
+	}
+}

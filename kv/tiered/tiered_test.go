@@ -258,6 +258,25 @@ func TestFailedWriteForgets(t *testing.T) {
 	}
 }
 
+// TestFrontTellsOfCopies: the metrics of a store say what its copies answered.
+func TestFrontTellsOfCopies(t *testing.T) {
+	t.Parallel()
+	far := newMemory(t, kv.ModeStore)
+	front := kv.Wrap("main", open(t, far, time.Hour), kv.DefaultLimits())
+	put(t, far, "k", "12345", time.Time{})
+	for range 3 {
+		if got := value(t, front, "k"); got != "12345" {
+			t.Fatalf("the store says %q", got)
+		}
+	}
+	if near := front.Metrics().Near; near == nil || near.Hits != 2 || near.Misses != 1 || near.Bytes < 6 {
+		t.Errorf("one read of the driver and two of the copy: %+v", near)
+	}
+	if near := kv.Wrap("main", far, kv.DefaultLimits()).Metrics().Near; near != nil {
+		t.Errorf("a store without copies says %+v of them", near)
+	}
+}
+
 // TestHitDoesNotAllocate: what is nearby costs no more than a memory store.
 func TestHitDoesNotAllocate(t *testing.T) {
 	s := open(t, newMemory(t, kv.ModeStore), time.Hour)

@@ -370,12 +370,13 @@ func (s *Store) lacks(what string) error {
 	return fmt.Errorf("%w: the plugin of this store has no %s", kv.ErrUnsupported, what)
 }
 
-// deadline is when an entry ends.
+// deadline is when an entry ends. What the plugin says may be more than a calendar has.
 func deadline(e Entry) time.Time {
 	if !e.Found || e.TTL < 0 {
 		return time.Time{}
 	}
-	return time.UnixMilli(time.Now().UnixMilli() + e.TTL)
+	now := time.Now().UnixMilli()
+	return time.UnixMilli(now + min(e.TTL, latest-now))
 }
 
 // latest is the end of the year 9999, in milliseconds.

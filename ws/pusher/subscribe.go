@@ -136,14 +136,23 @@ func (a *app) checkMember(s *session, sub *subscription, channelData string) *de
 			return nil
 		}
 	}
-	return exceeded("Channel %s has %d members, as many as it may have", sub.channel, limits.Members)
+	return a.tooMany(sub)
+}
+
+func (a *app) tooMany(sub *subscription) *denial {
+	return exceeded("Channel %s has %d members, as many as it may have", sub.channel, a.cfg.Limits.Members)
 }
 
 var unavailable = &denial{"ServerError", 503, "The other servers cannot be reached, try again"}
 
 // join subscribes.
 func (a *app) join(c *ws.Conn, s *session, sub *subscription) *denial {
+	full := false
 	opts := ws.SubscribeOptions{Member: sub.member, Reply: func(r ws.Subscribed) *ws.Prepared {
+		// Others may have joined since checkMember looked: who finds himself beyond the limit goes again.
+		if full = r.Membership.Changed && len(r.Membership.Members) > a.cfg.Limits.Members; full {
+			return nil
+		}
 		return ws.Prepare(ws.Text, appendSubscribed(nil, sub, r.Membership.Members))
 	}}
 	if sub.member != nil {
@@ -162,6 +171,11 @@ func (a *app) join(c *ws.Conn, s *session, sub *subscription) *denial {
 		return exceeded("%v", err)
 	case err != nil:
 		return unavailable
+	case full:
+		_, _ = a.space.Unsubscribe(ctx, c, sub.channel, ws.UnsubscribeOptions{Announce: func(m ws.Member) *ws.Prepared {
+			return departure(sub.channel, m)
+		}})
+		return a.tooMany(sub)
 	}
 	a.stats.subscriptions.Add(1)
 	if sub.kind.has(kindCache) && len(r.Past.Publications) == 0 {

@@ -1,0 +1,538 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-server/edge/ws"
+)
+
+// lane is a part of the channels, which is lost and healed by itself.
+type lane struct {
+	broker *Broker
+	number int
+	driver Lane
+
+	online atomic.Bool
+	wake   chan struct{} // the keeper has something to look at
+
+	mu        sync.Mutex // guards what follows; not held while the server is asked
+	broken    bool       // the connection for what arrives must be made anew
+	why       error      // what the lane was lost by
+	since     time.Time  // it is online, or lost
+	watches   map[ws.Address]*watch
+	rooms     map[ws.Address]*room
+	unsynced  map[*watch]struct{}
+	unsettled map[*room]struct{}
+	unwatched map[ws.Address]struct{} // the server still thinks that this node has subscribers
+}
+
+// watch is a channel that this node has subscribers of.
+type watch struct {
+	of ws.Address
+
+	mu    sync.Mutex        // held through a delivery: it is what makes the order
+	known bool              // now is where the subscribers are
+	now   [logs]ws.Position // behind what was delivered last
+}
+
+const (
+	healFirst = 50 * time.Millisecond
+	healLast  = 2 * time.Second
+
+	// healWorkers is how many channels and members are told to the server at a time.
+	healWorkers = 16
+
+	// maxUnwatched bounds what is remembered to be told to a server that is lost.
+	maxUnwatched = 100_000
+)
+
+func newLane(b *Broker, number int, driver Lane) *lane {
+	return &lane{
+		broker: b, number: number, driver: driver, wake: make(chan struct{}, 1), broken: true, since: time.Now(),
+		watches: map[ws.Address]*watch{}, rooms: map[ws.Address]*room{},
+		unsynced: map[*watch]struct{}{}, unsettled: map[*room]struct{}{}, unwatched: map[ws.Address]struct{}{},
+	}
+}
+
+// degrades reports whether an operation that failed by err is to be done without the server. It has the keeper look at it.
+func (l *lane) degrades(ctx context.Context, err error) bool {
+	switch {
+	case errors.Is(err, ErrQueue):
+		return true
+	case ctx.Err() != nil:
+		return false // the caller has gone
+	case !l.broker.driver.Broken(err):
+		return false // an answer
+	}
+	l.poke()
+	return true
+}
+
+// lose says that the connection for what arrives has ended.
+func (l *lane) lose(err error) {
+	l.mu.Lock()
+	l.broken = true
+	l.offline(err)
+	l.mu.Unlock()
+	l.poke()
+}
+
+// offline needs l.mu.
+func (l *lane) offline(err error) {
+	if l.online.CompareAndSwap(true, false) {
+		l.why, l.since = err, time.Now()
+		l.broker.stats.losses.Add(1)
+		l.broker.log.Warn("the broker is lost: publications and members stay on this node until it is back",
+			"broker", l.broker.opts.Name, "part", l.number, "error", err)
+	}
+}
+
+func (l *lane) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// keep looks after the lane until the broker stops.
+func (l *lane) keep() {
+	ctx := l.broker.life
+	renew := time.NewTicker(RenewEvery(l.broker.opts.Lease))
+	defer renew.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-renew.C:
+		case <-l.wake:
+		}
+		for pause := healFirst; ; pause = min(2*pause, healLast) {
+			err := l.check(ctx)
+			if err == nil || ctx.Err() != nil {
+				break
+			}
+			l.broker.stats.failed(err)
+			timer := time.NewTimer(pause/2 + rand.N(pause/2))
+			select {
+			case <-ctx.Done():
+			case <-timer.C:
+			}
+			timer.Stop()
+		}
+	}
+}
+
+// check renews the lease and heals what is not as it should be.
+func (l *lane) check(ctx context.Context) error {
+	if !l.online.Load() {
+		return l.heal(ctx, false)
+	}
+	lease, err := l.renew(ctx)
+	if err != nil {
+		l.mu.Lock()
+		l.broken = true
+		l.offline(err)
+		l.mu.Unlock()
+		return err
+	}
+	if lease != Kept {
+		return l.restore(ctx, lease)
+	}
+	l.mu.Lock()
+	work := len(l.unsynced) > 0 || len(l.unsettled) > 0 || len(l.unwatched) > 0
+	l.mu.Unlock()
+	if work {
+		return l.sync(ctx)
+	}
+	return nil
+}
+
+func (l *lane) renew(ctx context.Context) (lease Lease, err error) {
+	ctx, cancel := context.WithTimeout(ctx, l.broker.opts.Timeout)
+	defer cancel()
+	l.mu.Lock()
+	// After an outage of the server every lease is over: the others get the time to say that they live.
+	reap := l.online.Load() && time.Since(l.since) > l.broker.opts.Lease
+	l.mu.Unlock()
+	return l.driver.Renew(ctx, reap)
+}
+
+// heal brings a lost lane back.
+func (l *lane) heal(ctx context.Context, first bool) error {
+	l.mu.Lock()
+	broken, since := l.broken, l.since
+	l.broken = false
+	var channels []ws.Address
+	for of, w := range l.watches {
+		channels = append(channels, of)
+		l.unsynced[w] = struct{}{}
+	}
+	l.mu.Unlock()
+	if broken {
+		if err := l.connect(ctx, channels); err != nil {
+			l.mu.Lock()
+			l.broken, l.why = true, err
+			l.mu.Unlock()
+			return err
+		}
+	}
+	lease, err := l.renew(ctx)
+	if err == nil {
+		err = l.restore(ctx, lease)
+	}
+	if err != nil {
+		return err
+	}
+	if !first {
+		l.broker.log.Info("the broker is back", "broker", l.broker.opts.Name, "part", l.number, "after", time.Since(since).Round(time.Millisecond))
+		l.broker.stats.heals.Add(1)
+		l.broker.tell(ctx, &note{Type: noteHello})
+	}
+	return nil
+}
+
+func (l *lane) connect(ctx context.Context, channels []ws.Address) error {
+	ctx, cancel := context.WithTimeout(ctx, l.broker.opts.Timeout+time.Duration(len(channels))*time.Millisecond)
+	defer cancel()
+	return l.driver.Connect(ctx, channels)
+}
+
+// restore tells the server everything, if it has forgotten this node, and what has changed meanwhile.
+func (l *lane) restore(ctx context.Context, lease Lease) error {
+	if lease != Kept {
+		l.mu.Lock()
+		for _, w := range l.watches {
+			l.unsynced[w] = struct{}{}
+		}
+		rooms := make([]*room, 0, len(l.rooms))
+		for _, r := range l.rooms {
+			rooms = append(rooms, r)
+		}
+		l.mu.Unlock()
+		for _, r := range rooms {
+			r.mu.Lock()
+			r.forgotten(lease == Ended)
+			if !r.gone {
+				l.unsettle(r)
+			}
+			r.mu.Unlock()
+		}
+	}
+	return l.sync(ctx)
+}
+
+// sync tells the server what it does not know yet, until there is nothing: then the lane is online.
+func (l *lane) sync(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		watches := keys(l.unsynced)
+		rooms := keys(l.unsettled)
+		unwatched := keys(l.unwatched)
+		if len(watches)+len(rooms)+len(unwatched) == 0 {
+			if !l.broken {
+				if l.why = nil; !l.online.Load() {
+					l.since = time.Now()
+				}
+				l.online.Store(true)
+			}
+			broken := l.broken
+			l.mu.Unlock()
+			if broken {
+				return errors.New("the connection was lost again")
+			}
+			return nil
+		}
+		l.mu.Unlock()
+		err := each(unwatched, func(of ws.Address) error { return l.syncUnwatched(ctx, of) })
+		if err == nil {
+			err = each(watches, func(w *watch) error { return l.syncWatch(ctx, w) })
+		}
+		if err == nil {
+			err = each(rooms, func(r *room) error { return l.syncRoom(ctx, r) })
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func keys[K comparable](m map[K]struct{}) []K {
+	list := make([]K, 0, len(m))
+	for k := range m {
+		list = append(list, k)
+	}
+	return list
+}
+
+// each runs do for everything, some at a time, until one fails.
+func each[T any](list []T, do func(T) error) error {
+	var (
+		next  atomic.Int64
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		first error
+	)
+	for range min(healWorkers, len(list)) {
+		wg.Go(func() { // ends with the list, or the first error
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(list) {
+					return
+				}
+				if err := do(list[i]); err != nil {
+					mu.Lock()
+					first = err
+					mu.Unlock()
+					next.Add(int64(len(list)))
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return first
+}
+
+// patient is ask without a place in the queue: the keeper has few questions, and must get through.
+func (l *lane) patient(ctx context.Context, question func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, l.broker.opts.Timeout)
+	defer cancel()
+	return question(ctx)
+}
+
+func (l *lane) syncUnwatched(ctx context.Context, of ws.Address) error {
+	l.mu.Lock()
+	_, again := l.watches[of]
+	l.mu.Unlock()
+	if !again {
+		err := l.patient(ctx, func(ctx context.Context) error {
+			_, err := l.driver.Unwatch(ctx, of)
+			return err
+		})
+		if err != nil && l.broker.driver.Broken(err) {
+			return err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.unwatched, of)
+	if w := l.watches[of]; w != nil && !again {
+		l.unsynced[w] = struct{}{} // came back meanwhile
+	}
+	return nil
+}
+
+// syncWatch tells the server that this node watches a channel, and gets for its subscribers what they have missed.
+func (l *lane) syncWatch(ctx context.Context, w *watch) error {
+	err := l.patient(ctx, func(ctx context.Context) error {
+		if err := l.driver.Listen(ctx, w.of); err != nil {
+			return err
+		}
+		_, err := l.watchAndRecover(ctx, w)
+		return err
+	})
+	if err != nil && l.broker.driver.Broken(err) {
+		return err
+	}
+	l.broker.stats.failed(err)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.unsynced, w)
+	return nil
+}
+
+func (l *lane) watchAndRecover(ctx context.Context, w *watch) (first bool, err error) {
+	first, now, err := l.driver.Watch(ctx, w.of)
+	if err != nil {
+		return false, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.known {
+		for log, at := range now {
+			if w.now[log].Epoch != at.Epoch || w.now[log].Offset < at.Offset {
+				w.now[log] = at
+			}
+		}
+		w.known = true
+		return first, nil
+	}
+	for log, at := range now {
+		if at == w.now[log] || at.Epoch == w.now[log].Epoch && at.Offset < w.now[log].Offset {
+			continue
+		}
+		if err := l.recover(ctx, w, Log(log)); err != nil {
+			return first, err
+		}
+	}
+	return first, nil
+}
+
+// watch is Broker.Watch. A channel that the server was not told of is told by the keeper.
+func (l *lane) watch(ctx context.Context, of ws.Address) (occupied bool, err error) {
+	w := &watch{of: of}
+	l.mu.Lock()
+	l.watches[of] = w
+	online := l.online.Load()
+	if !online {
+		l.unsynced[w] = struct{}{}
+	}
+	l.mu.Unlock()
+	if !online {
+		l.poke()
+		return true, nil
+	}
+	err = l.broker.ask(ctx, func(ctx context.Context) error {
+		if err := l.driver.Listen(ctx, of); err != nil {
+			return err
+		}
+		occupied, err = l.watchAndRecover(ctx, w)
+		return err
+	})
+	if err == nil {
+		return occupied, nil
+	}
+	l.mu.Lock()
+	if l.watches[of] == w {
+		l.unsynced[w] = struct{}{}
+	}
+	l.mu.Unlock()
+	l.poke()
+	return true, err
+}
+
+// unwatch is Broker.Unwatch.
+func (l *lane) unwatch(ctx context.Context, of ws.Address) (vacated bool, err error) {
+	l.mu.Lock()
+	w := l.watches[of]
+	if w == nil {
+		l.mu.Unlock()
+		return false, nil
+	}
+	delete(l.watches, of)
+	delete(l.unsynced, w)
+	online := l.online.Load()
+	if !online {
+		l.remember(of)
+	}
+	l.mu.Unlock()
+	if !online {
+		return true, nil
+	}
+	err = l.broker.ask(ctx, func(ctx context.Context) error {
+		if err := l.driver.Unlisten(ctx, of); err != nil {
+			return err
+		}
+		vacated, err = l.driver.Unwatch(ctx, of)
+		return err
+	})
+	if err == nil {
+		return vacated, nil
+	}
+	l.mu.Lock()
+	l.remember(of)
+	l.mu.Unlock()
+	l.poke()
+	return true, err
+}
+
+// remember has the keeper tell the server that a channel is not watched any more. It needs l.mu.
+func (l *lane) remember(of ws.Address) {
+	if len(l.unwatched) < maxUnwatched {
+		l.unwatched[of] = struct{}{}
+	}
+}
+
+func (l *lane) find(of ws.Address) *watch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.watches[of]
+}
+
+// published hands on what came from the server, unless the subscribers have it already, and gets what is missing before it.
+func (l *lane) published(of ws.Address, log Log, at ws.Position, message []byte) {
+	w := l.find(of)
+	if w == nil || log >= logs {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if at.Offset > 0 {
+		if l.isKnown(w, log, at) {
+			l.broker.stats.duplicates.Add(1)
+			return
+		}
+		if w.known && at.Offset != 1 && (w.now[log].Epoch != at.Epoch || at.Offset > w.now[log].Offset+1) {
+			ctx, cancel := context.WithTimeout(l.broker.life, l.broker.opts.Timeout)
+			err := l.recover(ctx, w, log)
+			cancel()
+			l.broker.stats.failed(err)
+			if l.isKnown(w, log, at) {
+				return
+			}
+		}
+		w.now[log] = at
+	}
+	l.hand(w, log, at, message)
+}
+
+func (l *lane) isKnown(w *watch, log Log, at ws.Position) bool {
+	return w.now[log].Epoch == at.Epoch && at.Offset <= w.now[log].Offset
+}
+
+// recover delivers what a log has behind the position of the watch, whose lock is held.
+func (l *lane) recover(ctx context.Context, w *watch, log Log) error {
+	past, err := l.driver.Past(ctx, log, w.of, w.now[log], 0)
+	if err != nil {
+		return err
+	}
+	if !past.Whole {
+		l.broker.stats.gaps.Add(1)
+	}
+	for _, e := range past.Entries {
+		l.broker.stats.recovered.Add(1)
+		l.hand(w, log, e.At, e.Message)
+	}
+	w.now[log] = past.Now
+	return nil
+}
+
+// hand delivers a message. The watch's lock is held.
+func (l *lane) hand(w *watch, log Log, at ws.Position, message []byte) {
+	b := l.broker
+	id, p, err := decode(message)
+	if err != nil {
+		b.stats.malformed.Add(1)
+		return
+	}
+	if id.node == b.number && !b.own.came(id) {
+		b.stats.duplicates.Add(1)
+		return
+	}
+	if log == History {
+		p.Position = at
+	}
+	b.stats.received.Add(1)
+	b.node.Deliver(w.of, p)
+}
+
+// deliverLocally is what becomes of a publication without the server.
+func (l *lane) deliverLocally(of ws.Address, id messageID, p ws.Publication) {
+	b := l.broker
+	b.stats.local.Add(1)
+	w := l.find(of)
+	if w == nil {
+		b.own.takeOver(id)
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if b.own.takeOver(id) {
+		b.node.Deliver(of, p)
+	}
+}

@@ -1,0 +1,322 @@
+package fleet
+
+import (
+	"context"
+	"sync"
+
+	"github.com/edge-server/edge/ws"
+)
+
+// room is the members that a channel has on this node. A room that is empty and settled is forgotten.
+type room struct {
+	of ws.Address
+
+	mu    sync.Mutex // held while the server is asked: it orders what happens to the room
+	users []*attendee
+	left  map[string]announcement // users that the server may still have
+	gone  bool
+}
+
+// attendee is a user of this node in a room.
+type attendee struct {
+	member  ws.Member // Conn is 0
+	conns   int
+	hello   announcement
+	unsaid  bool // the other nodes have not heard hello
+	unknown bool // to the server
+}
+
+// announcement is what is published when a user comes or goes. What was published on this node already has an ID, by which it is
+// recognised when it comes back.
+type announcement struct {
+	id messageID
+	ws.Publication
+	forgotten bool // the server knows nothing of the user any more
+}
+
+func announces(message *ws.Prepared, m ws.Member) announcement {
+	return announcement{Publication: ws.Publication{Message: message, Except: m.Conn, ExceptUser: m.ID}}
+}
+
+// encoded is nil when there is nothing to say.
+func (b *Broker) encoded(a *announcement) []byte {
+	if a.Message == nil {
+		return nil
+	}
+	if a.id == (messageID{}) {
+		a.id = b.nextID()
+	}
+	return encode(a.id, a.Publication)
+}
+
+func (r *room) find(user string) *attendee {
+	for _, a := range r.users {
+		if a.member.ID == user {
+			return a
+		}
+	}
+	return nil
+}
+
+func (r *room) remove(a *attendee) {
+	for i := range r.users {
+		if r.users[i] == a {
+			r.users = append(r.users[:i], r.users[i+1:]...)
+			return
+		}
+	}
+}
+
+func (r *room) list() []ws.Member {
+	list := make([]ws.Member, len(r.users))
+	for i, a := range r.users {
+		list[i] = a.member
+	}
+	return list
+}
+
+// forgotten says that the server does not know the members. said: the others were told that they have gone.
+func (r *room) forgotten(said bool) {
+	for user, goodbye := range r.left {
+		goodbye.forgotten = !said
+		r.left[user] = goodbye
+	}
+	for _, a := range r.users {
+		a.unknown = true
+		if said && !a.unsaid && a.member.Farewell != nil {
+			a.unsaid, a.hello.id = true, messageID{}
+		}
+	}
+}
+
+// lockRoom finds a room, or makes it.
+func (l *lane) lockRoom(of ws.Address) *room {
+	for {
+		l.mu.Lock()
+		r := l.rooms[of]
+		if r == nil {
+			r = &room{of: of, left: map[string]announcement{}}
+			l.rooms[of] = r
+		}
+		l.mu.Unlock()
+		r.mu.Lock()
+		if !r.gone {
+			return r
+		}
+		r.mu.Unlock()
+	}
+}
+
+// unlockRoom forgets a room in which nothing is left.
+func (l *lane) unlockRoom(r *room) {
+	if len(r.users) == 0 && len(r.left) == 0 {
+		l.mu.Lock()
+		r.gone = true
+		delete(l.rooms, r.of)
+		delete(l.unsettled, r)
+		l.mu.Unlock()
+	}
+	r.mu.Unlock()
+}
+
+func (l *lane) unsettle(r *room) {
+	l.mu.Lock()
+	l.unsettled[r] = struct{}{}
+	l.mu.Unlock()
+	l.poke()
+}
+
+// join is Broker.Join.
+func (l *lane) join(ctx context.Context, of ws.Address, m ws.Member, announce *ws.Prepared) (ws.Membership, error) {
+	r := l.lockRoom(of)
+	defer l.unlockRoom(r)
+	if a := r.find(m.ID); a != nil {
+		members, err := l.membersOf(ctx, r)
+		if err == nil {
+			a.conns++
+		}
+		return ws.Membership{Members: members}, err
+	}
+	a := &attendee{member: ws.Member{ID: m.ID, Info: m.Info, Farewell: m.Farewell}, conns: 1, hello: announces(announce, m)}
+	if l.online.Load() {
+		changed, members, err := l.tellJoin(ctx, of, a, l.broker.encoded(&a.hello))
+		if err == nil {
+			r.users = append(r.users, a)
+			delete(r.left, m.ID)
+			return ws.Membership{Changed: changed, Members: members}, nil
+		}
+		if !l.degrades(ctx, err) {
+			r.left[m.ID] = announces(m.Farewell, m) // the server may have done it
+			l.unsettle(r)
+			return ws.Membership{}, err
+		}
+	}
+	a.unknown, a.unsaid = true, true
+	r.users = append(r.users, a)
+	l.unsettle(r)
+	l.announceLocally(of, &a.hello)
+	return ws.Membership{Changed: true, Members: r.list()}, nil
+}
+
+// tellJoin asks the server. The room's lock is held.
+func (l *lane) tellJoin(ctx context.Context, of ws.Address, a *attendee, announce []byte) (changed bool, members []ws.Member, err error) {
+	goodbye := announces(a.member.Farewell, a.member)
+	farewell := l.broker.encoded(&goodbye)
+	err = l.broker.ask(ctx, func(ctx context.Context) (err error) {
+		changed, members, err = l.driver.Join(ctx, of, a.member, announce, farewell)
+		return err
+	})
+	return changed, members, err
+}
+
+// leave is Broker.Leave.
+func (l *lane) leave(ctx context.Context, of ws.Address, m ws.Member, announce *ws.Prepared) (result ws.Membership, err error) {
+	r := l.lockRoom(of)
+	defer l.unlockRoom(r)
+	a := r.find(m.ID)
+	if a == nil {
+		return ws.Membership{}, nil
+	}
+	if a.conns--; a.conns > 0 {
+		return ws.Membership{}, nil
+	}
+	r.remove(a)
+	goodbye := announces(announce, m)
+	if l.online.Load() {
+		err = l.broker.ask(ctx, func(ctx context.Context) (err error) {
+			result.Changed, err = l.driver.Leave(ctx, of, m.ID, l.broker.encoded(&goodbye))
+			return err
+		})
+		if err == nil {
+			return result, nil
+		}
+		l.degrades(context.WithoutCancel(ctx), err)
+	}
+	l.announceLocally(of, &goodbye)
+	r.left[m.ID] = goodbye
+	l.unsettle(r)
+	return ws.Membership{Changed: true}, nil
+}
+
+func (l *lane) announceLocally(of ws.Address, a *announcement) {
+	if a.Message == nil {
+		return
+	}
+	if a.id == (messageID{}) {
+		a.id = l.broker.nextID()
+	}
+	l.deliverLocally(of, a.id, a.Publication)
+}
+
+// members is Broker.Members.
+func (l *lane) members(ctx context.Context, of ws.Address) (list []ws.Member, err error) {
+	if l.online.Load() {
+		err = l.broker.ask(ctx, func(ctx context.Context) (err error) {
+			list, err = l.driver.Members(ctx, of)
+			return err
+		})
+		if err == nil || !l.degrades(ctx, err) {
+			return list, err
+		}
+	}
+	l.mu.Lock()
+	r := l.rooms[of]
+	l.mu.Unlock()
+	if r == nil {
+		return nil, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.list(), nil
+}
+
+// membersOf is members of a room whose lock is held.
+func (l *lane) membersOf(ctx context.Context, r *room) (list []ws.Member, err error) {
+	if l.online.Load() {
+		err = l.broker.ask(ctx, func(ctx context.Context) (err error) {
+			list, err = l.driver.Members(ctx, r.of)
+			return err
+		})
+		if err == nil || !l.degrades(ctx, err) {
+			return list, err
+		}
+	}
+	return r.list(), nil
+}
+
+// syncRoom tells the server what it does not know of a room.
+func (l *lane) syncRoom(ctx context.Context, r *room) error {
+	r.mu.Lock()
+	defer l.unlockRoom(r)
+	if r.gone {
+		return nil
+	}
+	for user, goodbye := range r.left {
+		if r.find(user) != nil { // came back meanwhile
+			delete(r.left, user)
+			continue
+		}
+		err := l.patient(ctx, func(ctx context.Context) error {
+			if goodbye.forgotten { // only who is there can go, and be announced
+				if _, _, err := l.driver.Join(ctx, r.of, ws.Member{ID: user}, nil, nil); err != nil {
+					return err
+				}
+			}
+			_, err := l.driver.Leave(ctx, r.of, user, l.said(&goodbye))
+			return err
+		})
+		if err != nil && l.broker.driver.Broken(err) {
+			return err
+		}
+		l.broker.stats.failed(err)
+		delete(r.left, user)
+	}
+	for _, a := range r.users {
+		if !a.unknown {
+			continue
+		}
+		var announce []byte
+		if a.unsaid {
+			announce = l.said(&a.hello)
+		}
+		goodbye := announces(a.member.Farewell, a.member)
+		err := l.patient(ctx, func(ctx context.Context) error {
+			_, _, err := l.driver.Join(ctx, r.of, a.member, announce, l.broker.encoded(&goodbye))
+			return err
+		})
+		if err != nil && l.broker.driver.Broken(err) {
+			return err
+		}
+		l.broker.stats.failed(err)
+		a.unknown, a.unsaid = false, false
+	}
+	l.mu.Lock()
+	delete(l.unsettled, r)
+	l.mu.Unlock()
+	return nil
+}
+
+// said encodes an announcement that this node's subscribers may have had, and makes sure that they do not get it twice.
+func (l *lane) said(a *announcement) []byte {
+	if a.Message != nil && a.id != (messageID{}) {
+		l.broker.own.takeOver(a.id)
+	}
+	return l.broker.encoded(a)
+}
+
+// localUsers lists the users that each of the channels has on this node, as hashes.
+func (l *lane) localUsers(of ws.Address) []uint64 {
+	l.mu.Lock()
+	r := l.rooms[of]
+	l.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]uint64, len(r.users))
+	for i, a := range r.users {
+		list[i] = hash(a.member.ID)
+	}
+	return list
+}

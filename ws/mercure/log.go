@@ -1,0 +1,138 @@
+package mercure
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// publication is an update on its way into the log.
+type publication struct {
+	update *update
+	done   chan error // has room for one; nil: nobody waits
+}
+
+const (
+	logBatch      = 1024    // updates of one transaction
+	logBatchBytes = 4 << 20 // and their size, about
+	expireEvery   = time.Minute
+)
+
+// errBusy says that more is published than can be written.
+var errBusy = errors.New("too many updates wait to be written")
+
+// publish gives an update its place, stores it and hands it out. Once it returns without an error no crash of the server loses it.
+func (s *Server) publish(ctx context.Context, u *update) error {
+	p := &publication{u, make(chan error, 1)}
+	select {
+	case s.incoming <- p:
+	default:
+		return errBusy
+	}
+	select {
+	case err := <-p.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err() // it may still be published: the caller cannot know
+	case <-s.logDone:
+		return errParting
+	}
+}
+
+// runLog writes what comes, everything that waits in one transaction. A publication is handed out only when it is stored, so that no client
+// has an id that the history does not know after a crash.
+func (s *Server) runLog() {
+	defer close(s.logDone)
+	expire := time.NewTicker(expireEvery)
+	defer expire.Stop()
+	var batch []*publication
+	for {
+		select {
+		case p := <-s.incoming:
+			batch = s.collect(append(batch[:0], p))
+			s.commit(batch)
+			clear(batch)
+		case <-expire.C:
+			if s.history != nil {
+				s.complain(s.history.expire())
+				s.countHistory()
+			}
+		case <-s.stopLog:
+			if batch = s.collect(batch[:0]); len(batch) > 0 {
+				s.commit(batch)
+			}
+			return
+		}
+	}
+}
+
+// collect adds what waits to a batch.
+func (s *Server) collect(batch []*publication) []*publication {
+	size := 0
+	for _, p := range batch {
+		size += p.update.size()
+	}
+	for len(batch) < logBatch && size < logBatchBytes {
+		select {
+		case p := <-s.incoming:
+			batch = append(batch, p)
+			size += p.update.size()
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (s *Server) commit(batch []*publication) {
+	next := s.registry.latest + 1 // only this goroutine changes it
+	now := s.now()
+	list := make([]*update, len(batch))
+	for i, p := range batch {
+		p.update.seq, p.update.at = next+uint64(i), now
+		p.update.wire = p.update.stream()
+		list[i] = p.update
+	}
+	if s.history != nil {
+		if err := s.history.append(list); err != nil {
+			s.complain(err)
+			for _, p := range batch {
+				p.tell(err)
+			}
+			return
+		}
+	}
+	s.countHistory()
+	began := time.Now()
+	n := 0
+	for _, p := range batch {
+		n += s.registry.dispatch(p.update)
+		p.tell(nil)
+	}
+	s.stats.fannedOut(len(batch), n, time.Since(began))
+}
+
+func (s *Server) countHistory() {
+	if s.history != nil {
+		s.stats.kept.Store(int64(s.history.count))
+		s.stats.keptLen.Store(s.history.bytes)
+	}
+}
+
+func (p *publication) tell(err error) {
+	if p.done != nil {
+		p.done <- err
+	}
+}
+
+// complain logs that the history cannot be written, once a second at most.
+func (s *Server) complain(err error) {
+	if err == nil {
+		return
+	}
+	s.stats.historyErrors.Add(1)
+	if now := time.Now(); now.Sub(s.stats.complained) > time.Second {
+		s.stats.complained = now
+		s.log.Error("mercure: updates cannot be stored", "error", err)
+	}
+}

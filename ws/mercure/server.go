@@ -1,0 +1,270 @@
+// Package mercure is a Mercure hub: subscribers listen to event streams (Server-Sent Events) over HTTP/1.1, HTTP/2 and HTTP/3, publishers
+// post forms, and tokens say who may do what.
+//
+//	GET  /.well-known/mercure?topic=…               an event stream
+//	POST /.well-known/mercure                       publish
+//	GET  /.well-known/mercure/subscriptions/…       who listens, with subscriptions: true
+//	mercure.Publish                                 the same for PHP workers, by RPC
+//
+// What is published goes through one goroutine (log.go), which gives it a place in the order of the hub, stores it (history.go) and then hands
+// it to the registry, which puts it into the queues of those it is for (registry.go). Each stream is written by the goroutine of its request
+// (subscriber.go). Selectors are literal topics, URI templates (template.go) or, with protocol 1, URL patterns (urlpattern.go).
+package mercure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/edge-server/edge/ws"
+)
+
+// Options are what a Server needs from its surroundings.
+type Options struct {
+	Logger *slog.Logger
+
+	// StateDir is where the history is, unless it has a file of its own.
+	StateDir string
+
+	// Limits are those of every connection, as for WebSockets. Begin with ws.DefaultLimits.
+	Limits ws.Limits
+
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+}
+
+// Server is a hub.
+type Server struct {
+	cfg         Config
+	limits      ws.Limits
+	log         *slog.Logger
+	now         func() time.Time
+	selectors   *selectorCache
+	publishers  *verifier
+	subscribers *verifier
+	registry    *registry
+	history     *history // nil: nothing is kept. Set by Start
+	stats       counters
+
+	incoming chan *publication
+	stopLog  chan struct{}
+	logDone  chan struct{}
+	started  bool
+
+	gate     sync.RWMutex // guards stopping, and that no stream begins once it is set
+	stopping bool
+	streams  sync.WaitGroup
+}
+
+// New checks the configuration, and reads the keys. It starts nothing.
+func New(cfg Config, opts Options) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg.CookieName = cfg.cookie()
+	if cfg.History.File == "" {
+		cfg.History.File = filepath.Join(opts.StateDir, "mercure.db")
+	}
+	s := &Server{
+		cfg: cfg, limits: opts.Limits, log: opts.Logger, now: opts.Now, registry: newRegistry(),
+		incoming: make(chan *publication, cfg.Limits.Publishing), stopLog: make(chan struct{}), logDone: make(chan struct{}),
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	s.selectors = &selectorCache{}
+	if cfg.Protocol == 1 {
+		base, err := newHubURL(cfg.URL)
+		if err != nil {
+			return nil, fmt.Errorf("url: %w", err)
+		}
+		s.selectors.base = base
+	}
+	if err := s.readKeys(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) readKeys() error {
+	roles := []struct {
+		name string
+		keys Keys
+		to   **verifier
+	}{{"publisher", s.cfg.Publisher, &s.publishers}, {"subscriber", s.cfg.Subscriber, &s.subscribers}}
+	if !s.cfg.Subscriber.any() {
+		roles[1].keys = s.cfg.Publisher
+	}
+	for _, role := range roles {
+		keys, err := role.keys.load()
+		if err != nil {
+			return fmt.Errorf("%s.%w", role.name, err)
+		}
+		v := newVerifier(keys, s.selectors, &s.cfg.Limits, s.now)
+		v.protocol, v.issuer, v.audience = s.cfg.Protocol, role.keys.Issuer, s.cfg.URL
+		*role.to = v
+	}
+	return nil
+}
+
+// Start opens the history.
+func (s *Server) Start(context.Context) error {
+	if s.cfg.History.Size > 0 {
+		h, err := openHistory(s.cfg.History, s.now)
+		if err != nil {
+			return fmt.Errorf("ws.mercure: %w", err)
+		}
+		id, err := h.lastID()
+		if err != nil {
+			return errors.Join(fmt.Errorf("ws.mercure: %w", err), h.close())
+		}
+		s.history = h
+		s.registry.latest, s.registry.lastID = h.last, id
+		s.countHistory()
+	}
+	s.started = true
+	go s.runLog()
+	return nil
+}
+
+// partingTime is how long the goodbyes take at most, partingGroup how many streams end at once.
+const (
+	partingTime  = 5 * time.Second
+	partingGroup = 100
+	partingSteps = 50
+)
+
+// Disconnect ends all streams, a few at a time, and tells each client to come back after a time of its own. New ones are refused. It returns
+// when the last has ended.
+func (s *Server) Disconnect(ctx context.Context) error {
+	s.gate.Lock()
+	s.stopping = true
+	s.gate.Unlock()
+	total := partingTime
+	if deadline, ok := ctx.Deadline(); ok {
+		total = min(total, time.Until(deadline)/3)
+	}
+	all := s.registry.list()
+	group := max(partingGroup, (len(all)+partingSteps-1)/partingSteps)
+	for len(all) > 0 {
+		n := min(group, len(all))
+		for _, sub := range all[:n] {
+			close(sub.quit)
+		}
+		if all = all[n:]; len(all) == 0 {
+			break
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(max(total/partingSteps, time.Millisecond)):
+		}
+	}
+	gone := make(chan struct{})
+	go func() { // ends with the last stream, whose writes have a timeout
+		s.streams.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("ws.mercure: some streams have not ended: %w", ctx.Err())
+	}
+}
+
+// partingRetry spreads those who come back over a time that grows with their number.
+func (s *Server) partingRetry() time.Duration {
+	s.registry.mu.Lock()
+	n := len(s.registry.subs)
+	s.registry.mu.Unlock()
+	spread := min(500*time.Millisecond+time.Duration(n)*200*time.Microsecond, 20*time.Second)
+	return 500*time.Millisecond + rand.N(spread)
+}
+
+// Stop ends what Start began. Streams are ended, too, if Disconnect has not done that.
+func (s *Server) Stop(ctx context.Context) error {
+	err := s.Disconnect(ctx)
+	if !s.started {
+		return err
+	}
+	s.started = false
+	close(s.stopLog)
+	<-s.logDone
+	if s.history != nil {
+		err = errors.Join(err, s.history.close())
+	}
+	return err
+}
+
+// Handles reports whether a request is for the hub.
+func (s *Server) Handles(r *http.Request) bool {
+	rest, ok := strings.CutPrefix(r.URL.Path, s.cfg.Path)
+	return ok && (rest == "" || rest[0] == '/') || s.cfg.Protocol == 1 && r.URL.Path == metadataPrefix+s.cfg.Path
+}
+
+// ServeHTTP answers what Handles.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.cors(w, r) {
+		return
+	}
+	rest := strings.TrimPrefix(r.URL.Path, s.cfg.Path)
+	switch {
+	case s.cfg.Protocol == 1 && r.URL.Path == metadataPrefix+s.cfg.Path:
+		s.serveMetadata(w, r)
+	case rest == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == "QUERY" && s.cfg.Protocol == 1):
+		s.serveSubscribe(w, r)
+	case rest == "" && r.Method == http.MethodPost:
+		s.servePublish(w, r)
+	case rest == "":
+		w.Header().Set("Allow", s.methods())
+		s.fail(w, failure{status: http.StatusMethodNotAllowed, text: "the hub has GET to subscribe and POST to publish"})
+	case s.cfg.Subscriptions && (rest == "/subscriptions" || strings.HasPrefix(rest, "/subscriptions/")):
+		s.serveSubscriptions(w, r)
+	default:
+		s.fail(w, failure{status: http.StatusNotFound, text: "there is nothing here"})
+	}
+}
+
+func (s *Server) methods() string {
+	if s.cfg.Protocol == 1 {
+		return "GET, HEAD, POST, QUERY, OPTIONS"
+	}
+	return "GET, HEAD, POST, OPTIONS"
+}
+
+// failure is an answer with an error.
+type failure struct {
+	status int
+	text   string
+	code   string // of RFC 6750, for protocol 1
+	token  bool   // the credential is what is wrong
+}
+
+func (f failure) Error() string { return f.text }
+
+func (s *Server) fail(w http.ResponseWriter, f failure) {
+	s.stats.refuse(f.status)
+	h := w.Header()
+	if f.status == http.StatusUnauthorized || f.token {
+		challenge := "Bearer"
+		if s.cfg.Protocol == 1 {
+			challenge += ` resource_metadata="` + s.metadataURL() + `"`
+			if f.code != "" {
+				challenge += `, error="` + f.code + `"`
+			}
+		}
+		h.Set("WWW-Authenticate", challenge)
+	}
+	if f.status == http.StatusServiceUnavailable || f.status == http.StatusTooManyRequests {
+		h.Set("Retry-After", "1")
+	}
+	h.Set("Cache-Control", "no-store")
+	http.Error(w, f.text, f.status)
+}

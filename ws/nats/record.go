@@ -1,0 +1,417 @@
+package nats
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/edge-server/edge/ws"
+	"github.com/edge-server/edge/ws/fleet"
+)
+
+// record is what the nodes know of a channel together.
+type record struct {
+	Watchers []string          `json:"w,omitempty"` // nodes with subscribers
+	Members  map[string]member `json:"m,omitempty"`
+	Arrivals uint64            `json:"a,omitempty"`
+
+	// The log Presence.
+	Epoch         string         `json:"e,omitempty"`
+	Offset        uint64         `json:"o,omitempty"`
+	Announcements []announcement `json:"p,omitempty"`
+}
+
+type member struct {
+	Arrival uint64            `json:"a"`
+	Info    []byte            `json:"i,omitempty"`
+	Nodes   map[string][]byte `json:"n"` // with the farewells
+}
+
+type announcement struct {
+	Offset  uint64 `json:"o"`
+	Message []byte `json:"m"`
+}
+
+func parseRecord(b []byte) (*record, error) {
+	r := &record{}
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, errRecord
+	}
+	last := uint64(0)
+	for _, a := range r.Announcements {
+		if a.Offset <= last || a.Offset > r.Offset {
+			return nil, errRecord
+		}
+		last = a.Offset
+	}
+	return r, nil
+}
+
+func (r *record) empty() bool { return len(r.Watchers) == 0 && len(r.Members) == 0 }
+
+func (r *record) now() ws.Position {
+	if r.Offset == 0 {
+		return ws.Position{}
+	}
+	return ws.Position{Epoch: r.Epoch, Offset: r.Offset}
+}
+
+func (r *record) past(after ws.Position, limit int) fleet.Past {
+	entries := make([]fleet.Entry, len(r.Announcements))
+	for i, a := range r.Announcements {
+		entries[i] = fleet.Entry{At: ws.Position{Epoch: r.Epoch, Offset: a.Offset}, Message: a.Message}
+	}
+	return fleet.NewPast(entries, uint64(len(entries)), r.now(), after, limit)
+}
+
+func (r *record) announce(message []byte) {
+	if len(message) == 0 {
+		return
+	}
+	if r.Epoch == "" {
+		r.Epoch = newEpoch()
+	}
+	r.Offset++
+	r.Announcements = append(r.Announcements, announcement{r.Offset, message})
+	if n := len(r.Announcements) - fleet.PresenceKept; n > 0 {
+		r.Announcements = slices.Delete(r.Announcements, 0, n)
+	}
+}
+
+// leave reports whether the user is in no node any more.
+func (r *record) leave(node, user string, message []byte) bool {
+	m, there := r.Members[user]
+	if _, here := m.Nodes[node]; !there || !here {
+		return false
+	}
+	delete(m.Nodes, node)
+	if len(m.Nodes) > 0 {
+		return false
+	}
+	delete(r.Members, user)
+	r.announce(message)
+	return true
+}
+
+func (r *record) list() []ws.Member {
+	users := make([]string, 0, len(r.Members))
+	for user := range r.Members {
+		users = append(users, user)
+	}
+	slices.SortFunc(users, func(a, b string) int {
+		if r.Members[a].Arrival < r.Members[b].Arrival {
+			return -1
+		}
+		return 1
+	})
+	list := make([]ws.Member, len(users))
+	for i, user := range users {
+		list[i] = ws.Member{ID: user, Info: r.Members[user].Info}
+	}
+	return list
+}
+
+func newEpoch() string {
+	var b [8]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// record reads the record of a channel, and its place in the stream; an empty one if there is none.
+func (k *link) record(ctx context.Context, of ws.Address) (*record, uint64, error) {
+	m, err := k.channels.GetLastMsgForSubject(ctx, k.driver.opts.Prefix+".r."+token(of))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return &record{}, 0, nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	r, err := parseRecord(m.Data)
+	return r, m.Sequence, err
+}
+
+// change lets edit change a record, again when another node was faster, and publishes what it has announced. edit reports whether it
+// has changed anything.
+func (k *link) change(ctx context.Context, of ws.Address, edit func(*record) bool) (*record, error) {
+	defer k.driver.records.lock(of)()
+	for range maxTries {
+		r, seen, err := k.record(ctx, of)
+		if err != nil {
+			return nil, err
+		}
+		before := r.Offset
+		if !edit(r) {
+			return r, nil
+		}
+		err = k.store(ctx, of, r, seen)
+		if err == nil {
+			return r, k.publish(ctx, of, r, before)
+		}
+		if !isConflict(err) && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil, err
+		}
+		if err := k.step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errCrowded
+}
+
+// store replaces a record if it is still the one that was seen. One that is empty is deleted by its place, which it has not any more
+// if it was changed.
+func (k *link) store(ctx context.Context, of ws.Address, r *record, seen uint64) error {
+	if r.empty() {
+		if seen == 0 {
+			return nil
+		}
+		err := k.channels.DeleteMsg(ctx, seen)
+		var api jetstream.JetStreamError
+		if errors.As(err, &api) && api.APIError() != nil && api.APIError().Code < 500 {
+			return jetstream.ErrMsgNotFound
+		}
+		return err
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	_, err = k.js.Publish(ctx, k.driver.opts.Prefix+".r."+token(of), b, jetstream.WithExpectLastSequencePerSubject(seen), jetstream.WithRetryAttempts(0))
+	return err
+}
+
+func (k *link) publish(ctx context.Context, of ws.Address, r *record, before uint64) error {
+	sent := false
+	for _, a := range r.Announcements {
+		if a.Offset <= before {
+			continue
+		}
+		frame := fleet.AppendFrame(fleet.Presence, ws.Position{Epoch: r.Epoch, Offset: a.Offset}, a.Message)
+		if err := k.conn.Publish(k.driver.opts.Prefix+".c."+token(of), frame); err != nil {
+			return err
+		}
+		sent = true
+	}
+	if !sent {
+		return nil
+	}
+	return k.conn.FlushWithContext(ctx)
+}
+
+// Watch is of fleet.Lane.
+func (d *Driver) Watch(ctx context.Context, channel ws.Address) (first bool, now [2]ws.Position, err error) {
+	k, err := d.current()
+	if err != nil {
+		return false, now, err
+	}
+	r, err := k.change(ctx, channel, func(r *record) bool {
+		if slices.Contains(r.Watchers, d.node) {
+			first = false
+			return false
+		}
+		first = len(r.Watchers) == 0
+		r.Watchers = append(r.Watchers, d.node)
+		return true
+	})
+	if err != nil {
+		return false, now, err
+	}
+	now[fleet.Presence] = r.now()
+	e, err := k.last(ctx, channel)
+	if err == nil && e != nil && !e.expired() {
+		now[fleet.History] = e.at
+	}
+	return first, now, err
+}
+
+// Unwatch is of fleet.Lane.
+func (d *Driver) Unwatch(ctx context.Context, channel ws.Address) (last bool, err error) {
+	k, err := d.current()
+	if err != nil {
+		return false, err
+	}
+	_, err = k.change(ctx, channel, func(r *record) bool {
+		was := r.unwatch(d.node)
+		last = was && len(r.Watchers) == 0
+		return was
+	})
+	return last, err
+}
+
+func (r *record) unwatch(node string) bool {
+	i := slices.Index(r.Watchers, node)
+	if i >= 0 {
+		r.Watchers = slices.Delete(r.Watchers, i, i+1)
+	}
+	return i >= 0
+}
+
+// Join is of fleet.Lane.
+func (d *Driver) Join(ctx context.Context, channel ws.Address, m ws.Member, announce, farewell []byte) (changed bool, list []ws.Member, err error) {
+	k, err := d.current()
+	if err != nil {
+		return false, nil, err
+	}
+	r, err := k.change(ctx, channel, func(r *record) bool {
+		known, there := r.Members[m.ID]
+		changed = !there
+		if _, here := known.Nodes[d.node]; here {
+			return false
+		}
+		if !there {
+			r.Arrivals++
+			known = member{Arrival: r.Arrivals, Info: m.Info, Nodes: map[string][]byte{}}
+			r.announce(announce)
+		}
+		if known.Nodes == nil {
+			known.Nodes = map[string][]byte{}
+		}
+		known.Nodes[d.node] = farewell
+		if r.Members == nil {
+			r.Members = map[string]member{}
+		}
+		r.Members[m.ID] = known
+		return true
+	})
+	if err != nil {
+		return false, nil, err
+	}
+	return changed, r.list(), nil
+}
+
+// Leave is of fleet.Lane.
+func (d *Driver) Leave(ctx context.Context, channel ws.Address, user string, announce []byte) (changed bool, err error) {
+	k, err := d.current()
+	if err != nil {
+		return false, err
+	}
+	_, err = k.change(ctx, channel, func(r *record) bool {
+		_, here := r.Members[user].Nodes[d.node]
+		changed = r.leave(d.node, user, announce)
+		return here
+	})
+	return changed, err
+}
+
+// Members is of fleet.Lane.
+func (d *Driver) Members(ctx context.Context, channel ws.Address) ([]ws.Member, error) {
+	k, err := d.current()
+	if err != nil {
+		return nil, err
+	}
+	r, _, err := k.record(ctx, channel)
+	if err != nil {
+		return nil, err
+	}
+	return r.list(), nil
+}
+
+// Renew is of fleet.Lane.
+func (d *Driver) Renew(ctx context.Context, reap bool) (fleet.Lease, error) {
+	k, err := d.current()
+	if err != nil {
+		return fleet.Kept, err
+	}
+	subject := d.opts.Prefix + ".n." + d.node
+	lease := fleet.Kept
+	_, err = k.nodes.GetLastMsgForSubject(ctx, subject)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound) && k.fresh:
+		lease = fleet.Forgotten
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		lease = fleet.Ended
+	case err != nil:
+		return lease, err
+	}
+	if _, err := k.js.Publish(ctx, subject, nil, jetstream.WithRetryAttempts(0)); err != nil {
+		return lease, err
+	}
+	k.fresh = false
+	if reap {
+		return lease, k.reap(ctx)
+	}
+	return lease, nil
+}
+
+// reap takes the members of nodes away that have no lease.
+func (k *link) reap(ctx context.Context) error {
+	d := k.driver
+	info, err := k.nodes.Info(ctx, jetstream.WithSubjectFilter(d.opts.Prefix+".n.>"))
+	if err != nil {
+		return err
+	}
+	alive := map[string]bool{d.node: true}
+	for subject := range info.State.Subjects {
+		alive[strings.TrimPrefix(subject, d.opts.Prefix+".n.")] = true
+	}
+	gone := k.reaped == nil
+	for node := range k.reaped {
+		gone = gone || !alive[node]
+	}
+	if !gone {
+		k.reaped = alive
+		return nil
+	}
+	if info, err = k.channels.Info(ctx, jetstream.WithSubjectFilter(d.opts.Prefix+".r.>")); err != nil {
+		return err
+	}
+	subjects := make(chan string)
+	errs := make([]error, reapers)
+	var wg sync.WaitGroup
+	for i := range reapers {
+		wg.Go(func() { // ends with the subjects
+			for subject := range subjects {
+				if of, ok := address(strings.TrimPrefix(subject, d.opts.Prefix+".r.")); ok && errs[i] == nil {
+					errs[i] = k.bury(ctx, of, alive)
+				}
+			}
+		})
+	}
+	for subject := range info.State.Subjects {
+		subjects <- subject
+	}
+	close(subjects)
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	k.reaped = alive
+	return nil
+}
+
+// reapers is how many channels are looked at at a time.
+const reapers = 8
+
+// bury takes dead nodes out of a record.
+func (k *link) bury(ctx context.Context, of ws.Address, alive map[string]bool) error {
+	_, err := k.change(ctx, of, func(r *record) (changed bool) {
+		for _, node := range slices.Clone(r.Watchers) {
+			changed = !alive[node] && r.unwatch(node) || changed
+		}
+		for user, m := range r.Members {
+			for node, farewell := range m.Nodes {
+				if !alive[node] {
+					r.leave(node, user, farewell)
+					changed = true
+				}
+			}
+		}
+		return changed
+	})
+	return err
+}
+
+// Resign is of fleet.Lane.
+func (d *Driver) Resign(ctx context.Context) error {
+	k, err := d.current()
+	if err != nil {
+		return err
+	}
+	return k.nodes.Purge(ctx, jetstream.WithPurgeSubject(d.opts.Prefix+".n."+d.node))
+}

@@ -1,0 +1,319 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/edge-server/edge/ws"
+	"github.com/edge-server/edge/ws/fleet"
+)
+
+// lane is a fleet.Lane: everything, or one partition of a cluster.
+type lane struct {
+	driver *Driver
+	number int
+	base   string
+
+	mu   sync.Mutex // guards mail
+	mail *inbox
+}
+
+var errAnswer = errors.New("ws.broker.redis: an answer of the server cannot be understood; something else may use the keys under broker.prefix")
+
+// Publish is of fleet.Lane.
+func (l *lane) Publish(ctx context.Context, to ws.Address, message []byte, keep ws.Keep) (ws.Position, error) {
+	if keep.Size <= 0 {
+		_, err := l.driver.do(ctx, []any{l.driver.publishCommand(), l.base + "ch:" + chanOf(to), fleet.AppendFrame(fleet.History, ws.Position{}, message)})
+		return ws.Position{}, err
+	}
+	answer, err := l.run(ctx, publishScript, chanOf(to), keep.Size, keep.TTL.Milliseconds(), newEpoch(), message)
+	if err != nil {
+		return ws.Position{}, err
+	}
+	list, ok := answer.([]any)
+	if !ok || len(list) != 2 {
+		return ws.Position{}, errAnswer
+	}
+	return position(list[0], list[1])
+}
+
+func position(epoch, offset any) (ws.Position, error) {
+	e, ok := epoch.(string)
+	text, ok2 := offset.(string)
+	n, err := strconv.ParseUint(text, 10, 64)
+	if !ok || !ok2 || err != nil {
+		return ws.Position{}, errAnswer
+	}
+	if e == "" {
+		return ws.Position{}, nil
+	}
+	return ws.Position{Epoch: e, Offset: n}, nil
+}
+
+var letters = [...]string{fleet.History: "h", fleet.Presence: "p"}
+
+// Past is of fleet.Lane. One entry more than the limit shows whether there is more.
+func (l *lane) Past(ctx context.Context, log fleet.Log, of ws.Address, after ws.Position, limit int) (fleet.Past, error) {
+	count := 0
+	if limit > 0 {
+		count = limit + 1
+	}
+	answer, err := l.run(ctx, pastScript, letters[log], chanOf(of), count)
+	if err != nil {
+		return fleet.Past{}, err
+	}
+	return parsePast(answer, after, limit)
+}
+
+func parsePast(answer any, after ws.Position, limit int) (fleet.Past, error) {
+	list, ok := answer.([]any)
+	if !ok || len(list) != 4 {
+		return fleet.Past{}, errAnswer
+	}
+	now, err := position(list[0], list[1])
+	kept, ok := list[2].(int64)
+	raw, ok2 := list[3].([]any)
+	if err != nil || !ok || !ok2 || kept < 0 {
+		return fleet.Past{}, errAnswer
+	}
+	entries := make([]fleet.Entry, 0, len(raw))
+	for _, r := range slices.Backward(raw) {
+		e, err := parseEntry(r, now.Epoch)
+		if err != nil {
+			return fleet.Past{}, err
+		}
+		entries = append(entries, e)
+	}
+	return fleet.NewPast(entries, uint64(kept), now, after, limit), nil
+}
+
+// parseEntry reads [OFFSET-0 [d MESSAGE]].
+func parseEntry(r any, epoch string) (fleet.Entry, error) {
+	pair, ok := r.([]any)
+	if !ok || len(pair) != 2 {
+		return fleet.Entry{}, errAnswer
+	}
+	id, ok := pair[0].(string)
+	fields, ok2 := pair[1].([]any)
+	if !ok || !ok2 || len(fields) != 2 {
+		return fleet.Entry{}, errAnswer
+	}
+	number, _, _ := strings.Cut(id, "-")
+	offset, err := strconv.ParseUint(number, 10, 64)
+	message, ok := fields[1].(string)
+	if err != nil || !ok {
+		return fleet.Entry{}, errAnswer
+	}
+	return fleet.Entry{At: ws.Position{Epoch: epoch, Offset: offset}, Message: []byte(message)}, nil
+}
+
+// Watch is of fleet.Lane.
+func (l *lane) Watch(ctx context.Context, channel ws.Address) (first bool, now [2]ws.Position, err error) {
+	answer, err := l.run(ctx, watchScript, l.driver.node, chanOf(channel))
+	if err != nil {
+		return false, now, err
+	}
+	list, ok := answer.([]any)
+	if !ok || len(list) != 5 {
+		return false, now, errAnswer
+	}
+	history, err := position(list[1], list[2])
+	if err != nil {
+		return false, now, err
+	}
+	presence, err := position(list[3], list[4])
+	now[fleet.History], now[fleet.Presence] = history, presence
+	return list[0] == int64(1), now, err
+}
+
+// Unwatch is of fleet.Lane.
+func (l *lane) Unwatch(ctx context.Context, channel ws.Address) (last bool, err error) {
+	answer, err := l.run(ctx, unwatchScript, l.driver.node, chanOf(channel))
+	return answer == int64(1), err
+}
+
+// Join is of fleet.Lane.
+func (l *lane) Join(ctx context.Context, channel ws.Address, m ws.Member, announce, farewell []byte) (bool, []ws.Member, error) {
+	answer, err := l.run(ctx, joinScript, l.driver.node, chanOf(channel), m.ID, m.Info, announce, farewell, newEpoch())
+	if err != nil {
+		return false, nil, err
+	}
+	list, ok := answer.([]any)
+	if !ok || len(list) != 2 {
+		return false, nil, errAnswer
+	}
+	members, err := parseMembers(list[1])
+	return list[0] == int64(1), members, err
+}
+
+// parseMembers reads a hash of users, TIME:INFO, in the order of their arrival.
+func parseMembers(answer any) ([]ws.Member, error) {
+	type arrival struct {
+		ws.Member
+		at string
+	}
+	var arrivals []arrival
+	add := func(key, value any) bool {
+		user, ok := key.(string)
+		text, ok2 := value.(string)
+		at, info, found := strings.Cut(text, ":")
+		if !ok || !ok2 || !found {
+			return false
+		}
+		a := arrival{ws.Member{ID: user}, at}
+		if info != "" {
+			a.Info = []byte(info)
+		}
+		arrivals = append(arrivals, a)
+		return true
+	}
+	switch answer := answer.(type) {
+	case []any: // RESP2, and what scripts return
+		for i := 0; i+1 < len(answer); i += 2 {
+			if !add(answer[i], answer[i+1]) {
+				return nil, errAnswer
+			}
+		}
+	case map[any]any:
+		for key, value := range answer {
+			if !add(key, value) {
+				return nil, errAnswer
+			}
+		}
+	default:
+		return nil, errAnswer
+	}
+	slices.SortFunc(arrivals, func(a, b arrival) int {
+		if d := len(a.at) - len(b.at); d != 0 {
+			return d
+		}
+		if d := strings.Compare(a.at, b.at); d != 0 {
+			return d
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	members := make([]ws.Member, len(arrivals))
+	for i := range arrivals {
+		members[i] = arrivals[i].Member
+	}
+	return members, nil
+}
+
+// Leave is of fleet.Lane.
+func (l *lane) Leave(ctx context.Context, channel ws.Address, user string, announce []byte) (bool, error) {
+	answer, err := l.run(ctx, leaveScript, l.driver.node, chanOf(channel), user, announce, newEpoch())
+	return answer == int64(1), err
+}
+
+// Members is of fleet.Lane.
+func (l *lane) Members(ctx context.Context, channel ws.Address) ([]ws.Member, error) {
+	answer, err := l.driver.do(ctx, []any{"hgetall", l.base + "m:" + chanOf(channel)})
+	if err != nil {
+		return nil, err
+	}
+	return parseMembers(answer)
+}
+
+// Renew is of fleet.Lane. It takes away a hundred channels of a dead node at a time, so that the server can do other things
+// between.
+func (l *lane) Renew(ctx context.Context, reap bool) (fleet.Lease, error) {
+	lease := fleet.Kept
+	for {
+		answer, err := l.run(ctx, renewScript, l.driver.node, fleet.LeaseTime(l.driver.opts.Lease).Milliseconds(), newEpoch(), reap)
+		if err != nil {
+			return lease, err
+		}
+		list, ok := answer.([]any)
+		if !ok || len(list) != 2 {
+			return lease, errAnswer
+		}
+		switch list[0] {
+		case int64(1):
+			lease = max(lease, fleet.Forgotten)
+		case int64(2):
+			lease = fleet.Ended
+		}
+		if list[1] != int64(1) {
+			return lease, nil
+		}
+	}
+}
+
+// Resign is of fleet.Lane.
+func (l *lane) Resign(ctx context.Context) error {
+	_, err := l.run(ctx, resignScript, l.driver.node)
+	return err
+}
+
+// Tell is of fleet.Lane.
+func (l *lane) Tell(ctx context.Context, message []byte) error {
+	_, err := l.driver.do(ctx, []any{l.driver.publishCommand(), l.base + "control", message})
+	return err
+}
+
+// Connect is of fleet.Lane.
+func (l *lane) Connect(ctx context.Context, channels []ws.Address) error {
+	l.disconnect()
+	names := make([]string, 1, 1+len(channels))
+	names[0] = l.base + "control"
+	for _, c := range channels {
+		names = append(names, l.base+"ch:"+chanOf(c))
+	}
+	in := newInbox(l)
+	l.mu.Lock()
+	l.mail = in
+	l.mu.Unlock()
+	for chunk := range slices.Chunk(names, 500) {
+		if err := in.listen(ctx, chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *lane) disconnect() {
+	l.mu.Lock()
+	in := l.mail
+	l.mail = nil
+	l.mu.Unlock()
+	if in != nil {
+		in.close()
+	}
+}
+
+var errDisconnected = errors.New("ws.broker.redis: there is no connection for what arrives")
+
+func (l *lane) inbox() (*inbox, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mail == nil {
+		return nil, errDisconnected
+	}
+	return l.mail, nil
+}
+
+// Listen is of fleet.Lane.
+func (l *lane) Listen(ctx context.Context, channel ws.Address) error {
+	in, err := l.inbox()
+	if err != nil {
+		return err
+	}
+	return in.listen(ctx, []string{l.base + "ch:" + chanOf(channel)})
+}
+
+// Unlisten is of fleet.Lane.
+func (l *lane) Unlisten(ctx context.Context, channel ws.Address) error {
+	in, err := l.inbox()
+	if err != nil {
+		return err
+	}
+	return in.unlisten(ctx, l.base+"ch:"+chanOf(channel))
+}
+
+// pingEvery is the silence after which the connection for what arrives is asked for a sign of life.
+func (d *Driver) pingEvery() time.Duration { return min(d.opts.Timeout, d.opts.Lease/3) }
