@@ -15,6 +15,8 @@ test_packages += strace # what the test of boltdb after a loss of power reads
 test_packages += redis-server redis-tools memcached # servers that the drivers of kv are tested with
 test_packages += php-symfony-mercure php-symfony-http-client # a publisher of Mercure, as Symfony has it
 test_packages += nats-server # and what the broker of WebSockets is tested with
+test_packages += prometheus # which scrapes Edge and answers the questions of docs/grafana/edge.json; promtool is in it
+test_packages += chromium # opens the pages of examples/
 test_packages += php-cache-integration-tests php-symfony-cache php-igbinary # the public suites for caches, and what sdk/php adapts to
 bench_packages := nginx-light php-fpm php-cgi wrk php-redis # the peers of make bench, whose program is tested too
 bench_packages += php-symfony-framework-bundle php-symfony-twig-bundle php-symfony-runtime php-symfony-mime php-symfony-yaml php-laravel-framework
@@ -101,7 +103,7 @@ check: ## format, lint, tidy; fails when that leaves the checkout changed
 
 .PHONY: soak
 soak: deps ## the load and chaos scenarios at their full counts; the result goes into docs/soak.md by hand
-	EDGE_TEST_SOAK=1 EDGE_TEST_REQUIRE=all go test -timeout 60m -count 1 -v -run 'Soak|Under_?Load|Chaos|Density' ./core/... ./php/... ./wasmhost/...
+	EDGE_TEST_SOAK=1 EDGE_TEST_REQUIRE=all go test -timeout 60m -count 1 -v -run 'Soak|Under_?Load|Chaos|Density|BroadcastLatency|IdleMemory|NothingIsLeft' ./core/... ./php/... ./wasmhost/... ./ws/...
 
 .PHONY: bench
 bench: deps plugins ## Edge beside nginx + php-fpm and bare Go (19 minutes); rewrites the tables of docs/benchmarks.md

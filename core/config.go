@@ -74,6 +74,10 @@ type MetricsConfig struct {
 	// Listen is the address of the listener that answers GET /metrics. Default 127.0.0.1:9180.
 	Listen string `koanf:"listen"`
 
+	// Names are edge (edge_…), roadrunner (rr_http_…, for dashboards that are there already) or both. The admin socket follows.
+	// Default edge.
+	Names string `koanf:"names"`
+
 	// Collect declares metrics of the application by name; PHP adds to them with metrics.Add and its like. Default none.
 	Collect map[string]telemetry.Collector `koanf:"collect"`
 }
@@ -212,6 +216,9 @@ func (c MetricsConfig) validate() error {
 		return fmt.Errorf("listen: %q is not host:port, such as 127.0.0.1:9180", c.Listen)
 	}
 	var errs []error
+	if !slices.Contains([]string{telemetry.EdgeNames, telemetry.RoadRunnerNames, telemetry.BothNames}, c.Names) {
+		errs = append(errs, fmt.Errorf("names: must be edge, roadrunner or both, got %q", c.Names))
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Collect)) {
 		errs = append(errs, within("collect."+name, c.Collect[name].Validate(name)))
 	}
@@ -224,7 +231,7 @@ func isPort(text string) bool {
 }
 
 // Defaults is where decoding of a present telemetry.metrics section starts.
-func (MetricsConfig) Defaults() any { return MetricsConfig{Listen: "127.0.0.1:9180"} }
+func (MetricsConfig) Defaults() any { return MetricsConfig{Listen: "127.0.0.1:9180", Names: telemetry.EdgeNames} }
 
 // Load reads edge.yaml at path and the EDGE_ environment over the defaults and validates the result. Every problem is in the error.
 func Load(path string, environ []string) (*Config, error) {

@@ -8,13 +8,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-server/edge/core/acme"
 	"github.com/edge-server/edge/core/configfile"
+	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/core/proxy"
 	"github.com/edge-server/edge/core/services"
 	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/kv"
+	"github.com/edge-server/edge/ws/fleet"
 	"github.com/edge-server/edge/ws/mercure"
 	"github.com/edge-server/edge/ws/pusher"
 	"github.com/edge-server/edge/ws/raw"
@@ -43,6 +46,7 @@ func TestReferenceFileIsTrue(t *testing.T) {
 	live.Telemetry.Traces = new(telemetry.TracesConfig{}.Defaults().(telemetry.TracesConfig))
 	live.Telemetry.Health = new(HealthConfig{}.Defaults().(HealthConfig))
 	documentRoutes(&live)
+	documentTLS(&live.HTTP.TLS)
 	live.HTTP.Headers.CORS = new(middleware.CORSConfig{}.Defaults().(middleware.CORSConfig))
 	demo := live.KV["demo"]
 	demo.LocalCache = new(kv.LocalCache{}.Defaults().(kv.LocalCache))
@@ -64,6 +68,15 @@ func TestReferenceFileIsTrue(t *testing.T) {
 			t.Errorf("edge.yaml does not document %s", key)
 		}
 	}
+}
+
+// documentTLS adds what only the comments of http.tls say.
+func documentTLS(c *httpserver.TLS) {
+	c.Certificates = []httpserver.Pair{{Cert: "other.pem", Key: "other.key"}}
+	c.ACME = &acme.Config{Domains: []string{}, Challenges: []string{}, OnDemand: &acme.OnDemand{Ask: "http://127.0.0.1:9000/may"}}
+	auth, hsts := httpserver.ClientAuth{}.Defaults().(httpserver.ClientAuth), httpserver.HSTS{}.Defaults().(httpserver.HSTS)
+	auth.CA = "clients.pem"
+	c.ClientAuth, c.HSTS, c.ECH = &auth, &hsts, &httpserver.ECH{Keys: []string{"ech.pem"}}
 }
 
 // documentRoutes adds what only the comments of the routes say.
@@ -89,6 +102,9 @@ func documentedWS() *WSConfig {
 	app.Webhooks = []pusher.Webhook{hook}
 	c := WSConfig{}.Defaults().(WSConfig)
 	chat := raw.Config{}.Defaults().(raw.Config)
+	token := raw.JWT{}.Defaults().(raw.JWT)
+	token.Algorithms, token.Attributes = []string{}, []string{}
+	chat.JWT = &token
 	chat.PHP, chat.Origins, chat.Subprotocols = "app", []string{}, []string{}
 	c.Raw = map[string]raw.Config{"chat": chat}
 	hub := mercure.DefaultConfig()
@@ -96,6 +112,9 @@ func documentedWS() *WSConfig {
 	hub.CORSOrigins, hub.PublishOrigins, hub.Publisher.Algorithms, hub.Subscriber.Algorithms = []string{}, []string{}, []string{}, []string{}
 	c.Mercure = &hub
 	c.Pusher = &pusher.Config{Apps: map[string]pusher.App{"main": app}}
+	broker := WSBroker{}.Defaults().(WSBroker)
+	broker.Redis.TLS, broker.NATS.TLS = &fleet.TLS{}, &fleet.TLS{}
+	c.Broker = &broker
 	return &c
 }
 

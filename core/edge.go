@@ -73,6 +73,7 @@ type Edge struct {
 	living    sync.WaitGroup // signs of life for systemd
 	collector http.Handler
 	metrics   *telemetry.AppMetrics
+	meters    *meters
 	tunnels   *proxy.Tunnels
 	traces    *telemetry.Traces // nil without a telemetry.traces section
 
@@ -80,6 +81,9 @@ type Edge struct {
 	world atomic.Pointer[world]
 	table atomic.Pointer[routeTable]
 	ready atomic.Bool
+
+	// draining makes checks for readiness fail while the server serves on.
+	draining atomic.Bool
 
 	// mu serialises reloads and the stop. compose is held for the short time in which a table is derived from the world and
 	// stored; the plugin host takes it from its own goroutine, for which a reload that holds mu may be waiting.
@@ -133,6 +137,7 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 	if e.metrics, err = newAppMetrics(cfg); err != nil {
 		return err
 	}
+	e.meters = newMeters(cfg)
 	e.collector = telemetry.NewCollector(e.snapshot, e.metrics)
 	control := admin.New(cfg.Admin, cfg.StateDir, e.adminBackend(), e.log)
 	e.lifecycle.add("admin", control.Start, control.Stop)
@@ -175,7 +180,6 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 
 	// WebSockets through proxies stay when a reload replaces what they came by.
 	e.tunnels = proxy.NewTunnels()
-	e.lifecycle.add("tunnels", startNothing, e.tunnels.Stop)
 
 	// What answers requests: plugins, PHP pools and the routes over them. A reload replaces these as a whole.
 	w, err := e.newWorld(ctx, cfg, nil)
@@ -198,6 +202,7 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 		}
 		e.lifecycle.add("http", e.http.Start, e.http.Stop)
 	}
+	e.lifecycle.add("websockets through proxies", startNothing, e.tunnels.Stop)
 	if e.hub != nil {
 		e.lifecycle.add("websocket connections", startNothing, e.hub.Stop)
 	}

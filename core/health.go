@@ -115,6 +115,10 @@ func (h *health) ready(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, shuttingDown, h.cfg.UnavailableStatus)
 		return
 	}
+	if h.edge.draining.Load() {
+		http.Error(w, "the server drains", h.cfg.UnavailableStatus)
+		return
+	}
 	h.answer(w, r, !h.edge.ready.Load())
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/edge-server/edge/core/admin"
 	"github.com/edge-server/edge/core/telemetry"
@@ -48,6 +49,13 @@ func (e *Edge) snapshot() telemetry.Snapshot {
 		s.Mercure = &stats
 	}
 	s.Proxies = w.proxyStats()
+	s.Uptime, s.Routes, s.Services = time.Since(e.started), e.meters.stats(), e.services.Stats()
+	if metrics := w.cfg.Telemetry.Metrics; metrics.roadRunner() {
+		s.Names, s.Statuses, s.Workers = metrics.Names, e.meters.statuses.Stats(), map[string][]php.WorkerInfo{}
+		for name, pool := range w.pools {
+			s.Workers[name] = pool.Workers()
+		}
+	}
 	if e.http != nil {
 		stats := e.http.Stats()
 		s.HTTP = &stats
@@ -57,19 +65,22 @@ func (e *Edge) snapshot() telemetry.Snapshot {
 
 // adminBackend is what the admin API offers.
 func (e *Edge) adminBackend() admin.Backend {
-	return admin.Backend{Status: e.status, Workers: e.Workers, Plugins: e.Plugins, Reload: e.ReloadFile, Metrics: e.collector, KV: adminStores{e}, WS: adminSockets{e}}
+	return admin.Backend{Status: e.status, Workers: e.Workers, Plugins: e.Plugins, Reload: e.ReloadFile, Metrics: e.collector, KV: adminStores{e}, Views: e.adminViews(), WS: adminSockets{e}}
 }
 
 func (e *Edge) status() admin.Status {
 	return admin.Status{
 		Version: Version, PID: os.Getpid(), Started: e.started, Config: e.opts.ConfigPath,
-		Addresses: e.addressTexts(), Ready: e.ready.Load(), Degraded: e.degraded(),
+		Addresses: e.addressTexts(), Ready: e.ready.Load() && !e.draining.Load(), Degraded: e.degraded(),
 	}
 }
 
 // degraded lists what serves on, but not as configured.
 func (e *Edge) degraded() []string {
 	var why []string
+	if e.draining.Load() {
+		why = append(why, "it drains: checks are told that it is not ready (edge drain --undo)")
+	}
 	for _, p := range e.Plugins() {
 		if p.Degraded != "" {
 			why = append(why, "plugin "+p.Name+": "+p.Degraded)

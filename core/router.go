@@ -11,6 +11,7 @@ import (
 type routeTable struct {
 	matcher *routing.Table
 	routes  []compiledRoute
+	unmatched http.Handler // answers when no route takes the request
 	routers []*wasmhost.Plugin      // asked before the routes
 	pools   map[string]http.Handler // that routers choose
 
@@ -40,7 +41,7 @@ func (t *routeTable) serveRoute(w http.ResponseWriter, r *http.Request) {
 	}
 	found, ok := t.matcher.Find(r, path)
 	if !ok {
-		http.Error(w, "404 page not found", http.StatusNotFound)
+		t.unmatched.ServeHTTP(w, r)
 		return
 	}
 	found.SetPathValues(r)

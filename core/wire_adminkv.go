@@ -26,7 +26,7 @@ func (a adminStores) List() []admin.KVStore {
 	for _, name := range slices.Sorted(maps.Keys(a.edge.stores)) {
 		s := a.edge.stores[name].Stats()
 		list = append(list, admin.KVStore{
-			Name: name, Driver: s.Driver, Keys: s.Keys, Bytes: s.Bytes, MaxBytes: s.MaxBytes, Hits: s.Hits, Misses: s.Misses,
+			Name: name, Driver: s.Driver, Counts: s.Counts, Keys: s.Keys, Bytes: s.Bytes, MaxBytes: s.MaxBytes, Hits: s.Hits, Misses: s.Misses,
 			Sets: s.Sets, Refused: s.Refused, Expired: s.Expired, Evicted: s.Evicted,
 		})
 	}

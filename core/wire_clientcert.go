@@ -74,4 +74,3 @@ func text(s string) string {
 		return r
 	}, strings.ToValidUTF8(s, "?"))
 }
-

@@ -56,8 +56,9 @@ func (e *Edge) compileRoutes(w *world) (*routeTable, error) {
 		if e.traces != nil {
 			h = namesSpan(route.key(), h)
 		}
-		t.routes = append(t.routes, compiledRoute{route.Name, h})
+		t.routes = append(t.routes, compiledRoute{route.Name, e.meters.measure(route.key(), h)})
 	}
+	t.unmatched = e.meters.measure(unmatched, http.NotFoundHandler())
 	t.matcher = routing.New(w.cfg.matches())
 	errs = append(errs, t.addRouters(w))
 	h, err := e.chain(w, w.cfg.HTTP.Middleware, e.withWebSockets(http.HandlerFunc(t.serveRoute)))

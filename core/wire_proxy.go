@@ -41,7 +41,7 @@ func (e *Edge) newProxies(w, old *world) error {
 		p, err := proxy.New(*route.Proxy, proxy.Options{
 			Name: name, Logger: log, Tunnels: e.tunnels,
 			FastCGI: func(dial func(context.Context) (net.Conn, error), c proxy.FastCGI, header time.Duration) http.RoundTripper {
-				return &fastcgi.Transport{Dial: dial, Root: c.Root, Index: c.Index, Header: header, Logger: log}
+				return fastCGI{&fastcgi.Transport{Dial: dial, Root: c.Root, Index: c.Index, Header: header, Logger: log}}
 			},
 		})
 		if err != nil {
@@ -51,6 +51,18 @@ func (e *Edge) newProxies(w, old *world) error {
 		w.proxies[i] = p
 	}
 	return errors.Join(errs...)
+}
+
+// fastCGI is the client of FastCGI servers as proxies know it.
+type fastCGI struct{ *fastcgi.Transport }
+
+// RoundTrip sends the request.
+func (f fastCGI) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := f.Transport.RoundTrip(r)
+	if errors.Is(err, fastcgi.ErrNoLength) {
+		err = proxy.ErrLength
+	}
+	return res, err
 }
 
 // proxyOf is the target of a route of this world.

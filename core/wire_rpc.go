@@ -25,7 +25,9 @@ func (e *Edge) newRPC(cfg *Config) (*rpc.Server, error) {
 	server.Register("metrics", e.metrics.Methods())
 	server.Register("app", e.appLogger())
 	server.Register("status", e.statusService())
-	server.Register("service", e.serviceCalls())
+	if cfg.Services != nil { // who has no such section has not asked for programs to be run
+		server.Register("service", e.serviceCalls())
+	}
 	locks, closeLocks, err := e.newLocks(cfg)
 	if err != nil {
 		return nil, err

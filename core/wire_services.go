@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"errors"
 	"path/filepath"
 
 	"github.com/edge-server/edge/core/services"
@@ -31,26 +30,11 @@ func (e *Edge) startServices(ctx context.Context) error {
 	return e.services.Apply(ctx, cfg.Services)
 }
 
-var errNoServices = errors.New("edge.yaml has no services section: write services: {} to let PHP create services")
-
-// serviceCalls is RoadRunner's service over RPC. Who has no services has not asked for programs to be run.
+// serviceCalls is RoadRunner's service over RPC.
 func (e *Edge) serviceCalls() rpc.Methods {
 	r := e.services.RPC()
 	return rpc.Methods{
-		"Create":    whenServices(e, r.Create),
-		"Terminate": whenServices(e, r.Terminate),
-		"Restart":   whenServices(e, r.Restart),
-		"Status":    whenServices(e, r.Status),
-		"Statuses":  whenServices(e, r.Statuses),
-		"List":      whenServices(e, r.List),
+		"Create": rpc.Func(r.Create), "Terminate": rpc.Func(r.Terminate), "Restart": rpc.Func(r.Restart),
+		"Status": rpc.Func(r.Status), "Statuses": rpc.Func(r.Statuses), "List": rpc.Func(r.List),
 	}
-}
-
-func whenServices[In, Out any](e *Edge, call func(context.Context, In) (*Out, error)) rpc.Method {
-	return rpc.Func(func(ctx context.Context, in In) (*Out, error) {
-		if e.Config().Services == nil {
-			return nil, errNoServices
-		}
-		return call(ctx, in)
-	})
 }

@@ -11,7 +11,11 @@ func (e *Edge) newMercure(cfg *Config) (err error) {
 	if cfg.WS.Mercure == nil {
 		return nil
 	}
-	e.mercure, err = mercure.New(*cfg.WS.Mercure, mercure.Options{Logger: e.channel("mercure"), StateDir: cfg.StateDir, Limits: cfg.WS.Limits})
+	opts := mercure.Options{Logger: e.channel("mercure"), StateDir: cfg.StateDir, Limits: cfg.WS.Limits}
+	if b := cfg.WS.Broker; b != nil && b.Driver != "memory" {
+		opts.Space = e.hub.Space("mercure")
+	}
+	e.mercure, err = mercure.New(*cfg.WS.Mercure, opts)
 	if err != nil {
 		return cfg.located(within("ws.mercure", err))
 	}

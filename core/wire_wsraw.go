@@ -102,8 +102,11 @@ type phpConn struct {
 
 func (b *phpBackend) Connect(r *http.Request, c *ws.Conn) error {
 	u := *r.URL
+	if r.TLS != nil { // later events have no connection to tell by that it was https
+		u.Scheme, u.Host = "https", r.Host
+	}
 	c.Data = &phpConn{&u, r.Host, netip.AddrPortFrom(c.Remote(), 0).String()}
-	r = php.WithAttributes(r, "ws", "connect", "ws_connection", c.ID().String())
+	r = withConn(r, c, "ws", "connect")
 	a := newPHPAnswer()
 	defer a.free()
 	if err := b.ask(a, r); err != nil {

@@ -2,8 +2,11 @@ package examples
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/edge-server/edge/core/edgetest"
 	"github.com/edge-server/edge/internal/browser"
@@ -52,6 +55,27 @@ func TestChat(t *testing.T) {
 			kitchen.Eventually(t, `people.textContent === "Carl" && lines.children.length === 0`)
 		})
 	}
+}
+
+// TestChatAfterARestart: the page is told that the server restarts, and comes back by itself.
+func TestChatAfterARestart(t *testing.T) {
+	t.Parallel()
+	listen := fmt.Sprintf(`EDGE_HTTP__LISTEN=[{address: "127.0.0.1:%d"}]`, testenv.FreePort(t))
+	first := edgetest.StartDir(t, "chat-wasm", listen)
+	anna := browser.Start(t).Open(t, first.HTTP+"/")
+	anna.Type(t, "#name", "Anna", true)
+	anna.Eventually(t, `state.className === "on"`)
+	anna.Do(t, `window.codes = []; socket.addEventListener("close", (e) => codes.push(e.code))`)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := first.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	anna.Eventually(t, `codes[0] === 1012 && state.className === ""`)
+	edgetest.StartDir(t, "chat-wasm", listen)
+	anna.Eventually(t, `state.className === "on" && people.textContent === "Anna"`)
+	anna.Type(t, "#text", "back again", true)
+	anna.Eventually(t, `lines.lastChild.textContent === "Annaback again"`)
 }
 
 func TestChatPagesAreOne(t *testing.T) {

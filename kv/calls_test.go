@@ -306,8 +306,11 @@ func TestMetrics(t *testing.T) {
 	if _, err := s.op("Increment", kv.Op{Key: "word"}); !errors.Is(err, kv.ErrNumber) {
 		t.Errorf("Increment of a word: %v", err)
 	}
+	s.done("Add", kv.Op{Key: "tagged", Value: []byte("123"), Tags: kv.TextList{"red"}})
+	lease := s.done("GetOrCompute", kv.Op{Key: "page"})
+	s.done("Computed", kv.Op{Key: "page", Token: lease.Token, Value: []byte("1234")})
 	m, st := front.Metrics(), front.Stats()
-	if m.BytesRead != 5 || m.BytesWritten != 6 || st.Hits != 1 || st.Misses != 1 {
+	if m.BytesRead != 5 || m.BytesWritten != 6+3+4 || st.Hits != 1 || st.Misses != 1 {
 		t.Errorf("bytes %d read %d written, %d hits %d misses", m.BytesRead, m.BytesWritten, st.Hits, st.Misses)
 	}
 	if op := m.Ops["increment"]; op.Calls != 3 || op.Failed != 1 || op.Took <= 0 {

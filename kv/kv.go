@@ -136,6 +136,7 @@ var versionSeed = maphash.MakeSeed()
 // Stats is a snapshot of a store. What a driver does not know is 0.
 type Stats struct {
 	Driver   string
+	Counts   bool  // whether it knows the next two
 	Keys     int64 // expired ones that were not swept yet may be counted
 	Bytes    int64 // as max_size counts them
 	MaxBytes int64 // 0 = no limit

@@ -1,8 +1,6 @@
 package kv
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -58,31 +56,7 @@ var (
 )
 
 // UnmarshalJSON decodes item by item and stops at the bound.
-func (m *Messages) UnmarshalJSON(data []byte) error {
-	*m = (*m)[:0]
-	if string(data) == "null" {
-		return nil
-	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	token, err := dec.Token()
-	if err != nil {
-		return err
-	}
-	if token != json.Delim('[') {
-		return errors.New("items must be a list")
-	}
-	for dec.More() {
-		if len(*m) == maxItems {
-			return errTooManyItems
-		}
-		var item Message
-		if err := dec.Decode(&item); err != nil {
-			return err
-		}
-		*m = append(*m, item)
-	}
-	return nil
-}
+func (m *Messages) UnmarshalJSON(data []byte) error { return boundedJSON((*[]Message)(m), data) }
 
 // ParseProto decodes data over what r holds, as protobuf messages are merged.
 func (r *Request) ParseProto(data []byte) error {

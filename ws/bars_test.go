@@ -61,13 +61,14 @@ func crowd(t testing.TB, n int, addr string, secure *tls.Config) []net.Conn {
 	return conns
 }
 
-// TestIdleMemory holds the memory of connections that do nothing against the bar.
+// TestIdleMemory holds the memory of connections that do nothing against the bar. That of TLS is lower than what is promised (16 KB): it
+// notices a Go in which trimTLS finds nothing.
 func TestIdleMemory(t *testing.T) {
 	for _, kind := range []struct {
 		name   string
 		secure bool
 		bar    int
-	}{{"plain", false, 7500}, {"TLS", true, 16000}} {
+	}{{"plain", false, 7500}, {"TLS", true, 14000}} {
 		t.Run(kind.name, func(t *testing.T) {
 			server := startChild(t)
 			addr, cfg := server.plain, (*tls.Config)(nil)

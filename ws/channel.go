@@ -107,6 +107,9 @@ func (s *Space) localSubscribers(name string) int {
 
 // deliver puts a publication into the queues of this node's subscribers.
 func (s *Space) deliver(name string, p Publication) {
+	if s.listening.Load() {
+		s.hear(name, p)
+	}
 	ch := s.find(name)
 	if ch == nil {
 		return

@@ -153,7 +153,9 @@ func childMain(dir string) {
 			debug.FreeOSMemory()
 			fmt.Println(rss())
 		case "conns":
-			fmt.Println(space.Len())
+			info, err := space.Channel(context.Background(), "all") // those who have subscribed
+			must(err)
+			fmt.Println(info.Subscribers)
 		case "cpu":
 			fmt.Println(int(cpu()))
 		case "memstats":

@@ -98,26 +98,38 @@ func TestSoakReconnect(t *testing.T) {
 	}
 }
 
-// TestBroadcastLatency publishes to a crowd, one message at a time, and looks when the last hundredth of it gets it.
+// TestBroadcastLatency publishes to a crowd, one message at a time, and looks when all but the last hundredth of it have it. A bare loop of
+// system calls does the same in the same minute: it says what the machine has left for us.
 func TestBroadcastLatency(t *testing.T) {
 	n := affordable(t, testenv.Count(500, 10000))
-	server := startChild(t)
-	clients := drink(t, n, server.plain)
+	bare, _ := broadcast(t, n, "loop")
+	median, worst := broadcast(t, n, "")
+	t.Logf("99 of 100 of %d subscribers have a message after %s (median; worst %s); a bare loop takes %s", n, median, worst, bare)
+	if testenv.Count(0, 1) == 1 && median > max(150*time.Millisecond, 2*bare) {
+		t.Errorf("p99 of a broadcast to %d is %s, the bar is 150ms", n, median)
+	}
+}
+
+func broadcast(t *testing.T, n int, kind string) (median, worst time.Duration) {
+	t.Helper()
+	server := startServer(t, kind)
+	defer server.stop()
+	clients, err := pour(n, server.plain, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer clients.close()
 	testenv.Eventually(t, "all are in", func() bool { return server.number("conns") == n })
 	const frame = 132
-	var worst []time.Duration
+	var took []time.Duration
 	for range testenv.Count(5, 50) {
 		before := clients.received.Load()
 		began := time.Now()
 		server.ask("publish 1 0")
 		clients.await(t, before+int64(n*99/100*frame))
-		worst = append(worst, time.Since(began))
+		took = append(took, time.Since(began))
 		clients.await(t, before+int64(n*frame))
 	}
-	slices.Sort(worst)
-	median := worst[len(worst)/2]
-	t.Logf("99 of 100 of %d subscribers have a message after %s (median of %d; worst %s)", n, median, len(worst), worst[len(worst)-1])
-	if testenv.Count(0, 1) == 1 && median > 150*time.Millisecond {
-		t.Errorf("p99 of a broadcast to %d is %s, the bar is 150ms", n, median)
-	}
+	slices.Sort(took)
+	return took[len(took)/2], took[len(took)-1]
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Space is a world of its own: the connections, users and channels of one application.
@@ -22,6 +23,9 @@ type Space struct {
 
 	seed   maphash.Seed
 	shards [channelShards]channelShard
+
+	listening atomic.Bool // there is, or was, a listener
+	listeners listeners
 
 	counters counters
 }

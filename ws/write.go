@@ -17,6 +17,7 @@ type writerPool struct {
 	max   int
 	items int       // in one write
 	batch sync.Pool // of *batch
+	small sync.Pool // of *batch, for goroutines that wait for a client: there may be thousands
 
 	mu      sync.Mutex // guards the following
 	wait    line
@@ -79,7 +80,8 @@ func (l *line) split(n int, to *line) {
 
 func (p *writerPool) init() {
 	p.max, p.items = runtime.GOMAXPROCS(0), batchItems
-	p.batch.New = func() any { return newBatch() }
+	p.batch.New = func() any { return newBatch(batchItems, batchBytes) }
+	p.small.New = func() any { return newBatch(batchItems/8, batchBytes/8) }
 }
 
 // add is called once per connection until its queue is empty: see Conn.writing.
@@ -137,8 +139,8 @@ const (
 
 // batch is what a writer works with.
 type batch struct {
-	items [batchItems]item
-	bytes []byte
+	items []item
+	bytes []byte // empty, with room
 
 	// Of try: it is called by the runtime's poller, through a function made once.
 	rest    []byte
@@ -146,8 +148,8 @@ type batch struct {
 	attempt func(fd uintptr) bool
 }
 
-func newBatch() *batch {
-	b := &batch{bytes: make([]byte, 0, batchBytes)}
+func newBatch(items, bytes int) *batch {
+	b := &batch{items: make([]item, items), bytes: make([]byte, 0, bytes)}
 	b.attempt = func(fd uintptr) bool {
 		for len(b.rest) > 0 {
 			n, err := syscall.Write(int(fd), b.rest)
@@ -209,7 +211,7 @@ func (b *batch) gather(c *Conn) (out []byte, more bool) {
 	c.mu.Lock()
 	n := 0
 	if !c.broken {
-		n = c.queue.pop(b.items[:c.endpoint.hub.writers.items], batchBytes)
+		n = c.queue.pop(b.items[:min(len(b.items), c.endpoint.hub.writers.items)], cap(b.bytes))
 	}
 	if n == 0 {
 		c.idleLocked()
@@ -255,8 +257,8 @@ func (c *Conn) idleLocked() {
 
 // drain writes the queue out, waiting for the client. rest goes first.
 func (c *Conn) drain(rest []byte) {
-	b := c.endpoint.hub.writers.batch.Get().(*batch)
-	defer c.endpoint.hub.writers.batch.Put(b)
+	b := c.endpoint.hub.writers.small.Get().(*batch)
+	defer c.endpoint.hub.writers.small.Put(b)
 	for {
 		if len(rest) == 0 {
 			if rest, _ = b.gather(c); len(rest) == 0 {

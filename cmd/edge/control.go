@@ -39,7 +39,7 @@ func statusCommand(config *string) *cobra.Command {
 			out := cmd.OutOrStdout()
 			state := "ready"
 			if !s.Ready {
-				state = "not ready (starting or stopping)"
+				state = "not ready (starting, stopping or draining)"
 			}
 			fmt.Fprintf(out, "edge %s, pid %d, %s, up %s\nconfig %s\n", s.Version, s.PID, state, time.Since(s.Started).Round(time.Second), s.Config)
 			for _, a := range s.Addresses {

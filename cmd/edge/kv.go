@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -252,7 +253,11 @@ func kvStats(config *string) *cobra.Command {
 			t := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(t, "STORE\tDRIVER\tKEYS\tSIZE\tLIMIT\tHITS\tMISSES\tRATIO\tSETS\tEXPIRED\tEVICTED\tREFUSED")
 			for _, s := range stores {
-				fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%d\t%d\t%s\t%d\t%d\t%d\t%d\n", s.Name, s.Driver, s.Keys, bytesize.Size(s.Bytes), limit(s.MaxBytes),
+				keys, size := "-", "-"
+				if s.Counts {
+					keys, size = strconv.FormatInt(s.Keys, 10), bytesize.Size(s.Bytes).String()
+				}
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%d\t%d\t%d\t%d\n", s.Name, s.Driver, keys, size, limit(s.MaxBytes),
 					s.Hits, s.Misses, ratio(s.Hits, s.Misses), s.Sets, s.Expired, s.Evicted, s.Refused)
 			}
 			return t.Flush()

@@ -49,7 +49,9 @@ func (f *files) take(name string) (given <-chan struct{}) {
 }
 
 // TryLock implements certmagic.TryLocker.
-func (f *files) TryLock(_ context.Context, name string) (bool, error) { return f.take(name) == nil, nil }
+func (f *files) TryLock(_ context.Context, name string) (bool, error) {
+	return f.take(name) == nil, nil
+}
 
 // Unlock implements certmagic.Locker.
 func (f *files) Unlock(_ context.Context, name string) error {

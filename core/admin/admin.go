@@ -6,6 +6,7 @@
 //	GET  /plugins   the wasm plugins                     []Plugin
 //	POST /reload    read edge.yaml again and apply it    {"error": …} with 409 when refused
 //	     /kv…       the stores: see kv.go
+//	     /overview, /routes, /stores, /connections, /services, /config, /drain, /debug/pprof/: see views.go
 //	     /ws…       WebSockets: see ws.go
 //	GET  /metrics   Prometheus text format
 //	GET  /health    200 while the process answers
@@ -69,6 +70,7 @@ type Backend struct {
 	Reload  func(context.Context) error
 	Metrics http.Handler
 	KV      Stores // nil: there are none
+	Views   Views
 	WS      Sockets
 }
 
@@ -222,6 +224,7 @@ func routes(b Backend) http.Handler {
 		answer(w, http.StatusOK, struct{}{})
 	})
 	kvRoutes(mux, b.KV)
+	viewRoutes(mux, b.Views)
 	wsRoutes(mux, b.WS)
 	mux.Handle("GET /metrics", b.Metrics)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, struct{}{}) })

@@ -65,6 +65,7 @@ type KVItem struct {
 type KVStore struct {
 	Name     string `json:"name"`
 	Driver   string `json:"driver"`
+	Counts   bool   `json:"counts"` // whether the driver knows the next two
 	Keys     int64  `json:"keys"`
 	Bytes    int64  `json:"bytes"`
 	MaxBytes int64  `json:"max_bytes"`

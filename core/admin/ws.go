@@ -105,7 +105,9 @@ func wsRoutes(mux *http.ServeMux, sockets Sockets) {
 		"GET /ws/channels": func(_ http.ResponseWriter, r *http.Request, q url.Values) (any, error) {
 			return sockets.Channels(r.Context(), q.Get("app"), q.Get("prefix"))
 		},
-		"POST /ws/send": func(w http.ResponseWriter, r *http.Request, q url.Values) (any, error) { return wsSend(w, r, q, sockets) },
+		"POST /ws/send": func(w http.ResponseWriter, r *http.Request, q url.Values) (any, error) {
+			return wsSend(w, r, q, sockets)
+		},
 		"POST /ws/kick": func(_ http.ResponseWriter, r *http.Request, q url.Values) (any, error) {
 			to, err := wsTarget(q, "conn", "user", "all")
 			if err != nil {

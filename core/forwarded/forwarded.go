@@ -138,13 +138,13 @@ func (t *trust) apply(r *http.Request) {
 	}
 }
 
-// peerOf is the address of the connection. A unix socket has none.
+// peerOf is the address of the connection. A unix socket has none; Edge's listeners say 127.0.0.1 without a port then.
 func peerOf(remote string) (addr netip.Addr, isUnix bool) {
 	at, err := netip.ParseAddrPort(remote)
 	if err != nil {
 		return netip.Addr{}, remote == "" || remote == "@" || remote[0] == '/'
 	}
-	return at.Addr().Unmap().WithZone(""), false
+	return at.Addr().Unmap().WithZone(""), at.Port() == 0 && at.Addr().IsLoopback()
 }
 
 // client walks the proxies back to the first address that is not a trusted proxy's, and returns the protocol that was spoken there.

@@ -47,6 +47,7 @@ func TestClientBehindProxies(t *testing.T) {
 		"Forwarded comes first":         {"10.0.0.1:5", []string{"X-Forwarded-For", "192.0.2.8", "Forwarded", "for=192.0.2.7"}, "192.0.2.7:0", false},
 		"X-Real-Ip":                     {"10.0.0.1:5", []string{"X-Real-Ip", "192.0.2.7", "X-Forwarded-Proto", "http, https"}, "192.0.2.7:0", true},
 		"a unix socket":                 {"@", []string{"X-Forwarded-For", "192.0.2.7"}, "192.0.2.7:0", false},
+		"a unix socket of Edge":         {"127.0.0.1:0", []string{"X-Forwarded-For", "192.0.2.7"}, "192.0.2.7:0", false},
 		"a header that is not believed": {"10.0.0.1:5", []string{"True-Client-Ip", "192.0.2.7"}, "10.0.0.1:5", false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -184,5 +185,52 @@ func TestACMEOnDemand(t *testing.T) {
 	}
 	if n := asked.Load(); n != 1 {
 		t.Errorf("asked %d times about a name that was denied once", n)
+	}
+}
+
+// A flood of names asks few questions at a time, is told no at once, and leaves those that have certificates alone.
+func TestACMEFloodOfNames(t *testing.T) {
+	t.Parallel()
+	p := testenv.StartPebble(t)
+	var now, most atomic.Int64
+	hold := make(chan struct{})
+	ask := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("domain") == "good.example.net" {
+			return
+		}
+		n := now.Add(1)
+		defer now.Add(-1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		}
+		<-hold
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer ask.Close()
+	s := startSite(t, p, func(c *httpserver.Config, o *httpserver.Options) {
+		c.TLS.ACME.OnDemand = &acme.OnDemand{Ask: ask.URL}
+	})
+	testenv.Eventually(t, "a certificate on demand", func() bool { return s.shows("good.example.net") })
+	roots := p.Roots(t)
+	var wg sync.WaitGroup
+	var refused atomic.Int64
+	const flood = 200
+	for i := range flood {
+		wg.Go(func() {
+			conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", p.TLS), &tls.Config{RootCAs: roots, ServerName: fmt.Sprintf("n%d.example.net", i)})
+			if err == nil {
+				conn.Close()
+				t.Error("a certificate for a name that is not allowed")
+			}
+			refused.Add(1)
+		})
+	}
+	testenv.Eventually(t, "most of the flood to be refused at once", func() bool { return refused.Load() >= flood-32 })
+	if !s.shows("good.example.net") {
+		t.Error("the flood kept others from their certificate")
+	}
+	close(hold)
+	wg.Wait()
+	if n := most.Load(); n > 32 {
+		t.Errorf("%d questions at a time", n)
 	}
 }

@@ -105,9 +105,9 @@ func TestForgedQUICHandshakes(t *testing.T) {
 	for range 300 {
 		flood.Go(func() { w.dialAndVanish(t) })
 	}
-	flood.Wait()
 	pending := func() int { return w.Stats().Listeners[2].HandshakesPending }
-	testenv.Eventually(t, "the server sees handshakes", func() bool { return pending() > 0 })
+	testenv.Eventually(t, "the server sees handshakes", func() bool { return pending() > 0 }) // on a slow machine the flood outlasts them
+	flood.Wait()
 	if n := pending(); n > 200 {
 		t.Errorf("%d handshakes are open for forged packets, want about 128 at most", n)
 	}

@@ -287,8 +287,8 @@ func TestEncryptedClientHello(t *testing.T) {
 	}
 	// ECHConfigContents of RFC 9849, section 4: X25519, HKDF-SHA256, AES-128-GCM.
 	content := append([]byte{7, 0, 0x20, 0, 32}, key.PublicKey().Bytes()...)
-	content = append(content, 0, 4, 0, 1, 0, 1, 0, 9)
-	content = append(content, "localhost\x00\x00"...)
+	content = append(content, 0, 4, 0, 1, 0, 1, 0, 14)
+	content = append(content, "public.example\x00\x00"...)
 	config := append([]byte{0xfe, 0x0d, 0, byte(len(content))}, content...)
 	list := append([]byte{0, byte(len(config))}, config...)
 	der, err := x509.MarshalPKCS8PrivateKey(key)

@@ -54,12 +54,22 @@ func (h *files) serveTry(w http.ResponseWriter, r *http.Request, folder *os.Root
 		return false, nil
 	case !asFolder:
 		return true, h.send(w, r, folder, found{file, info, name})
-	case ofPath && !strings.HasSuffix(clean, "/"):
+	case ofPath && !strings.HasSuffix(clean, "/") && (h.browse || h.hasIndex(folder, name)):
 		redirectToFolder(w, r, clean)
 		return true, nil
 	}
 	err = h.serveFolder(w, r, folder, file, name)
 	return err == nil, notThere(err)
+}
+
+// hasIndex reports whether a folder has a file that stands for it.
+func (h *files) hasIndex(folder *os.Root, name string) bool {
+	for _, index := range h.index {
+		if info, err := folder.Stat(path.Join(name, index)); err == nil && info.Mode().IsRegular() {
+			return true
+		}
+	}
+	return false
 }
 
 // notThere is nil for errors of which the client learns 404 only, and the error otherwise.

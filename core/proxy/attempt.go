@@ -24,11 +24,14 @@ var reasons = [...]string{"dial", "timeout", "protocol", "status", "body"}
 
 func (r reason) String() string { return reasons[r] }
 
+// ErrLength is for FastCGI clients that need to know how long a body is that is too long to be read first.
+var ErrLength = errors.New("the upstream needs the length of the body")
+
 var (
 	errUnavailable = errors.New("no upstream is available")
 	errIdle        = errors.New("the upstream was silent for too long")
+	errNoStatus    = errors.New("the status of its answer is none")
 	errHeader      = errors.New("the name of a header is none")
-	errLength      = errors.New("the upstream needs the length of the body")
 )
 
 // errStatus is an answer that counts as a failure.
@@ -42,7 +45,7 @@ func statusOf(err error) int {
 	switch {
 	case errors.Is(err, errUnavailable):
 		return http.StatusServiceUnavailable
-	case errors.Is(err, errLength):
+	case errors.Is(err, ErrLength):
 		return http.StatusLengthRequired
 	case isDial(err):
 		return http.StatusBadGateway
@@ -114,7 +117,7 @@ func (p *Proxy) note(u *upstream, err error) {
 	if errors.As(err, new(errStatus)) {
 		why = reasonStatus
 	}
-	if errors.Is(err, errLength) {
+	if errors.Is(err, ErrLength) {
 		return // nobody failed
 	}
 	out := u.hasFailed(&p.config.Passive, why, err, time.Now())
@@ -176,6 +179,12 @@ func (p *Proxy) attempt(u *upstream, out *http.Request, x *exchange) (*http.Resp
 			return res, nil
 		}
 	}
-	res.Body = p.newAnswer(u, res.Body, ctx, cancel, end)
+	if res.StatusCode < 200 {
+		res.Body.Close()
+		end()
+		return nil, errNoStatus
+	}
+	x.answer = p.newAnswer(u, res.Body, ctx, cancel, end)
+	res.Body = x.answer
 	return res, nil
 }

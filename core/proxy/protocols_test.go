@@ -23,7 +23,9 @@ import (
 
 func TestKindsOfUpstreams(t *testing.T) {
 	t.Parallel()
-	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "%s %s %v", r.Proto, r.Host, r.TLS != nil) })
+	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s %s %v", r.Proto, r.Host, r.TLS != nil)
+	})
 	t.Run("h2c", func(t *testing.T) {
 		s := httptest.NewUnstartedServer(hello)
 		s.Config.Protocols = new(http.Protocols)
@@ -110,7 +112,6 @@ func TestWebSockets(t *testing.T) {
 		}
 	})
 	c := config(url)
-	c.Timeouts.Tunnel = 400 * time.Millisecond
 	s, p := serve(t, c)
 	ws := "ws" + strings.TrimPrefix(s.URL, "http")
 	conn, res, err := websocket.DefaultDialer.Dial(ws, nil)
@@ -143,7 +144,9 @@ func TestWebSockets(t *testing.T) {
 	if _, res, err = websocket.DefaultDialer.Dial(ws+"/refused", nil); err == nil || res.StatusCode != 403 {
 		t.Errorf("%v", err)
 	}
-	silent, _, err := websocket.DefaultDialer.Dial(ws, nil)
+	c.Timeouts.Tunnel = 100 * time.Millisecond
+	s, _ = serve(t, c)
+	silent, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(s.URL, "http"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,6 +228,7 @@ func run(t *testing.T, cmd *exec.Cmd, socket string) {
 // FuzzUpstream: whatever an upstream sends, the client gets an answer that ends, and the upstream's place is free afterwards.
 func FuzzUpstream(f *testing.F) {
 	for _, text := range []string{
+		"HTTP/1.1 000 K\r\nTransfer-Encoding: chunked\r\n\r\n2\x00\x02ok\r\n0\r\nA: b\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nA: b\r\n\r\n",
 		"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nx",
 		"HTTP/1.0 200\r\n\r\nbody", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "\x00\x00\x12\x04", "HTTP/1.1 200 OK\r\nConnection: X-A\r\nX-A: b\r\n\r\n",

@@ -165,7 +165,7 @@ type exchange struct {
 	request  *http.Request // of the client
 	body     *body         // nil without
 	upstream *upstream     // that has answered
-	mirrored bool
+	answer   io.ReadCloser // its body; closing it twice does no harm
 }
 
 type exchangeKey struct{}
@@ -200,7 +200,15 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		x.request.Body = x.body.first()
+		if x.body.source != nil {
+			_ = http.NewResponseController(w).EnableFullDuplex() // an answer may begin before the body ends; only HTTP/1.1 needs to be told
+		}
 	}
+	defer func() {
+		if x.answer != nil {
+			x.answer.Close() // whatever has panicked
+		}
+	}()
 	p.reverse.ServeHTTP(w, x.request)
 }
 

@@ -346,19 +346,28 @@ func TestErrors(t *testing.T) {
 		url  string
 		want int
 	}{
-		"nobody listens":      {dead(t), 502},
-		"no answer":           {hang, 504},
-		"nonsense":            {raw(t, func(c net.Conn, _ *http.Request) { io.WriteString(c, "SSH-2.0-x\r\n\r\n") }), 502},
-		"half a head":         {raw(t, func(c net.Conn, _ *http.Request) { io.WriteString(c, "HTTP/1.1 200 OK\r\nA: b\r\n") }), 502},
-		"a head without end":  {raw(t, func(c net.Conn, _ *http.Request) { io.WriteString(c, "HTTP/1.1 200 OK\r\nA: "+strings.Repeat("b", 1<<20)) }), 502},
-		"two lengths":         {raw(t, func(c net.Conn, _ *http.Request) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab") }), 502},
-		"a protocol unasked":  {raw(t, func(c net.Conn, _ *http.Request) { io.WriteString(c, "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n") }), 502},
+		"nobody listens": {dead(t), 502},
+		"no answer":      {hang, 504},
+		"nonsense":       {raw(t, func(c net.Conn, _ *http.Request) { io.WriteString(c, "SSH-2.0-x\r\n\r\n") }), 502},
+		"half a head":    {raw(t, func(c net.Conn, _ *http.Request) { io.WriteString(c, "HTTP/1.1 200 OK\r\nA: b\r\n") }), 502},
+		"a head without end": {raw(t, func(c net.Conn, _ *http.Request) {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nA: "+strings.Repeat("b", 1<<20))
+		}), 502},
+		"status 000": {raw(t, func(c net.Conn, _ *http.Request) { io.WriteString(c, "HTTP/1.1 000 K\r\nContent-Length: 0\r\n\r\n") }), 502},
+		"two lengths": {raw(t, func(c net.Conn, _ *http.Request) {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab")
+		}), 502},
+		"a protocol unasked": {raw(t, func(c net.Conn, _ *http.Request) {
+			io.WriteString(c, "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		}), 502},
 		"a header of a space": {raw(t, func(c net.Conn, _ *http.Request) { io.WriteString(c, "HTTP/1.1 200 OK\r\nA b: c\r\n\r\n") }), 502},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := config(tt.url)
-			c.Timeouts.Header = 200 * time.Millisecond
+			if tt.want == http.StatusGatewayTimeout {
+				c.Timeouts.Header = 200 * time.Millisecond
+			}
 			s, p := serve(t, c)
 			res, text := do(t, s, "GET", "/", nil)
 			if want := fmt.Sprintf("%d %s\n", tt.want, strings.ToLower(http.StatusText(tt.want))); res.StatusCode != tt.want || text != want {
@@ -417,7 +426,7 @@ func TestEjection(t *testing.T) {
 			t.Fatalf("%d %q", res.StatusCode, text)
 		}
 	}
-	if one := p.Stats().Upstreams[0]; one.Ejections == 0 || one.Failed["protocol"] < 3 || one.Requests > 15 {
+	if one := p.Stats().Upstreams[0]; one.Ejections == 0 || one.Failed["protocol"] < 3 {
 		t.Errorf("%+v", one)
 	}
 	broken.Store(false)

@@ -218,6 +218,7 @@ kv:
 telemetry:
   metrics:
     listen: 127.0.0.1:2112
+    names: both
   health:
     listen: 127.0.0.1:2114
     unavailable_status: 500

@@ -18,7 +18,8 @@ func (t *translation) metrics(metrics part) {
 	}
 	out := t.out.section("telemetry").section("metrics")
 	out.set("listen", strings.TrimPrefix(address, "tcp://"))
-	t.note("metrics", "the names of Edge's own metrics are edge_*: dashboards for rr_* need new ones. They are at /metrics, and not at every path")
+	out.set("names", "both") // dashboards that are there read rr_…
+	t.note("metrics", "Edge's own metrics are there beside rr_http_*, which count all pools together. They are at /metrics, and not at every path")
 	collect := metrics.section("collect")
 	if !collect.present() {
 		return

@@ -34,6 +34,7 @@ otel:
 	want := `telemetry:
   metrics:
     listen: 127.0.0.1:2112
+    names: both
     collect:
       orders:
         type: counter

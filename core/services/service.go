@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -42,6 +43,9 @@ func (m *Manager) newSpec(c Config) (*spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := mayEnter(dir, user); err != nil {
+		return nil, err
+	}
 	s := &spec{path: path, args: c.Command, dir: dir, user: user}
 	s.env = os.Environ()
 	if m.opts.Env != nil {
@@ -52,6 +56,18 @@ func (m *Manager) newSpec(c Config) (*spec, error) {
 		s.env = append(s.env, name+"="+value)
 	}
 	return s, nil
+}
+
+// mayEnter finds out before the start that the processes could not work in their folder.
+func mayEnter(dir string, user *osproc.Account) error {
+	if user == nil {
+		return nil
+	}
+	_, err := user.Stat(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("dir: %s cannot enter %s: chmod o+x it and the folders above, name another, or set user", user, dir)
+	}
+	return err
 }
 
 // service is one service that runs. Its slots, one goroutine each, keep its processes.

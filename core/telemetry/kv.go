@@ -11,8 +11,10 @@ import (
 
 func (m metrics) kv(store string, s kv.Stats) {
 	labels := []string{"store", store, "driver", s.Driver}
-	m.gauge("edge_kv_keys", "Keys; expired ones that were not swept yet may be counted.", float64(s.Keys), labels...)
-	m.gauge("edge_kv_bytes", "Bytes as max_size counts them.", float64(s.Bytes), labels...)
+	if s.Counts {
+		m.gauge("edge_kv_keys", "Keys; expired ones that were not swept yet may be counted.", float64(s.Keys), labels...)
+		m.gauge("edge_kv_bytes", "Bytes as max_size counts them.", float64(s.Bytes), labels...)
+	}
 	m.gauge("edge_kv_max_bytes", "The bound of edge_kv_bytes; 0 without one.", float64(s.MaxBytes), labels...)
 	m.counter("edge_kv_hits_total", "Keys found by reads.", s.Hits, labels...)
 	m.counter("edge_kv_misses_total", "Keys not found by reads.", s.Misses, labels...)

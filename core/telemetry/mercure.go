@@ -25,5 +25,6 @@ func (m metrics) mercure(s *mercure.Stats) {
 	for reason, n := range s.Refused {
 		m.counter("edge_mercure_refused_total", "Requests that were refused.", n, "reason", reason)
 	}
+	m.counter("edge_mercure_fleet_errors_total", "Updates of other nodes that were lost here, or could not be read.", s.FleetErrors)
 	m.counter("edge_mercure_history_errors_total", "Updates or batches that could not be stored.", s.HistoryErrors)
 }

@@ -4,13 +4,16 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/edge-server/edge/core/httpserver"
+	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/core/proxy"
+	"github.com/edge-server/edge/core/services"
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/php"
 	"github.com/edge-server/edge/rpc"
@@ -33,8 +36,16 @@ type Snapshot struct {
 	RPC     *rpc.Stats
 	WS      *ws.Stats
 	Pusher  []pusher.AppStats
-	Mercure *mercure.Stats
-	Proxies []proxy.Stats
+
+	// Names is which names metrics have: EdgeNames when it is empty.
+	Names    string
+	Uptime   time.Duration
+	Routes   map[string]middleware.MeterStats // by name
+	Services []services.Stats
+	Workers  map[string][]php.WorkerInfo   // with RoadRunner's names only
+	Statuses map[int]middleware.MeterStats // so too
+	Mercure  *mercure.Stats
+	Proxies  []proxy.Stats
 }
 
 // NewCollector returns a handler that answers with the metrics of snapshot, of the Go runtime, of the process and of the
@@ -66,6 +77,18 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	m := metrics{out}
 	m.gauge("edge_info", "Version of the running Edge; always 1.", 1, "version", s.Version)
 	m.gauge("edge_ready", "1 while requests are served.", boolean(s.Ready))
+	if s.Names == RoadRunnerNames || s.Names == BothNames {
+		m.roadRunner(s)
+	}
+	if s.Names == RoadRunnerNames {
+		return
+	}
+	for _, route := range slices.Sorted(maps.Keys(s.Routes)) {
+		m.route(route, s.Routes[route])
+	}
+	for _, service := range s.Services {
+		m.service(service)
+	}
 	if s.HTTP != nil {
 		m.http(s.HTTP)
 	}

@@ -37,7 +37,7 @@ func everything() Snapshot {
 			Idle: 2, Busy: 1, WaitTotal: 1500 * time.Millisecond, QueueFull: 3, QueueTimeouts: 1, Ended: php.Ended{Memory: 4}, Memory: 4096,
 		}, "api": {}},
 		Plugins: []wasmhost.PluginStats{{Name: "a", Requests: 5, InGuest: time.Second}, {Name: "b", Degraded: "its file is gone"}},
-		KV:      map[string]kv.Stats{"cache": {Driver: "memory", Keys: 4}},
+		KV:      map[string]kv.Stats{"cache": {Driver: "memory", Counts: true, Keys: 4}},
 		RPC:     &rpc.Stats{Calls: 9},
 	}
 }

@@ -38,7 +38,7 @@ var rules = map[string][]string{
 	"core/routing":    {"core/configfile", "internal/urlpath"},
 	"core/rrcompat":   {},
 	"core/services":   {"internal/bytesize", "internal/osproc"},
-	"core/telemetry":  {"core/httpserver", "core/proxy", "php", "wasmhost", "rpc", "kv", "ws", "ws/mercure", "ws/pusher", "sdk/abi", "internal/bytesize"},
+	"core/telemetry":  {"core/httpserver", "core/middleware", "core/services", "core/proxy", "php", "wasmhost", "rpc", "kv", "ws", "ws/mercure", "ws/pusher", "sdk/abi", "internal/bytesize"},
 
 	// Features: what one needs from another it declares as an interface of its own, and core joins them.
 	"php":       {"php/fastcgi", "internal/bytesize", "internal/frame", "internal/osproc", "internal/urlpath"},
@@ -48,12 +48,13 @@ var rules = map[string][]string{
 	"kv/":       {"kv", "internal/bytesize"}, // drivers import their parent
 	"kv/kvtest": {"kv", "internal/testenv"},
 	"ws":        {"internal/bytesize"},
-	"ws/":       {"ws", "internal/bytesize"}, // protocols and brokers import their parent
-	"ws/redis":  {"ws", "ws/fleet"}, // drivers of what they have in common
-	"ws/nats":   {"ws", "ws/fleet"},
-	"ws/brokertest": {"ws", "internal/testenv"},
+	"ws/":       {"ws", "ws/jwtkeys", "internal/bytesize"}, // protocols and brokers import their parent
 	"wasmhost":  {"sdk/abi", "sdk/js", "internal/bytesize", "wasmhost/meter", "wasmhost/trust"},
 	"wasmhost/": {},
+
+	"ws/redis":      {"ws", "ws/fleet"}, // drivers of what they have in common
+	"ws/nats":       {"ws", "ws/fleet"},
+	"ws/brokertest": {"ws", "internal/testenv"},
 
 	"sdk":                {},
 	"sdk/abi":            {},
@@ -156,4 +157,23 @@ func listPackages(t *testing.T) []goPackage {
 		t.Fatalf("go list found %d packages only", len(packages))
 	}
 	return packages
+}
+
+// heavy packages make the server larger without serving anybody: templates call methods by name, so that the linker has to keep every
+// method of the whole program (a third of the memory of a small server), and gRPC comes with libraries that need none of it.
+var heavy = []string{"html/template", "google.golang.org/grpc", "golang.org/x/net/trace"}
+
+func TestTheBinaryHasNothingHeavy(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("go", "list", "-deps", "./cmd/edge")
+	cmd.Dir = testenv.Root(t)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range strings.Fields(string(out)) {
+		if slices.Contains(heavy, path) {
+			t.Errorf("cmd/edge links %s: find a way without it (go list -deps shows who imports it)", path)
+		}
+	}
 }

@@ -81,14 +81,5 @@ func (r kvResult) spread(m kvMetric) spread {
 	for _, s := range r.samples {
 		values = append(values, m.value(s))
 	}
-	if len(values) == 0 {
-		return spread{nan, nan, nan}
-	}
-	slices.Sort(values)
-	middle := len(values) / 2
-	median := values[middle]
-	if len(values)%2 == 0 {
-		median = (values[middle-1] + values[middle]) / 2
-	}
-	return spread{values[0], median, values[len(values)-1]}
+	return spreadOf(values)
 }

@@ -45,6 +45,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if len(args) == 3 && args[0] == bareGoCommand {
 		return serveBareGo(ctx, args[1], args[2])
 	}
+	if len(args) == 2 && args[0] == gorillaCommand {
+		return serveGorilla(ctx, args[1])
+	}
 	opts, err := parseOptions(args, getenv, stderr)
 	if err != nil {
 		return err
@@ -59,7 +62,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if opts.out == "" {
 		return nil
 	}
-	if opts.isPartial() && !opts.kvOnly {
+	if opts.isPartial() && !opts.kvOnly && !opts.wsOnly {
 		sections = sections[1:] // the bars of a full run stay
 	}
 	return publish(opts.out, sections)
@@ -73,15 +76,19 @@ func bench(ctx context.Context, opts options, progress io.Writer) (sections []se
 	}
 	defer func() { err = errors.Join(err, space.remove()) }()
 
-	if opts.kvOnly {
+	if opts.kvOnly || opts.wsOnly {
 		opts.targets = nil
 	}
-	stores := opts.kvOnly || !opts.isPartial() && opts.partial == ""
-	if err := space.findTools(opts.targets, stores); err != nil {
+	all := !opts.isPartial() && opts.partial == "" && !opts.kvOnly && !opts.wsOnly
+	stores := opts.kvOnly || all
+	if err := space.findTools(opts.targets, stores, opts.wsOnly || all); err != nil {
 		return nil, err
 	}
 	if opts.kvOnly {
 		return benchKV(ctx, opts, space, progress)
+	}
+	if opts.wsOnly {
+		return benchWS(ctx, opts, space, progress)
 	}
 	opts.load.program = space.tool["wrk"]
 
@@ -94,23 +101,25 @@ func bench(ctx context.Context, opts options, progress io.Writer) (sections []se
 		}
 	}
 	machine := describeMachine(ctx, space)
-	var all []measurement
+	var measured []measurement
 	for _, m := range opts.measurements() {
 		m.results, err = m.run(ctx, servers, opts.runs, progress)
 		if err != nil {
 			return nil, interrupted(ctx, fmt.Errorf("scenario %s: %w", m.scenario.Name, err))
 		}
-		all = append(all, m)
+		measured = append(measured, m)
 		sections = append(sections, newSection(m, opts, machine, time.Now()))
 	}
-	if stores {
-		rows, err := benchKV(ctx, opts, space, progress)
-		if err != nil {
-			return nil, err
+	if all {
+		for _, more := range []func(context.Context, options, *workspace, io.Writer) ([]section, error){benchKV, benchWS} {
+			rows, err := more(ctx, opts, space, progress)
+			if err != nil {
+				return nil, err
+			}
+			sections = append(sections, rows...)
 		}
-		sections = append(sections, rows...)
 	}
-	return append([]section{barSection(all)}, sections...), nil
+	return append([]section{barSection(measured)}, sections...), nil
 }
 
 // interrupted spares people who pressed Ctrl-C the errors that it caused.

@@ -175,6 +175,14 @@ func (r result) spread(m metric) spread {
 	for _, s := range r.samples {
 		values = append(values, m.value(s))
 	}
+	return spreadOf(values)
+}
+
+// spreadOf is that of some values; of none it is unknown.
+func spreadOf(values []float64) spread {
+	if len(values) == 0 {
+		return spread{nan, nan, nan}
+	}
 	slices.Sort(values)
 	middle := len(values) / 2
 	median := values[middle]

@@ -30,6 +30,10 @@ type options struct {
 	kvOnly     bool // the key-value stores alone
 	kvRounds   int
 	kvDuration time.Duration
+
+	wsOnly     bool // WebSockets alone
+	wsRounds   int
+	wsDuration time.Duration
 }
 
 func parseOptions(args []string, getenv func(string) string, usage io.Writer) (options, error) {
@@ -46,6 +50,9 @@ func parseOptions(args []string, getenv func(string) string, usage io.Writer) (o
 	flags.BoolVar(&opts.kvOnly, "kv", false, "only the key-value stores, which takes less than a minute")
 	flags.IntVar(&opts.kvRounds, "kv-runs", 9, "runs per key-value store and load")
 	flags.DurationVar(&opts.kvDuration, "kv-duration", 500*time.Millisecond, "length of one of them")
+	flags.BoolVar(&opts.wsOnly, "ws", false, "only WebSockets, which takes less than a minute")
+	flags.IntVar(&opts.wsRounds, "ws-runs", 5, "runs per server of WebSockets and load")
+	flags.DurationVar(&opts.wsDuration, "ws-duration", 2*time.Second, "length of one of them")
 	flags.StringVar(&opts.out, "out", "", "Markdown `file` whose sections are replaced (default print only)")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
@@ -72,6 +79,9 @@ func (o options) validate() error {
 	var errs []error
 	if o.kvRounds < 1 || o.kvDuration < 100*time.Millisecond {
 		errs = append(errs, errors.New("-kv-runs must be at least 1, -kv-duration at least 100ms, since CPU is counted in ticks of 10ms"))
+	}
+	if o.wsRounds < 1 || o.wsDuration < 100*time.Millisecond {
+		errs = append(errs, errors.New("-ws-runs must be at least 1, -ws-duration at least 100ms, since CPU is counted in ticks of 10ms"))
 	}
 	if o.runs < 1 {
 		errs = append(errs, fmt.Errorf("-runs: must be at least 1, got %d", o.runs))

@@ -30,8 +30,8 @@ var tools = map[string]tool{
 	"memcached":    {[]string{"memcached"}, "apt-get install memcached"},
 }
 
-// findTools looks for wrk and for the tools of the targets and of the key-value stores. Everything that is missing is in the error.
-func (w *workspace) findTools(targets []target, stores bool) error {
+// findTools looks for wrk and for the tools of the targets, of the key-value stores and of WebSockets. Everything that is missing is in the error.
+func (w *workspace) findTools(targets []target, stores, sockets bool) error {
 	needed := map[string][]string{}
 	if len(targets) > 0 {
 		needed["wrk"] = []string{"the measurement"}
@@ -39,6 +39,11 @@ func (w *workspace) findTools(targets []target, stores bool) error {
 	if stores {
 		for _, key := range []string{"go", "php", "redis-server", "memcached"} {
 			needed[key] = []string{"the key-value stores"}
+		}
+	}
+	if sockets {
+		for _, key := range []string{"go", "php"} {
+			needed[key] = append(needed[key], "WebSockets")
 		}
 	}
 	for _, t := range targets {

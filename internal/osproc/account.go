@@ -145,3 +145,13 @@ func (a *Account) Environ() []string {
 	}
 	return []string{"USER=" + a.Name, "LOGNAME=" + a.Name, "HOME=" + a.Home}
 }
+
+// Stat is os.Stat of what is in a folder, with the rights of the account.
+func (a *Account) Stat(dir string) (info os.FileInfo, err error) {
+	err = a.As(func() error {
+		// Looking up "." needs the right to enter the folder.
+		info, err = os.Stat(dir + string(os.PathSeparator) + ".")
+		return err
+	})
+	return info, err
+}

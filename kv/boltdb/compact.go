@@ -96,6 +96,7 @@ func (f *file) copy(mode os.FileMode) (_ *bolt.DB, err error) {
 		Timeout: f.cfg.LockTimeout, FreelistType: bolt.FreelistMapType, PageSize: f.db.Info().PageSize, NoSync: true, NoGrowSync: true,
 	})
 	if err != nil {
+		_ = os.Remove(path) // without room on the disk, bbolt leaves an empty file
 		return nil, err
 	}
 	defer func() {

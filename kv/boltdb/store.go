@@ -229,7 +229,7 @@ func hasPrefix(key []byte, prefix string) bool {
 // Stats returns a snapshot. Bytes are those of keys and values; MaxBytes bounds the file, which is larger.
 func (s *Store) Stats() kv.Stats {
 	return kv.Stats{
-		Driver: "boltdb", Keys: s.keys.Load(), Bytes: s.bytes.Load(), MaxBytes: int64(s.file.cfg.MaxFileSize),
+		Driver: "boltdb", Counts: true, Keys: s.keys.Load(), Bytes: s.bytes.Load(), MaxBytes: int64(s.file.cfg.MaxFileSize),
 		Hits: s.hits.Load(), Misses: s.misses.Load(), Sets: s.sets.Load(), Refused: s.refused.Load(), Expired: s.expired.Load(),
 	}
 }

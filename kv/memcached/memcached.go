@@ -26,14 +26,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"log/slog"
 	"net"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -138,23 +136,9 @@ func dialer(cfg *kv.TLSConfig) (func(ctx context.Context, network, addr string) 
 	if cfg == nil {
 		return new(net.Dialer).DialContext, nil
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cfg.ServerName}
-	if cfg.CA != "" {
-		text, err := os.ReadFile(cfg.CA)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("tls.ca: %s holds no certificate in PEM form", cfg.CA)
-		}
-	}
-	if cfg.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.Cert, cfg.Key)
-		if err != nil {
-			return nil, fmt.Errorf("tls.cert: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
+	c, err := cfg.Client()
+	if err != nil {
+		return nil, err
 	}
 	return (&tls.Dialer{Config: c}).DialContext, nil
 }

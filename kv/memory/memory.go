@@ -314,6 +314,7 @@ func (s *Store) Clear(context.Context) error {
 func (s *Store) Stats() kv.Stats {
 	return kv.Stats{
 		Driver:   "memory",
+		Counts:   true,
 		Keys:     int64(s.cache.EstimatedSize()),
 		Bytes:    s.used.Load(),
 		MaxBytes: s.limit,

@@ -2,12 +2,8 @@ package redis
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -50,7 +46,7 @@ func newClient(cfg kv.RedisConfig) (redis.UniversalClient, error) {
 }
 
 func options(cfg kv.RedisConfig) (*redis.UniversalOptions, error) {
-	encryption, err := tlsConfig(cfg.TLS)
+	encryption, err := cfg.TLS.Client()
 	if err != nil {
 		return nil, err
 	}
@@ -97,31 +93,6 @@ func clientName(store string) string {
 		}
 		return r
 	}, store)
-}
-
-func tlsConfig(cfg *kv.TLSConfig) (*tls.Config, error) {
-	if cfg == nil {
-		return nil, nil
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cfg.ServerName}
-	if cfg.CA != "" {
-		text, err := os.ReadFile(cfg.CA)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("tls.ca: %s holds no certificate in PEM form", cfg.CA)
-		}
-	}
-	if cfg.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.Cert, cfg.Key)
-		if err != nil {
-			return nil, fmt.Errorf("tls.cert: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }
 
 func where(cfg kv.RedisConfig) string {

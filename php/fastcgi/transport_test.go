@@ -16,9 +16,13 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/php/fastcgi"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fpm runs php-fpm over the scripts and returns a Transport to it.
 func fpm(t *testing.T, scripts map[string]string) *fastcgi.Transport {

@@ -204,7 +204,11 @@ func (n *Node) AwaitLost() {
 // AwaitOnline waits until nothing is lost.
 func (n *Node) AwaitOnline() {
 	n.t.Helper()
-	testenv.Eventually(n.t, n.id+" is back", func() bool { return n.Stats().Lost == 0 })
+	for end := time.Now().Add(30 * time.Second); n.Stats().Lost > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			n.t.Fatalf("%s does not come back: %+v", n.id, n.Stats())
+		}
+	}
 }
 
 var _ ws.Node = (*Node)(nil)

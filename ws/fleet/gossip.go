@@ -19,7 +19,7 @@ type peers struct {
 	asked   uint64
 	answers map[uint64]chan *note
 
-	questions chan *note // of other nodes, for answerAll
+	questions chan question // of other nodes, for answerAll
 }
 
 const (
@@ -38,7 +38,13 @@ const (
 )
 
 func (p *peers) init() {
-	p.seen, p.answers, p.questions = map[string]time.Time{}, map[uint64]chan *note{}, make(chan *note, maxQuestions)
+	p.seen, p.answers, p.questions = map[string]time.Time{}, map[uint64]chan *note{}, make(chan question, maxQuestions)
+}
+
+// question is what another node asks, and when it came.
+type question struct {
+	*note
+	at time.Time
 }
 
 // alive lists the others, and forgets who was silent for a lease.
@@ -139,7 +145,7 @@ func (b *Broker) hear(n *note) {
 // question takes what must be answered; one too many is not.
 func (p *peers) question(n *note) {
 	select {
-	case p.questions <- n:
+	case p.questions <- question{n, time.Now()}:
 	default:
 	}
 }
@@ -161,12 +167,13 @@ func (b *Broker) answerAll() {
 		select {
 		case <-b.life.Done():
 			return
-		case n := <-b.peers.questions:
-			if n.Type == noteHello {
+		case q := <-b.peers.questions:
+			switch {
+			case q.Type == noteHello:
 				b.tell(b.life, &note{Type: noteBeat})
-				continue
+			case time.Since(q.at) < b.opts.Timeout: // or nobody waits any more
+				b.reply(q.note)
 			}
-			b.reply(n)
 		}
 	}
 }

@@ -107,14 +107,16 @@ func eventSource(t *testing.T, env ...string) <-chan line {
 func nextLine(t *testing.T, lines <-chan line, what string, f func(line) bool) line {
 	t.Helper()
 	timeout := time.After(3 * patience)
+	var before line
 	for {
 		select {
 		case l := <-lines:
+			before = l
 			if f(l) {
 				return l
 			}
 		case <-timeout:
-			t.Fatalf("not seen: %s", what)
+			t.Fatalf("not seen: %s; the last line was %+v", what, before)
 		}
 	}
 }
@@ -152,8 +154,13 @@ func TestKill(t *testing.T) {
 		return string(text), err
 	}
 
+	// Who has no id yet cannot say what it has missed.
+	first, err := post(0)
+	check(t, err)
+	nextLine(t, lines, "the first update", func(l line) bool { return l.ID == first })
+
 	var acknowledged []string
-	n := 0
+	n := 1
 	for round := range testenv.Count(4, 40) {
 		kill := time.AfterFunc(time.Duration(20+37*round%200)*time.Millisecond, func() { server.Process.Kill() })
 		for {

@@ -17,8 +17,6 @@ import (
 	"github.com/edge-server/edge/rpc"
 )
 
-const hubPath = "/.well-known/mercure"
-
 // section is the ws section of an edge.yaml.
 func section(more string) string {
 	return fmt.Sprintf("\nws: {mercure: {anonymous: true, publisher: {secret: %q}%s}}\n", secret, more)

@@ -35,6 +35,8 @@ const patience = 20 * time.Second
 
 const secret = "!ChangeThisMercureHubJWTSecretKey!"
 
+const hubPath = "/.well-known/mercure"
+
 // hub is a server under test.
 type hub struct {
 	*mercure.Server
@@ -42,6 +44,7 @@ type hub struct {
 	http   *httptest.Server
 	limits ws.Limits
 	cfg    mercure.Config
+	space  *ws.Space // of a fleet
 	log    testenv.Log
 }
 
@@ -69,7 +72,7 @@ func start(t testing.TB, change ...func(*hub)) *hub {
 func (h *hub) begin() {
 	h.t.Helper()
 	var err error
-	h.Server, err = mercure.New(h.cfg, mercure.Options{Logger: slog.New(slog.NewTextHandler(&h.log, nil)), Limits: h.limits})
+	h.Server, err = mercure.New(h.cfg, mercure.Options{Logger: slog.New(slog.NewTextHandler(&h.log, nil)), Limits: h.limits, Space: h.space})
 	check(h.t, err)
 	check(h.t, h.Start(h.t.Context()))
 }

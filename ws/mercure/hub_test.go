@@ -263,7 +263,7 @@ func TestLimitsOfConnections(t *testing.T) {
 // TestSlowReader has a client that reads nothing while much more than its queue is published, and then everything.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
-	h := start(t, func(h *hub) { h.limits.QueueMessages, h.limits.Queue = 8, 64<<10 })
+	h := start(t, func(h *hub) { h.limits.QueueMessages, h.limits.Queue, h.limits.WriteTimeout = 8, 64<<10, 5*time.Minute })
 	slow := dial(t, http.DefaultClient, h.url()+"?topic=a", "")
 	const n = 300
 	data := strings.Repeat("x", 50_000)
@@ -302,6 +302,7 @@ func TestSlowPolicies(t *testing.T) {
 			t.Parallel()
 			h := start(t, func(h *hub) {
 				h.cfg.History.Size, h.limits.Slow, h.limits.QueueMessages = 0, policy, 4
+				h.limits.WriteTimeout = 5 * time.Minute
 			})
 			slow := dial(t, http.DefaultClient, h.url()+"?topic=a", "")
 			data := strings.Repeat("x", 100_000)

@@ -24,10 +24,16 @@ var errBusy = errors.New("too many updates wait to be written")
 // publish gives an update its place, stores it and hands it out. Once it returns without an error no crash of the server loses it.
 func (s *Server) publish(ctx context.Context, u *update) error {
 	p := &publication{u, make(chan error, 1)}
-	select {
-	case s.incoming <- p:
-	default:
-		return errBusy
+	if s.space != nil {
+		if err := s.share(ctx, p); err != nil {
+			return err
+		}
+	} else {
+		select {
+		case s.incoming <- p:
+		default:
+			return errBusy
+		}
 	}
 	select {
 	case err := <-p.done:

@@ -79,7 +79,7 @@ type selectorKey struct {
 // maxCacheCost bounds the cache, maxSelectorCost what one client may have compiled.
 const (
 	maxCacheCost    = 4 << 20
-	maxSelectorCost = 128 << 10
+	maxSelectorCost = 64 << 10
 )
 
 // parse never fails for protocol 0: what is no template is a topic.

@@ -36,6 +36,9 @@ type Options struct {
 	// Limits are those of every connection, as for WebSockets. Begin with ws.DefaultLimits.
 	Limits ws.Limits
 
+	// Space joins the hub with those of other nodes. Nil: there are none.
+	Space *ws.Space
+
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 }
@@ -52,6 +55,11 @@ type Server struct {
 	registry    *registry
 	history     *history // nil: nothing is kept. Set by Start
 	stats       counters
+
+	space      *ws.Space // nil: this node is alone
+	leaveFleet func()
+	sharedMu   sync.Mutex
+	shared     map[string]*publication // on their way through the broker, by a key of their own
 
 	incoming chan *publication
 	stopLog  chan struct{}
@@ -74,6 +82,7 @@ func New(cfg Config, opts Options) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, limits: opts.Limits, log: opts.Logger, now: opts.Now, registry: newRegistry(),
+		space: opts.Space, shared: map[string]*publication{},
 		incoming: make(chan *publication, cfg.Limits.Publishing), stopLog: make(chan struct{}), logDone: make(chan struct{}),
 	}
 	if s.now == nil {
@@ -115,7 +124,7 @@ func (s *Server) readKeys() error {
 }
 
 // Start opens the history.
-func (s *Server) Start(context.Context) error {
+func (s *Server) Start(ctx context.Context) error {
 	if s.cfg.History.Size > 0 {
 		h, err := openHistory(s.cfg.History, s.now)
 		if err != nil {
@@ -131,6 +140,9 @@ func (s *Server) Start(context.Context) error {
 	}
 	s.started = true
 	go s.runLog()
+	if err := s.join(context.WithoutCancel(ctx)); err != nil {
+		return errors.Join(fmt.Errorf("ws.mercure: %w", err), s.Stop(ctx))
+	}
 	return nil
 }
 
@@ -195,6 +207,9 @@ func (s *Server) Stop(ctx context.Context) error {
 		return err
 	}
 	s.started = false
+	if s.leaveFleet != nil {
+		s.leaveFleet()
+	}
 	close(s.stopLog)
 	<-s.logDone
 	if s.history != nil {

@@ -7,8 +7,8 @@ import (
 )
 
 type counters struct {
-	opened, published, delivered, dropped, behind atomic.Uint64
-	heartbeats, badTokens, historyErrors          atomic.Uint64
+	opened, published, delivered, dropped, behind     atomic.Uint64
+	heartbeats, badTokens, historyErrors, fleetErrors atomic.Uint64
 
 	slow, expired, rotated atomic.Uint64 // streams that ended so
 
@@ -76,7 +76,8 @@ type Stats struct {
 	BadTokens     uint64
 	Refused       map[string]uint64 // requests, by reason: denied, limited, malformed, failed
 	HistoryErrors uint64
-	Kept          int64 // updates in the history
+	FleetErrors   uint64 // updates of other nodes that were lost here, or could not be read
+	Kept          int64  // updates in the history
 	KeptBytes     int64
 }
 
@@ -88,7 +89,7 @@ func (s *Server) Stats() Stats {
 		Opened:  c.opened.Load(), Published: c.published.Load(), FanOuts: c.fanOuts.Load(), FanOutTime: time.Duration(c.fanOutTime.Load()),
 		Delivered: c.delivered.Load(), Dropped: c.dropped.Load(), Behind: c.behind.Load(), Heartbeats: c.heartbeats.Load(),
 		Slow: c.slow.Load(), Expired: c.expired.Load(), Rotated: c.rotated.Load(),
-		BadTokens: c.badTokens.Load(), HistoryErrors: c.historyErrors.Load(), Kept: c.kept.Load(), KeptBytes: c.keptLen.Load(),
+		BadTokens: c.badTokens.Load(), HistoryErrors: c.historyErrors.Load(), FleetErrors: c.fleetErrors.Load(), Kept: c.kept.Load(), KeptBytes: c.keptLen.Load(),
 		Refused: map[string]uint64{
 			"denied": c.denied.Load(), "limited": c.limited.Load(), "malformed": c.malformed.Load(), "failed": c.failed.Load(),
 		},

@@ -222,7 +222,7 @@ func (s *Server) admit(sub *subscriber, lastID string, h http.Header) error {
 	switch {
 	case l.Connections > 0 && len(r.subs) >= l.Connections:
 		return failure{status: http.StatusServiceUnavailable, text: "too many subscribers"}
-	case l.PerIP > 0 && r.ips[sub.ip] >= l.PerIP:
+	case l.PerIP > 0 && sub.ip.IsValid() && r.ips[sub.ip] >= l.PerIP:
 		return failure{status: http.StatusTooManyRequests, text: "too many subscribers from this address"}
 	case l.PerUser > 0 && sub.user() != "" && r.users[sub.user()] >= l.PerUser:
 		return failure{status: http.StatusTooManyRequests, text: "too many streams of this user"}

@@ -69,6 +69,12 @@ func (s *Server) announce(ctx context.Context, sub *subscriber, active bool) {
 			continue
 		}
 		u.data = string(text)
+		if s.space != nil {
+			if s.share(ctx, &publication{update: u}) != nil {
+				s.stats.fleetErrors.Add(1)
+			}
+			continue
+		}
 		select {
 		case s.incoming <- &publication{update: u}:
 		case <-ctx.Done():

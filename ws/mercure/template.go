@@ -13,7 +13,7 @@ const (
 	maxExpressionVars     = 8   // in one expression: their subsets take the square of it
 	maxTemplatePrefixes   = 100 // sum of {var:N}
 	prefixCost            = 40  // of one character of them
-	maxPatternCost        = 16 << 10
+	maxPatternCost        = 4 << 10
 	unreservedClass       = `A-Za-z0-9\-._~`
 	reservedClass         = `:/?#\[\]@!$&'()*+,;=`
 	percentEncoded        = `%[0-9A-Fa-f]{2}`

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/edge-server/edge/ws/jwtkeys"
 )
 
 // grants are what a token allows its bearer.
@@ -77,7 +79,7 @@ type mercureClaim struct {
 
 // verifier checks the tokens of one role.
 type verifier struct {
-	keys      []verifyKey
+	keys      []jwtkeys.Key
 	algs      []string
 	protocol  int
 	issuer    string // protocol 1
@@ -87,38 +89,14 @@ type verifier struct {
 	now       func() time.Time
 }
 
-func newVerifier(keys []verifyKey, c *selectorCache, limits *Limits, now func() time.Time) *verifier {
+func newVerifier(keys []jwtkeys.Key, c *selectorCache, limits *Limits, now func() time.Time) *verifier {
 	v := &verifier{keys: keys, selectors: c, limits: limits, now: now}
 	for _, k := range keys {
-		v.algs = append(v.algs, k.algorithms...)
+		v.algs = append(v.algs, k.Algorithms...)
 	}
 	slices.Sort(v.algs)
 	v.algs = slices.Compact(v.algs)
 	return v
-}
-
-// keysFor finds the keys that a token may have been signed with. What the token says chooses among the keys of the configuration, and
-// never brings one.
-func (v *verifier) keysFor(t *jwt.Token) (any, error) {
-	alg, _ := t.Header["alg"].(string)
-	kid, _ := t.Header["kid"].(string)
-	var byID, all []jwt.VerificationKey
-	for _, k := range v.keys {
-		if !slices.Contains(k.algorithms, alg) {
-			continue
-		}
-		all = append(all, k.material)
-		if kid != "" && k.id == kid {
-			byID = append(byID, k.material)
-		}
-	}
-	if len(byID) > 0 {
-		all = byID
-	}
-	if len(all) == 0 {
-		return nil, errors.New("no key has the token's algorithm")
-	}
-	return jwt.VerificationKeySet{Keys: all}, nil
 }
 
 // verify returns what a token allows. The error says why it is refused, for those who debug the hub; clients of protocol 1 are not told.
@@ -131,7 +109,7 @@ func (v *verifier) verify(token string) (*grants, error) {
 		options = append(options, jwt.WithExpirationRequired(), jwt.WithIssuer(v.issuer), jwt.WithAudience(v.audience))
 	}
 	var c claims
-	parsed, err := jwt.NewParser(options...).ParseWithClaims(token, &c, v.keysFor)
+	parsed, err := jwt.NewParser(options...).ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return jwtkeys.Choose(v.keys, t) })
 	if err != nil {
 		return nil, err
 	}

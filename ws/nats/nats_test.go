@@ -3,6 +3,7 @@ package nats_test
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -46,4 +47,42 @@ func TestNATS(t *testing.T) {
 		p := prefix()
 		return brokertest.Fleet{Loose: true, New: func(testing.TB) ws.Broker { return broker(c, p) }}
 	})
+}
+
+func BenchmarkNATS(b *testing.B) {
+	c := config(testenv.NATS(b).Addr)
+	brokertest.Bench(b, func(testing.TB) brokertest.Fleet {
+		p := prefix()
+		return brokertest.Fleet{New: func(testing.TB) ws.Broker { return broker(c, p) }}
+	})
+}
+
+// TestRefused: a start says what is wrong and where.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	server := testenv.NATS(t)
+	for name, tt := range map[string]struct {
+		change func(*nats.Config)
+		want   []string
+	}{
+		"nobody":  {func(c *nats.Config) { c.Servers = []string{fmt.Sprint("nats://127.0.0.1:", testenv.FreePort(t))} }, []string{"ws.broker.nats: nats://127.0.0.1:", "no servers available"}},
+		"no file": {func(c *nats.Config) { c.TLS = &fleet.TLS{CA: "/does/not/exist"} }, []string{"tls.ca", "/does/not/exist"}},
+		"alone":   {func(c *nats.Config) { c.Replicas = 3 }, []string{"replicas"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := config(server.Addr)
+			tt.change(&c)
+			b := broker(c, prefix())
+			err := b.Start(t.Context(), &brokertest.Node{Broker: b})
+			if err == nil {
+				t.Fatal("it started")
+			}
+			for _, part := range tt.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("the error says %q, want %q", err, part)
+				}
+			}
+		})
+	}
 }

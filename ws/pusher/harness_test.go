@@ -50,6 +50,12 @@ type world struct {
 // start serves the app main and others; change may alter the configuration first.
 func start(t testing.TB, change ...func(*pusher.Config)) *world {
 	t.Helper()
+	return startOn(t, nil, change...)
+}
+
+// startOn is start with a broker of one's own.
+func startOn(t testing.TB, broker ws.Broker, change ...func(*pusher.Config)) *world {
+	t.Helper()
 	main := pusher.App{}.Defaults().(pusher.App)
 	main.ID, main.Key, main.Secret = "1", key, secret
 	cfg := pusher.Config{Apps: map[string]pusher.App{"main": main}}
@@ -58,7 +64,7 @@ func start(t testing.TB, change ...func(*pusher.Config)) *world {
 	}
 	w := &world{t: t}
 	log := slog.New(slog.NewTextHandler(&w.log, nil))
-	w.hub = ws.NewHub(ws.Options{Logger: log})
+	w.hub = ws.NewHub(ws.Options{Logger: log, Broker: broker})
 	var err error
 	if w.Server, err = pusher.New(cfg, pusher.Options{Hub: w.hub, Logger: log, Limits: ws.DefaultLimits()}); err != nil {
 		t.Fatal(err)

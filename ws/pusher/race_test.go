@@ -1,6 +1,7 @@
 package pusher_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"sync"
@@ -8,14 +9,33 @@ import (
 	"testing"
 
 	"github.com/edge-server/edge/internal/testenv"
+	"github.com/edge-server/edge/ws"
 	"github.com/edge-server/edge/ws/pusher"
 )
+
+// lookers is a broker in which all of a crowd look who is there before the first of them joins.
+type lookers struct {
+	*ws.Memory
+	missing atomic.Int64
+	all     chan struct{}
+}
+
+func (b *lookers) Members(ctx context.Context, of ws.Address) ([]ws.Member, error) {
+	list, err := b.Memory.Members(ctx, of)
+	if b.missing.Add(-1) == 0 {
+		close(b.all)
+	}
+	<-b.all
+	return list, err
+}
 
 // TestMemberLimitRaced: many users join one presence channel in the same moment, and no more of them than allowed are in at the end.
 func TestMemberLimitRaced(t *testing.T) {
 	t.Parallel()
 	const limit, crowd = 5, 30
-	w := start(t, app(func(a *pusher.App) { a.Limits.Members = limit }))
+	broker := &lookers{Memory: ws.NewMemory(), all: make(chan struct{})}
+	broker.missing.Store(crowd)
+	w := startOn(t, broker, app(func(a *pusher.App) { a.Limits.Members = limit }))
 	clients := make([]*client, crowd)
 	for i := range clients {
 		clients[i] = w.connect()

@@ -157,6 +157,7 @@ func (a *app) join(c *ws.Conn, s *session, sub *subscription) *denial {
 	}}
 	if sub.member != nil {
 		opts.Announce = memberFrame(eventMemberAdded, sub.channel, *sub.member)
+		sub.member.Farewell = departure(sub.channel, *sub.member)
 	}
 	if sub.kind.has(kindCache) {
 		opts.Recover, opts.RecoverLimit = &ws.Position{}, 1

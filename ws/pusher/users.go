@@ -129,7 +129,7 @@ func (a *app) watch(c *ws.Conn, s *session, ids []string) {
 	defer cancel()
 	// Errors of the broker are counted by the hub; what is missing then is news about others.
 	_, _ = a.space.Subscribe(ctx, c, onlinePrefix+s.user.id, ws.SubscribeOptions{
-		Member: &ws.Member{ID: s.user.id}, Announce: onlineFrame(statusOnline, s.user.id),
+		Member: &ws.Member{ID: s.user.id, Farewell: onlineFrame(statusOffline, s.user.id)}, Announce: onlineFrame(statusOnline, s.user.id),
 	})
 	ids = distinct(ids)
 	if most := a.cfg.Limits.Watchlist; len(ids) > most {

@@ -41,6 +41,9 @@ type Config struct {
 
 	// Secret lets those who send it as a bearer token use /@connections/ID below the route. Empty: that is not there. Default empty.
 	Secret string `koanf:"secret"`
+
+	// JWT has clients show a token before the application is asked. Default off.
+	JWT *JWT `koanf:"jwt"`
 }
 
 // Defaults is where decoding of an element of ws.raw starts.
@@ -57,6 +60,11 @@ func (c Config) Validate() error {
 	}
 	if c.Secret != "" && len(c.Secret) < 16 {
 		errs = append(errs, errors.New("secret: needs at least 16 characters"))
+	}
+	if c.JWT != nil {
+		if err := c.JWT.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("jwt.%w", err))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -80,6 +88,7 @@ type App struct {
 	backend  Backend
 	space    *ws.Space
 	endpoint *ws.Endpoint
+	guard    *guard // nil without jwt
 	log      *slog.Logger
 
 	slots  chan struct{} // events that are being dealt with
@@ -100,6 +109,11 @@ func New(name string, cfg Config, opts Options) (*App, error) {
 	a := &App{name: name, cfg: cfg, backend: opts.Backend, log: opts.Logger, slots: make(chan struct{}, cfg.Concurrency)}
 	a.space = opts.Hub.Space(SpaceName(name))
 	var err error
+	if cfg.JWT != nil {
+		if a.guard, err = newGuard(cfg.JWT); err != nil {
+			return nil, err
+		}
+	}
 	a.endpoint, err = ws.NewEndpoint(ws.EndpointConfig{
 		Space: a.space, Protocol: a, Limits: opts.Limits, Logger: opts.Logger, Origins: cfg.Origins, Subprotocols: cfg.Subprotocols,
 	})
@@ -131,14 +145,27 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // Accept is of ws.Protocol.
-func (a *App) Accept(r *http.Request, c *ws.Conn) error {
+func (a *App) Accept(r *http.Request, c *ws.Conn) (err error) {
+	accepted := false
+	if a.guard != nil {
+		if r, err = a.guard.admit(r, c); err != nil {
+			return err
+		}
+		defer func() {
+			if !accepted {
+				a.guard.forget(c) // there will be no OnClose
+			}
+		}()
+	}
 	select {
 	case a.slots <- struct{}{}:
 	case <-r.Context().Done():
 		return &ws.Refusal{Status: http.StatusServiceUnavailable, Text: "503 the client has gone"}
 	}
 	defer func() { <-a.slots }()
-	return a.count(a.backend.Connect(r, c))
+	err = a.count(a.backend.Connect(r, c))
+	accepted = err == nil
+	return err
 }
 
 // OnOpen is of ws.Protocol.
@@ -153,6 +180,9 @@ func (a *App) OnMessage(c *ws.Conn, kind ws.Kind, message []byte) {
 
 // OnClose is of ws.Protocol.
 func (a *App) OnClose(c *ws.Conn, code ws.CloseCode, reason string) {
+	if a.guard != nil {
+		a.guard.forget(c)
+	}
 	a.slots <- struct{}{}
 	defer func() { <-a.slots }()
 	a.count(a.backend.Disconnect(context.Background(), c, code, reason))

@@ -270,6 +270,7 @@ func (l *lane) Connect(ctx context.Context, channels []ws.Address) error {
 	l.mu.Unlock()
 	for chunk := range slices.Chunk(names, 500) {
 		if err := in.listen(ctx, chunk); err != nil {
+			l.driver.lookAround(context.WithoutCancel(ctx), err)
 			return err
 		}
 	}

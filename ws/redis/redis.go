@@ -52,6 +52,7 @@ func New(cfg Config, opts Options) *Driver { return &Driver{cfg: cfg, opts: opts
 
 // Start is of fleet.Driver.
 func (d *Driver) Start(ctx context.Context, node string, sink fleet.Sink) (err error) {
+	redis.SetLogger(silence{}) // what it would print is in the errors that operations return
 	d.node, d.sink = node, sink
 	if d.client, err = d.newClient(); err != nil {
 		return fmt.Errorf("ws.broker.redis.%w", err)
@@ -194,7 +195,7 @@ func (once) NoRetry() bool { return true }
 
 // lookAround makes a cluster's client ask who serves what now: a server that is gone does not say so.
 func (d *Driver) lookAround(ctx context.Context, err error) {
-	if cluster, ok := d.client.(*redis.ClusterClient); ok && d.Broken(err) && ctx.Err() == nil {
+	if cluster, ok := d.client.(*redis.ClusterClient); ok && d.Broken(err) {
 		cluster.ReloadState(ctx)
 	}
 }
@@ -208,6 +209,11 @@ func (d *Driver) publishCommand() string {
 
 // chanOf is how a channel is called in keys.
 func chanOf(a ws.Address) string { return a.Space + "\x00" + a.Channel }
+
+// silence is go-redis' logger.
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
 
 func newEpoch() string {
 	var b [8]byte

@@ -3,6 +3,7 @@ package redis_test
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -60,4 +61,57 @@ func TestCluster(t *testing.T) {
 	c := config(addresses...)
 	c.Partitions = 5
 	suite(t, c)
+}
+
+func BenchmarkSingle(b *testing.B) {
+	c := config(testenv.Redis(b).Addr)
+	brokertest.Bench(b, func(testing.TB) brokertest.Fleet {
+		p := prefix()
+		return brokertest.Fleet{New: func(testing.TB) ws.Broker { return broker(c, p) }}
+	})
+}
+
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	server, certificates := testenv.RedisTLS(t)
+	c := config(server.Addr)
+	c.TLS = &fleet.TLS{CA: certificates.CA, Cert: certificates.Cert, Key: certificates.Key}
+	p := prefix()
+	a, b := brokertest.Start(t, broker(c, p), "a"), brokertest.Start(t, broker(c, p), "b")
+	of := ws.Address{Space: "s", Channel: "c"}
+	b.Subscribe(of)
+	a.Say(of, "secret", ws.Keep{})
+	b.Await(of, "secret")
+}
+
+// TestRefused: a start says what is wrong and where.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	locked := testenv.Redis(t, "--requirepass", "secret")
+	open := testenv.Redis(t)
+	for name, tt := range map[string]struct {
+		change func(*redis.Config)
+		want   []string
+	}{
+		"nobody":     {func(c *redis.Config) { c.Addresses = []string{fmt.Sprint("127.0.0.1:", testenv.FreePort(t))} }, []string{"ws.broker.redis: 127.0.0.1:", "connection refused"}},
+		"password":   {func(c *redis.Config) { c.Addresses, c.Password = []string{locked.Addr}, "hunter2" }, []string{locked.Addr, "WRONGPASS"}},
+		"no cluster": {func(c *redis.Config) { c.Mode = redis.ModeCluster }, []string{open.Addr, "cluster"}},
+		"no file":    {func(c *redis.Config) { c.TLS = &fleet.TLS{CA: "/does/not/exist"} }, []string{"ws.broker.redis.tls.ca", "/does/not/exist"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := config(open.Addr)
+			tt.change(&c)
+			b := broker(c, prefix())
+			err := b.Start(t.Context(), &brokertest.Node{Broker: b})
+			if err == nil {
+				t.Fatal("it started")
+			}
+			for _, part := range tt.want {
+				if !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "hunter2") {
+					t.Errorf("the error says %q, want %q", err, part)
+				}
+			}
+		})
+	}
 }

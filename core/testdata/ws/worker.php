@@ -27,6 +27,12 @@ $rpc = new Edge\RPC();
             if ($request->attribute('ws_kind') === 'binary') {
                 return new Response(200, ['Content-Type' => 'application/octet-stream'], strrev($request->body));
             }
+            if ($request->body === 'attributes') {
+                return Response::json([
+                    'user' => $request->attribute('ws_user'), 'role' => $request->attribute('ws:role'), 'groups' => $request->attribute('ws:groups'),
+                    'uri' => preg_replace('~^http://[^/]+~', '', $request->uri),
+                ]);
+            }
             if ($request->body === 'die') {
                 exit(1);
             }

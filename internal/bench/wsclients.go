@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// wsPayload is 128 bytes.
+var wsPayload = strings.Repeat("websocket payload ", 8)[:128]
+
+// wsPusherFrame is how long the frame is in which Edge sends it to a subscriber of Pusher.
+var wsPusherFrame = 4 + len(`{"event":"e","channel":"all","data":""}`) + len(wsPayload)
+
+func dialWS(ctx context.Context, base, path string) (*websocket.Conn, error) {
+	conn, res, err := websocket.DefaultDialer.DialContext(ctx, "ws"+strings.TrimPrefix(base, "http")+path, nil)
+	if err != nil && res != nil {
+		err = fmt.Errorf("%w: %s", err, res.Status)
+	}
+	return conn, err
+}
+
+// dialAll opens n connections, a few at a time.
+func dialAll(ctx context.Context, n int, base, path string) ([]*websocket.Conn, error) {
+	conns, errs := make([]*websocket.Conn, n), make([]error, n)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() { // ends with the last connection
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				conns[i], errs[i] = dialWS(ctx, base, path)
+			}
+		})
+	}
+	wg.Wait()
+	return conns, errors.Join(errs...)
+}
+
+func closeAll(conns []*websocket.Conn) {
+	for _, c := range conns {
+		if c != nil {
+			_ = c.Close()
+		}
+	}
+}
+
+var errEcho = errors.New("what comes back is not what was sent")
+
+// driveEcho counts round trips until duration is over.
+func driveEcho(ctx context.Context, t wsTarget, srv *server, duration time.Duration, begin func()) (float64, error) {
+	conns, err := dialAll(ctx, wsEchoes, srv.base, t.echo)
+	defer closeAll(conns)
+	if err != nil {
+		return 0, err
+	}
+	begin()
+	end := time.Now().Add(duration)
+	var trips atomic.Int64
+	errs := make([]error, len(conns))
+	var wg sync.WaitGroup
+	for i, c := range conns {
+		wg.Go(func() { // ends with the time
+			for errs[i] == nil && time.Now().Before(end) {
+				errs[i] = c.WriteMessage(websocket.TextMessage, []byte(wsPayload))
+				if errs[i] != nil {
+					return
+				}
+				_, got, err := c.ReadMessage()
+				if err == nil && string(got) != wsPayload {
+					err = errEcho
+				}
+				errs[i] = err
+				trips.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	return float64(trips.Load()), errors.Join(errs...)
+}
+
+// driveFanOut publishes one message after the other until duration is over, and counts what arrives.
+func driveFanOut(ctx context.Context, t wsTarget, srv *server, duration time.Duration, begin func()) (float64, error) {
+	conns, err := dialAll(ctx, wsListeners, srv.base, t.listen)
+	defer closeAll(conns)
+	if err != nil {
+		return 0, err
+	}
+	if t.hello != "" {
+		for _, c := range conns {
+			if err := c.WriteMessage(websocket.TextMessage, []byte(t.hello)); err != nil {
+				return 0, err
+			}
+			for _, want := range []string{"connection_established", "subscription_succeeded"} {
+				if _, got, err := c.ReadMessage(); err != nil || !bytes.Contains(got, []byte(want)) {
+					return 0, fmt.Errorf("waiting for %s: %q, %w", want, got, err)
+				}
+			}
+		}
+	}
+	var received atomic.Int64
+	arrived := make(chan struct{}, 1)
+	var goal atomic.Int64
+	for _, c := range conns {
+		go func() { // ends with the connection
+			b := make([]byte, 4<<10)
+			for {
+				n, err := c.NetConn().Read(b)
+				if err != nil {
+					return
+				}
+				if received.Add(int64(n)) == goal.Load() {
+					arrived <- struct{}{}
+				}
+			}
+		}()
+	}
+	begin()
+	messages := 0
+	for end := time.Now().Add(duration); time.Now().Before(end); messages++ {
+		goal.Add(int64(t.frame * len(conns)))
+		if err := t.publish(ctx, srv.base); err != nil {
+			return 0, err
+		}
+		select {
+		case <-arrived:
+		case <-time.After(startTimeout):
+			return 0, fmt.Errorf("message %d: %d bytes of %d arrived", messages+1, received.Load(), goal.Load())
+		}
+	}
+	return float64(messages * len(conns)), nil
+}
+
+// publishPusher makes a signed call.
+func publishPusher(ctx context.Context, base string) error {
+	body := `{"name":"e","channel":"all","data":"` + wsPayload + `"}`
+	sum := md5.Sum([]byte(body))
+	query := fmt.Sprintf("auth_key=key&auth_timestamp=%d&auth_version=1.0&body_md5=%s", time.Now().Unix(), hex.EncodeToString(sum[:]))
+	mac := hmac.New(sha256.New, []byte("bench-secret"))
+	mac.Write([]byte("POST\n/apps/bench/events\n" + query))
+	return post(ctx, base+"/apps/bench/events?"+query+"&auth_signature="+hex.EncodeToString(mac.Sum(nil)), body)
+}
+
+func publishGorilla(ctx context.Context, base string) error {
+	return post(ctx, base+"/publish", wsPayload)
+}
+
+func post(ctx context.Context, url, body string) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("publish: %s", res.Status)
+	}
+	return nil
+}

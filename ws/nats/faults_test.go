@@ -1,0 +1,65 @@
+package nats_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/edge-server/edge/internal/testenv"
+	"github.com/edge-server/edge/ws"
+	"github.com/edge-server/edge/ws/brokertest"
+	"github.com/edge-server/edge/ws/nats"
+)
+
+func through(c nats.Config) func(testing.TB) ws.Broker {
+	p := prefix()
+	return func(testing.TB) ws.Broker { return broker(c, p) }
+}
+
+// TestServerKilled: it comes back empty.
+func TestServerKilled(t *testing.T) {
+	t.Parallel()
+	s := testenv.NATS(t)
+	brokertest.RunLoss(t, brokertest.Faulty{New: through(config(s.Addr)), Lose: s.Kill, Return: s.Start})
+}
+
+// TestServerKilledWithFiles: it comes back with its history.
+func TestServerKilledWithFiles(t *testing.T) {
+	t.Parallel()
+	s := testenv.NATS(t)
+	c := config(s.Addr)
+	c.Storage = nats.StorageFile
+	brokertest.RunLoss(t, brokertest.Faulty{New: through(c), Lose: s.Kill, Return: s.Start})
+}
+
+// TestServerPaused: connections stay open, and nobody answers.
+func TestServerPaused(t *testing.T) {
+	t.Parallel()
+	s := testenv.NATS(t)
+	t.Cleanup(s.Resume)
+	brokertest.RunLoss(t, brokertest.Faulty{New: through(config(s.Addr)), Lose: s.Pause, Return: s.Resume})
+}
+
+func TestNetworkCut(t *testing.T) {
+	t.Parallel()
+	p := testenv.StartToxiproxy(t).Proxy(testenv.NATS(t).Addr)
+	brokertest.RunLoss(t, brokertest.Faulty{New: through(config(p.Addr)), Lose: p.Cut, Return: p.Restore})
+}
+
+func TestServerSlow(t *testing.T) {
+	t.Parallel()
+	p := testenv.StartToxiproxy(t).Proxy(testenv.NATS(t).Addr)
+	brokertest.RunSlow(t, brokertest.Faulty{New: through(config(p.Addr)), Lose: func() { p.Slow(100 * time.Millisecond) }, Return: p.Heal})
+}
+
+func TestNodeApart(t *testing.T) {
+	t.Parallel()
+	s := testenv.NATS(t)
+	fleet := prefix()
+	brokertest.RunApart(t, brokertest.Faulty{
+		New: func(testing.TB) ws.Broker { return broker(config(s.Addr), fleet) },
+		NewApart: func(t testing.TB) (ws.Broker, func(), func()) {
+			p := testenv.StartToxiproxy(t).Proxy(s.Addr)
+			return broker(config(p.Addr), fleet), p.Cut, p.Restore
+		},
+	}, lease)
+}
