@@ -231,7 +231,9 @@ func isPort(text string) bool {
 }
 
 // Defaults is where decoding of a present telemetry.metrics section starts.
-func (MetricsConfig) Defaults() any { return MetricsConfig{Listen: "127.0.0.1:9180", Names: telemetry.EdgeNames} }
+func (MetricsConfig) Defaults() any {
+	return MetricsConfig{Listen: "127.0.0.1:9180", Names: telemetry.EdgeNames}
+}
 
 // Load reads edge.yaml at path and the EDGE_ environment over the defaults and validates the result. Every problem is in the error.
 func Load(path string, environ []string) (*Config, error) {

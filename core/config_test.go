@@ -13,6 +13,7 @@ import (
 	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/core/proxy"
+	"github.com/edge-server/edge/core/ratelimit"
 	"github.com/edge-server/edge/core/services"
 	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/internal/testenv"
@@ -47,6 +48,9 @@ func TestReferenceFileIsTrue(t *testing.T) {
 	live.Telemetry.Health = new(HealthConfig{}.Defaults().(HealthConfig))
 	documentRoutes(&live)
 	documentTLS(&live.HTTP.TLS)
+	limit := ratelimit.Config{}.Defaults().(ratelimit.Config)
+	limit.Rate = 100
+	live.HTTP.RateLimits = map[string]ratelimit.Config{"api": limit}
 	live.HTTP.Headers.CORS = new(middleware.CORSConfig{}.Defaults().(middleware.CORSConfig))
 	demo := live.KV["demo"]
 	demo.LocalCache = new(kv.LocalCache{}.Defaults().(kv.LocalCache))

@@ -54,17 +54,17 @@ type Edge struct {
 	level   *slog.LevelVar
 	started time.Time
 
-	channels  bool // whether the parts of the server name their loggers
+	channels  bool      // whether the parts of the server name their loggers
 	accessOut io.Writer // where lines of access-log go; nil when they are records of the log
-	rrRecords bool // whether records of requests are RoadRunner's
+	rrRecords bool      // whether records of requests are RoadRunner's
 
 	lock      *stateLock
 	lifecycle lifecycle
 	stores    map[string]kv.Store
-	drivers   *wasmhost.Host // the plugins that keep the data of stores; nil without
-	rpc       *rpc.Server    // nil without an rpc section
-	hub       *ws.Hub        // nil without a ws section
-	pusher    *pusher.Server // nil without a ws.pusher section
+	drivers   *wasmhost.Host  // the plugins that keep the data of stores; nil without
+	rpc       *rpc.Server     // nil without an rpc section
+	hub       *ws.Hub         // nil without a ws section
+	pusher    *pusher.Server  // nil without a ws.pusher section
 	mercure   *mercure.Server // nil without a ws.mercure section
 	raw       map[string]*raw.App
 	services  *services.Manager

@@ -9,11 +9,11 @@ import (
 
 // routeTable is what Edge.ServeHTTP reads once per request. It is immutable; a reload or a new plugin puts another in its place.
 type routeTable struct {
-	matcher *routing.Table
-	routes  []compiledRoute
-	unmatched http.Handler // answers when no route takes the request
-	routers []*wasmhost.Plugin      // asked before the routes
-	pools   map[string]http.Handler // that routers choose
+	matcher   *routing.Table
+	routes    []compiledRoute
+	unmatched http.Handler            // answers when no route takes the request
+	routers   []*wasmhost.Plugin      // asked before the routes
+	pools     map[string]http.Handler // that routers choose
 
 	// handler is the global middleware around serveRoute.
 	handler http.Handler

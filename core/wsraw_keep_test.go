@@ -110,8 +110,8 @@ func (c *crowd) sentAway(s *edgetest.Server) {
 	}
 }
 
-// TestNothingDropsClientsOfPHP is the whole list, with clients that talk meanwhile.
-func TestNothingDropsClientsOfPHP(t *testing.T) {
+// TestChaosDropsNoClientsOfPHP is the whole list, with clients that talk meanwhile.
+func TestChaosDropsNoClientsOfPHP(t *testing.T) {
 	t.Parallel()
 	s := startRaw(t, 2)
 	c := gather(t, s, testenv.Count(200, 1000), func(sent, got string) bool { return got == sent })
@@ -148,8 +148,8 @@ func reloadFile(t *testing.T, s *edgetest.Server) {
 	}
 }
 
-// TestNothingDropsClientsOfPlugins swaps the plugin that serves them, by its file and by the configuration.
-func TestNothingDropsClientsOfPlugins(t *testing.T) {
+// TestChaosDropsNoClientsOfPlugins swaps the plugin that serves them, by its file and by the configuration.
+func TestChaosDropsNoClientsOfPlugins(t *testing.T) {
 	t.Parallel()
 	version := func(dir string, n int) {
 		t.Helper()
