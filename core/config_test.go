@@ -17,8 +17,8 @@ import (
 	"github.com/edge-server/edge/core/services"
 	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/internal/testenv"
+	"github.com/edge-server/edge/internal/tlsclient"
 	"github.com/edge-server/edge/kv"
-	"github.com/edge-server/edge/ws/fleet"
 	"github.com/edge-server/edge/ws/mercure"
 	"github.com/edge-server/edge/ws/pusher"
 	"github.com/edge-server/edge/ws/raw"
@@ -117,7 +117,7 @@ func documentedWS() *WSConfig {
 	c.Mercure = &hub
 	c.Pusher = &pusher.Config{Apps: map[string]pusher.App{"main": app}}
 	broker := WSBroker{}.Defaults().(WSBroker)
-	broker.Redis.TLS, broker.NATS.TLS = &fleet.TLS{}, &fleet.TLS{}
+	broker.Redis.TLS, broker.NATS.TLS = &tlsclient.Config{}, &tlsclient.Config{}
 	c.Broker = &broker
 	return &c
 }

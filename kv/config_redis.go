@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/edge-server/edge/internal/bytesize"
+	"github.com/edge-server/edge/internal/tlsclient"
 )
 
 // Values of RedisConfig.Mode, ReadFrom and Clear.
@@ -146,17 +147,7 @@ type MemcachedConfig struct {
 }
 
 // TLSConfig is how a driver encrypts.
-type TLSConfig struct {
-	// CA is the file of the authorities that sign the server's certificate. Empty means those of the machine. Default "".
-	CA string `koanf:"ca"`
-
-	// Cert and Key are the files of the certificate that the driver shows, when servers want one. Default "".
-	Cert string `koanf:"cert"`
-	Key  string `koanf:"key"`
-
-	// ServerName is the name that the server's certificate must have. Empty means the host of its address. Default "".
-	ServerName string `koanf:"server_name"`
-}
+type TLSConfig = tlsclient.Config
 
 // DefaultRedisConfig is one server on this machine.
 func DefaultRedisConfig() RedisConfig {
@@ -270,7 +261,9 @@ func (c RedisConfig) validate() error {
 	if c.Retries < 0 || c.Retries > 100 {
 		complain("redis.retries: must be between 0 and 100, got %d", c.Retries)
 	}
-	c.TLS.validate("redis.tls", complain)
+	if err := c.TLS.Validate(); err != nil {
+		complain("redis.%w", err)
+	}
 	return errors.Join(errs...)
 }
 
@@ -292,14 +285,10 @@ func (c MemcachedConfig) validate() error {
 	if c.MaxIdleTime <= 0 || c.Wait < 0 {
 		complain("memcached: max_idle_time must be more than 0, and wait not negative")
 	}
-	c.TLS.validate("memcached.tls", complain)
-	return errors.Join(errs...)
-}
-
-func (c *TLSConfig) validate(key string, complain func(string, ...any)) {
-	if c != nil && (c.Cert == "") != (c.Key == "") {
-		complain("%s: cert and key come together", key)
+	if err := c.TLS.Validate(); err != nil {
+		complain("memcached.%w", err)
 	}
+	return errors.Join(errs...)
 }
 
 func checkTimeout(key string, d time.Duration, complain func(string, ...any)) {

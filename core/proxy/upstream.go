@@ -3,15 +3,14 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/edge-server/edge/internal/tlsclient"
 )
 
 // upstream is one server and what is known of it.
@@ -97,25 +96,12 @@ func (p *Proxy) newTransport(a address) (*http.Transport, error) {
 
 // client is the configuration of connections to upstreams.
 func (c *TLS) client() (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.Name, InsecureSkipVerify: c.Insecure, ClientSessionCache: tls.NewLRUClientSessionCache(64)}
-	if c.CA != "" {
-		text, err := os.ReadFile(c.CA)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("tls.ca: %s has no certificate in PEM", c.CA)
-		}
+	t, err := (&tlsclient.Config{CA: c.CA, Cert: c.Cert, Key: c.Key, ServerName: c.Name}).Load()
+	if err == nil {
+		t.InsecureSkipVerify = c.Insecure
+		t.ClientSessionCache = tls.NewLRUClientSessionCache(64)
 	}
-	if c.Cert != "" {
-		cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-		if err != nil {
-			return nil, fmt.Errorf("tls.cert: %w", err)
-		}
-		t.Certificates = []tls.Certificate{cert}
-	}
-	return t, nil
+	return t, err
 }
 
 func (p *Proxy) dial(ctx context.Context, network, address string) (net.Conn, error) {

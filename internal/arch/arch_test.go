@@ -34,7 +34,7 @@ var rules = map[string][]string{
 	"core/middleware": {"core/compress", "internal/bytesize", "internal/urlpath"},
 	"core/pluginkit":  {"core", "kv", "kv/memory", "sdk", "sdk/abi", "wasmhost/...", "internal/bytesize"}, // it is core without a server
 	"core/ratelimit":  {"kv"},
-	"core/proxy":      {"internal/bytesize", "internal/urlpath"},
+	"core/proxy":      {"internal/bytesize", "internal/tlsclient", "internal/urlpath"},
 	"core/routing":    {"core/configfile", "internal/urlpath"},
 	"core/rrcompat":   {},
 	"core/services":   {"internal/bytesize", "internal/osproc"},
@@ -44,7 +44,7 @@ var rules = map[string][]string{
 	"php":       {"php/fastcgi", "internal/bytesize", "internal/frame", "internal/osproc", "internal/urlpath"},
 	"php/":      {},
 	"rpc":       {"internal/bytesize", "internal/frame"},
-	"kv":        {"internal/bytesize"},
+	"kv":        {"internal/bytesize", "internal/tlsclient"},
 	"kv/":       {"kv", "internal/bytesize"}, // drivers import their parent
 	"kv/kvtest": {"kv", "internal/testenv"},
 	"ws":        {"internal/bytesize"},
@@ -52,8 +52,8 @@ var rules = map[string][]string{
 	"wasmhost":  {"sdk/abi", "sdk/js", "internal/bytesize", "wasmhost/meter", "wasmhost/trust"},
 	"wasmhost/": {},
 
-	"ws/redis":      {"ws", "ws/fleet"}, // drivers of what they have in common
-	"ws/nats":       {"ws", "ws/fleet"},
+	"ws/redis":      {"ws", "ws/fleet", "internal/tlsclient"}, // drivers of what they have in common
+	"ws/nats":       {"ws", "ws/fleet", "internal/tlsclient"},
 	"ws/brokertest": {"ws", "internal/testenv"},
 
 	"sdk":                {},
@@ -81,6 +81,7 @@ var rules = map[string][]string{
 	"internal/frame":      {},
 	"internal/osproc":     {"internal/bytesize"},
 	"internal/testenv":    {},
+	"internal/tlsclient":  {},
 	"internal/urlpath":    {},
 }
 

@@ -136,7 +136,7 @@ func dialer(cfg *kv.TLSConfig) (func(ctx context.Context, network, addr string) 
 	if cfg == nil {
 		return new(net.Dialer).DialContext, nil
 	}
-	c, err := cfg.Client()
+	c, err := cfg.Load()
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func newClient(cfg kv.RedisConfig) (redis.UniversalClient, error) {
 }
 
 func options(cfg kv.RedisConfig) (*redis.UniversalOptions, error) {
-	encryption, err := cfg.TLS.Client()
+	encryption, err := cfg.TLS.Load()
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/edge-server/edge/ws/fleet"
+	"github.com/edge-server/edge/internal/tlsclient"
 )
 
 // Values of Config.Storage.
@@ -35,7 +35,7 @@ type Config struct {
 	Credentials string `koanf:"credentials"`
 
 	// TLS encrypts connections. Default: none.
-	TLS *fleet.TLS `koanf:"tls"`
+	TLS *tlsclient.Config `koanf:"tls"`
 
 	// Replicas is how many servers of the cluster hold each stream. Default 1.
 	Replicas int `koanf:"replicas"`

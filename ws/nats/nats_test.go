@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/edge-server/edge/internal/testenv"
+	"github.com/edge-server/edge/internal/tlsclient"
 	"github.com/edge-server/edge/ws"
 	"github.com/edge-server/edge/ws/brokertest"
 	"github.com/edge-server/edge/ws/fleet"
@@ -66,7 +67,7 @@ func TestRefused(t *testing.T) {
 		want   []string
 	}{
 		"nobody":  {func(c *nats.Config) { c.Servers = []string{fmt.Sprint("nats://127.0.0.1:", testenv.FreePort(t))} }, []string{"ws.broker.nats: nats://127.0.0.1:", "no servers available"}},
-		"no file": {func(c *nats.Config) { c.TLS = &fleet.TLS{CA: "/does/not/exist"} }, []string{"tls.ca", "/does/not/exist"}},
+		"no file": {func(c *nats.Config) { c.TLS = &tlsclient.Config{CA: "/does/not/exist"} }, []string{"tls.ca", "/does/not/exist"}},
 		"alone":   {func(c *nats.Config) { c.Replicas = 3 }, []string{"replicas"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
-	"github.com/edge-server/edge/ws/fleet"
+	"github.com/edge-server/edge/internal/tlsclient"
 )
 
 // Modes of Config.
@@ -49,7 +49,7 @@ type Config struct {
 	DB int `koanf:"db"`
 
 	// TLS encrypts connections. Default: none.
-	TLS *fleet.TLS `koanf:"tls"`
+	TLS *tlsclient.Config `koanf:"tls"`
 
 	// Partitions are the parts into which channels are divided in a cluster, by hash; each has a connection of its own for what
 	// arrives, and is lost and healed by itself. All nodes must have the same. Default 16.

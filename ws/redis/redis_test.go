@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/edge-server/edge/internal/testenv"
+	"github.com/edge-server/edge/internal/tlsclient"
 	"github.com/edge-server/edge/ws"
 	"github.com/edge-server/edge/ws/brokertest"
 	"github.com/edge-server/edge/ws/fleet"
@@ -75,7 +76,7 @@ func TestTLS(t *testing.T) {
 	t.Parallel()
 	server, certificates := testenv.RedisTLS(t)
 	c := config(server.Addr)
-	c.TLS = &fleet.TLS{CA: certificates.CA, Cert: certificates.Cert, Key: certificates.Key}
+	c.TLS = &tlsclient.Config{CA: certificates.CA, Cert: certificates.Cert, Key: certificates.Key}
 	p := prefix()
 	a, b := brokertest.Start(t, broker(c, p), "a"), brokertest.Start(t, broker(c, p), "b")
 	of := ws.Address{Space: "s", Channel: "c"}
@@ -96,7 +97,7 @@ func TestRefused(t *testing.T) {
 		"nobody":     {func(c *redis.Config) { c.Addresses = []string{fmt.Sprint("127.0.0.1:", testenv.FreePort(t))} }, []string{"ws.broker.redis: 127.0.0.1:", "connection refused"}},
 		"password":   {func(c *redis.Config) { c.Addresses, c.Password = []string{locked.Addr}, "hunter2" }, []string{locked.Addr, "WRONGPASS"}},
 		"no cluster": {func(c *redis.Config) { c.Mode = redis.ModeCluster }, []string{open.Addr, "cluster"}},
-		"no file":    {func(c *redis.Config) { c.TLS = &fleet.TLS{CA: "/does/not/exist"} }, []string{"ws.broker.redis.tls.ca", "/does/not/exist"}},
+		"no file":    {func(c *redis.Config) { c.TLS = &tlsclient.Config{CA: "/does/not/exist"} }, []string{"ws.broker.redis.tls.ca", "/does/not/exist"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
