@@ -22,7 +22,7 @@ func Check(ctx context.Context, cfg *Config, warnings io.Writer) (err error) {
 	checked := *cfg
 	checked.StateDir = scratch // a server that runs keeps its own
 	log, _ := telemetry.NewLogger(telemetry.LogConfig{Level: "warn", Format: "console"}, warnings)
-	e := &Edge{log: log}
+	e := &Edge{log: log, meters: newMeters(&checked)}
 	e.drivers, err = e.newDrivers(ctx, &checked)
 	defer func() { err = errors.Join(err, e.stopDrivers(ctx)) }()
 	w, worldErr := e.newWorld(ctx, &checked, nil)
