@@ -230,7 +230,7 @@ func TestNeedsRestart(t *testing.T) {
 		"sockets":        {"http: {}", "http: {listen: [{address: \":1\"}], limits: {body: 1}}\nadmin: {listen: off}", []string{"admin", "http.listen", "http.limits"}},
 		"switched on":    {"", "http: {}\nrpc: {}\nkv: {a: {}}\ntelemetry: {metrics: {}}", []string{"telemetry", "rpc", "kv.a", "http"}},
 		"switched off":   {"kv: {a: {}, b: {}}", "kv: {b: {}}", []string{"kv.a"}},
-		"log format":     {"", "log: {format: json}", []string{"log.format"}},
+		"log format":     {"", "log: {format: json}", []string{"log"}},
 		"an RPC user":    {"rpc: {}", "rpc: {}\nphp: {app: {command: x, user: nobody}}", workers},
 		"a user":         {"", "php: {app: {command: x, user: nobody}}", nil},
 		"a pool of root": {"rpc: {}", "rpc: {}\nphp: {app: {command: x, user: root}}", nil},

@@ -424,6 +424,10 @@ func TestAFullFileRefusesAndRecovers(t *testing.T) {
 					t.Fatalf("delete in a full file: %v", err)
 				}
 			}
+			// A commit that failed in between refuses values until one has room again.
+			if err := s.flush(t.Context()); err != nil {
+				t.Error(err)
+			}
 			set1(t, s, "again", value, time.Time{})
 			if err := s.flush(t.Context()); err != nil {
 				t.Error(err)
