@@ -10,7 +10,7 @@ sudo     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 test_packages  := gcc libc6-dev php-cli php-xml php-mbstring phpunit php-nyholm-psr7 php-psr-simple-cache clang lld wabt \
 	rustc cargo libstd-rust-dev-wasm32 \
 	php-symfony-framework-bundle php-symfony-twig-bundle php-symfony-runtime php-symfony-mime php-symfony-yaml \
-	php-laravel-framework php-laravel-lumen-framework php-sqlite3 python3-pip openssl
+	php-laravel-framework php-laravel-lumen-framework php-sqlite3 python3-pip openssl curl
 test_packages += strace # what the test of boltdb after a loss of power reads
 test_packages += redis-server redis-tools memcached # servers that the drivers of kv are tested with
 test_packages += php-symfony-mercure php-symfony-http-client # a publisher of Mercure, as Symfony has it
