@@ -125,8 +125,10 @@ func entry(replies []reply) (driver.Entry, error) {
 		return driver.Entry{}, refused(value.text)
 	case ttl.kind == '-':
 		return driver.Entry{}, refused(ttl.text)
-	case value.kind != '$' || value.null || ttl.number == -2 || ttl.number == 0:
+	case value.kind != '$' || value.null || ttl.number == -2:
 		return driver.Entry{}, edge.ErrNotFound
+	case ttl.number == 0: // less than a millisecond is left: to SET NX and INCR the key is still there
+		ttl.number = 1
 	}
 	return driver.Entry{Value: value.text, TTL: driver.Millis(max(ttl.number, 0)), Version: version(value.text)}, nil
 }

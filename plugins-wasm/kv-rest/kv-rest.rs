@@ -219,8 +219,9 @@ impl Driver for Rest {
             _ => return no_answer("GET"),
         };
         match value {
-            Value::Text(text) if ttl != -2 && ttl != 0 => {
-                let ttl_ms = if ttl < 0 { None } else { Some(ttl as u64) };
+            Value::Text(text) if ttl != -2 => {
+                // With 0, less than a millisecond is left: to SET NX and INCR the key is still there.
+                let ttl_ms = if ttl < 0 { None } else { Some(ttl.max(1) as u64) };
                 Ok(Some(Found { ttl_ms, version: version_of(&text), ..Found::from(decode(&text)) }))
             }
             _ => Ok(None),
