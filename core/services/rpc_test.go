@@ -11,7 +11,7 @@ import (
 	"github.com/edge-server/edge/internal/testenv"
 )
 
-// TestWire holds the messages against bytes that protoc has made of service.v1.
+// TestWire holds the messages against bytes put together by hand from the field numbers of service.v1.
 func TestWire(t *testing.T) {
 	t.Parallel()
 	create := &CreateRequest{
