@@ -23,6 +23,7 @@ import (
 	"github.com/edge-server/edge/core/proxy"
 	"github.com/edge-server/edge/core/services"
 	"github.com/edge-server/edge/core/telemetry"
+	"github.com/edge-server/edge/internal/osproc"
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/rpc"
 	"github.com/edge-server/edge/wasmhost"
@@ -217,6 +218,9 @@ func (e *Edge) Start(ctx context.Context) error {
 	cfg := e.world.Load().cfg
 	if err := e.lifecycle.start(ctx, cfg.ShutdownTimeout); err != nil {
 		return errors.Join(err, e.end(context.WithoutCancel(ctx)))
+	}
+	if err := osproc.ReturnStartPages(); err != nil {
+		e.log.Debug("memory of the start stays resident", "error", err)
 	}
 	e.ready.Store(true)
 	e.systemd.tell("READY=1\nMAINPID=" + strconv.Itoa(os.Getpid()))

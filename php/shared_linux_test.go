@@ -83,10 +83,26 @@ func TestSharedMemoryKeepsAnswersOfSlowClients(t *testing.T) {
 	}
 }
 
-// TestSharedMemoryUnderLoad: sizes around those at which bodies are put there, many at a time.
+// TestSharedMemoryUnderLoad: sizes around those at which bodies are put there, many at a time; by PHP's FFI extension and, without it,
+// as into a file.
 func TestSharedMemoryUnderLoad(t *testing.T) {
 	t.Parallel()
-	w := setupAhead(t, 2, time.Hour)
+	for _, ffi := range []string{"preload", "0"} {
+		t.Run("ffi.enable="+ffi, func(t *testing.T) {
+			t.Parallel()
+			w := setup(t, "sdk.php", func(c *php.Config, o *php.Options) {
+				workers(2, 2)(c, o)
+				c.Command = append(php.Command{c.Command[0], "-d", "ffi.enable=" + ffi}, c.Command[1:]...)
+			})
+			w.mixSizes()
+			if used, memory := w.pool.Shared(); used != 0 || memory == nil {
+				t.Errorf("%d slots are in use when all is answered, of the memory %v", used, memory)
+			}
+		})
+	}
+}
+
+func (w *world) mixSizes() {
 	var all sync.WaitGroup
 	for range 16 {
 		all.Go(func() {
@@ -94,15 +110,12 @@ func TestSharedMemoryUnderLoad(t *testing.T) {
 				sizes := []int{100, 8 << 10, 8<<10 + 1, 64 << 10, 127 << 10, 128 << 10, 128<<10 + 1, 190 << 10, 300 << 10}
 				r, want := mine(sizes[rand.IntN(len(sizes))])
 				if _, got, err := w.try(r); err != nil || got != want {
-					t.Errorf("%d bytes of %d that are not its own, %v: %s", len(got), len(want), err, short(got))
+					w.Errorf("%d bytes of %d that are not its own, %v: %s", len(got), len(want), err, short(got))
 				}
 			}
 		})
 	}
 	all.Wait()
-	if used, _ := w.pool.Shared(); used != 0 {
-		t.Errorf("%d slots are in use when all is answered", used)
-	}
 }
 
 // TestForgedSlots: a worker that names a slot it was not given, or a length that no slot has, is ended, and its client told.

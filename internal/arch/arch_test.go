@@ -18,14 +18,15 @@ const module = "github.com/edge-server/edge/"
 // rules say which packages of this module each folder may import, tests left out. The longest folder that matches decides.
 // "x/..." is x and everything below it.
 var rules = map[string][]string{
-	"cmd/edge": {"core/...", "rpc", "internal/bytesize"}, // rpc for its client
+	"cmd/edge": {"core/...", "docs", "rpc", "internal/bytesize"}, // rpc for its client
 
 	// The composition root knows everything.
-	"core": {"core/...", "php", "php/fastcgi", "wasmhost", "rpc", "kv/...", "ws/...", "sdk/abi", "internal/bytesize", "internal/urlpath"},
+	"core": {"core/...", "php", "php/fastcgi", "wasmhost", "rpc", "kv/...", "ws/...", "sdk/abi", "internal/bytesize", "internal/osproc", "internal/urlpath"},
 
 	// Parts of the server itself. Telemetry reads every feature's Stats.
 	"core/acme":       {},
 	"core/admin":      {},
+	"core/admin/ui":   {},
 	"core/compress":   {"internal/bytesize"},
 	"core/configfile": {"internal/bytesize"},
 	"core/edgetest":   {"core", "internal/testenv"},
@@ -71,6 +72,7 @@ var rules = map[string][]string{
 	"plugins-wasm/embed":      {"sdk/abi"},
 	"plugins-wasm/plugintest": {"sdk/abi", "core", "kv", "wasmhost", "internal/testenv"}, // for tests of plugins
 
+	"docs":     {},
 	"examples": {"sdk/go/edge"},
 
 	"internal/arch":       {},
@@ -83,6 +85,8 @@ var rules = map[string][]string{
 	"internal/testenv":    {},
 	"internal/tlsclient":  {},
 	"internal/urlpath":    {},
+
+	"internal/configschema": {"core", "core/configfile"}, // makes docs/edge.schema.json
 }
 
 // What only core/telemetry may import.
