@@ -135,7 +135,7 @@ func (a adminStores) Delete(ctx context.Context, store string, keys []string) (d
 		for i, k := range keys {
 			items[i].Key = k
 		}
-		s.Has(ctx, items) // one that is damaged is an error here, and can be deleted all the same
+		_ = s.Has(ctx, items) // one that is damaged is an error here, and can be deleted all the same
 		there := make([]bool, len(items))
 		for i := range items {
 			there[i], items[i].Found = items[i].Found, false

@@ -10,7 +10,7 @@ import (
 // inode tells a file from another that was put in its place.
 func inode(info fs.FileInfo) uint64 {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(stat.Ino)
+		return stat.Ino
 	}
 	return 0
 }

@@ -70,8 +70,8 @@ func Start(t testing.TB) *Browser {
 			b.conn.Close()
 			<-b.done
 		}
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its helpers too
-		cmd.Wait()
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its helpers too
+		_ = cmd.Wait()
 		if t.Failed() {
 			lines := slices.DeleteFunc(strings.Split(log.String(), "\n"), func(line string) bool { return strings.Contains(line, ":dbus/") })
 			t.Logf("what chromium said, but for a desktop that is not there:\n%s", strings.Join(lines, "\n"))
