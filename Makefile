@@ -16,8 +16,14 @@ test_packages += redis-server redis-tools memcached # servers that the drivers o
 test_packages += php-symfony-mercure php-symfony-http-client # a publisher of Mercure, as Symfony has it
 test_packages += nats-server # and what the broker of WebSockets is tested with
 test_packages += prometheus # which scrapes Edge and answers the questions of docs/grafana/edge.json; promtool is in it
+test_packages += slowhttptest # clients that take all the time there is
 test_packages += chromium # opens the pages of examples/
 test_packages += php-cache-integration-tests php-symfony-cache php-igbinary # the public suites for caches, and what sdk/php adapts to
+test_packages += python3-jsonschema # which judges edge.yaml by docs/edge.schema.json
+test_packages += zsh fish bash-completion man-db mandoc # what completes edge's commands, and shows and judges its manual page
+test_packages += debootstrap systemd # a bare Debian to install the package in, and the judge of its unit
+test_packages += llvm-19-dev libclang-19-dev clang-19 lld-19 # what TinyGo is built on
+test_packages += wasi-libc libclang-rt-19-dev-wasm32 binaryen # and what it builds plugins with
 bench_packages := nginx-light php-fpm php-cgi wrk php-redis # the peers of make bench, whose program is tested too
 bench_packages += php-symfony-framework-bundle php-symfony-twig-bundle php-symfony-runtime php-symfony-mime php-symfony-yaml php-laravel-framework
 
@@ -29,6 +35,7 @@ h2spec        := github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 toxiproxy     := github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0
 pebble        := github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1
 pebble_names  := github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@v2.10.1
+nfpm          := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 golangci_lint := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: help
@@ -36,12 +43,25 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 .PHONY: run
-run: build php plugins ## set up what is missing and serve the demo of edge.yaml
+run: build php ## set up what is missing and serve the demo of edge.yaml
+	@$(MAKE) --no-print-directory -C plugins-wasm demo
 	@./examples/demo/run.sh
 
 .PHONY: build
 build: ## build ./edge
 	go build -o edge ./cmd/edge
+
+.PHONY: deb
+deb: export ARCH    ?= $(shell go env GOARCH)
+deb: export VERSION ?= $(shell sed -n 's/^var Version = "\(.*\)"$$/\1/p' core/version.go)
+deb: export DIST := dist
+deb: build ## build the Debian package into dist/ (ARCH=arm64, VERSION=1.2.3)
+	@$(call tool,nfpm,$(nfpm))
+	@mkdir -p dist
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -ldflags="-s -w -X github.com/edge-server/edge/core.Version=$(VERSION)" -o dist/edge ./cmd/edge
+	@for shell in bash zsh fish; do ./edge completion $$shell > dist/completion.$$shell || exit 1; done
+	@./edge man | gzip -9n > dist/edge.1.gz
+	.tools/nfpm package -f examples/deploy/package/nfpm.yaml -p deb -t dist/
 
 .PHONY: plugins
 plugins: ## build the bundled wasm plugins that this machine's toolchains can build
@@ -64,6 +84,11 @@ deps: ## install what the tests need (apt-get; tools into .tools/)
 	@if [ -f .tools/server ]; then mv .tools/server .tools/toxiproxy-server; fi
 	@$(call tool,pebble,$(pebble))
 	@$(call tool,pebble-challtestsrv,$(pebble_names))
+	@$(call module,otelcol,core/telemetry/testdata/otelcol)
+	@$(call module,deploycheck,examples/deploy/testdata/deploycheck)
+	@$(call tool,nfpm,$(nfpm))
+	@$(call tinygo,internal/testenv/testdata/tinygo)
+	@$(call debian)
 	@$(call pip,zig,sdk/zig/requirements.txt)
 	@$(call pip,node,sdk/assemblyscript/requirements.txt)
 	@$(call npm,assemblyscript,sdk/assemblyscript)
@@ -75,6 +100,10 @@ deps: ## install what the tests need (apt-get; tools into .tools/)
 engine: deps ## build the JavaScript engine that the binary carries (sdk/js/engine.wasm); commit the result
 	@rm -f sdk/js/engine.wasm
 	@$(MAKE) --no-print-directory -C sdk/js/engine
+
+.PHONY: schema
+schema: ## write docs/edge.schema.json, by which editors know edge.yaml, out of the configuration structs
+	go test ./internal/configschema -run TestSchemaIsWhatTheStructsSay -count 1 -update
 
 .PHONY: test
 test: deps ## run every test, with the race detector and real PHP (EDGE_TEST_REQUIRE=all forbids skips)
@@ -105,6 +134,10 @@ check: ## format, lint, tidy; fails when that leaves the checkout changed
 soak: deps ## the load and chaos scenarios at their full counts; the result goes into docs/soak.md by hand
 	EDGE_TEST_SOAK=1 EDGE_TEST_REQUIRE=all go test -timeout 60m -count 1 -v -run 'Soak|Under_?Load|Chaos|Density|BroadcastLatency|IdleMemory|NothingIsLeft' ./core/... ./php/... ./wasmhost/... ./ws/...
 
+.PHONY: containers
+containers: deps ## run the steps of the Dockerfiles in bare Debians, without a container engine
+	EDGE_TEST_SOAK=1 EDGE_TEST_REQUIRE=all go test -timeout 30m -count 1 -v -run TestContainerStepsSoak ./examples
+
 .PHONY: bench
 bench: deps plugins ## Edge beside nginx + php-fpm and bare Go (19 minutes); rewrites the tables of docs/benchmarks.md
 	go run ./internal/bench -out docs/benchmarks.md
@@ -125,6 +158,32 @@ endef
 define tool
 	if [ "$$(cat .tools/$(1).version 2>/dev/null)" != "$(2)" ]; then echo "building $(2)"; \
 		GOBIN=$(CURDIR)/.tools go install $(2) && echo "$(2)" > .tools/$(1).version; fi
+endef
+
+# module NAME FOLDER: builds the Go module in the folder into .tools/NAME. It pins what the server itself has no use for.
+define module
+	if ! $(call fresh,$(1),$(2)/*.go $(2)/go.sum); then echo "building $(1) of $(2)"; \
+		GOWORK=off GOFLAGS=-mod=readonly go build -C $(2) -trimpath -ldflags="-s -w" -o $(CURDIR)/.tools/$(1) . && \
+		$(call stamp,$(1),$(2)/*.go $(2)/go.sum); fi
+endef
+
+# tinygo FOLDER: builds the TinyGo that the folder's go.mod pins against Debian's LLVM, and puts its runtime library beside it.
+# The module lacks what is a submodule of its repository: src/net (an empty folder does for programs without it), wasi-libc and
+# compiler-rt: in place of its target wasip1 is one that links Debian's.
+define tinygo
+	if ! $(call fresh,tinygo,$(1)/*); then echo "building tinygo of $(1)"; rm -rf .tools/tinygo && mkdir -p .tools/tinygo/src/net && \
+		go build -C $(1) -mod=readonly -tags llvm19 -o $(CURDIR)/.tools/tinygo/bin/ github.com/tinygo-org/tinygo && \
+		root="$$(go list -C $(1) -m -f '{{.Dir}}' github.com/tinygo-org/tinygo)" && \
+		cp -r --no-preserve=mode "$$root/src" "$$root/targets" .tools/tinygo/ && cp $(1)/wasip1.json .tools/tinygo/targets/ && \
+		$(call stamp,tinygo,$(1)/*); fi
+endef
+
+# debian: a bare Debian, in which tests install the package.
+define debian
+	if [ ! -f .tools/debian.tar ]; then echo "unpacking a bare Debian"; dir="$$(mktemp -d)" && \
+		$(sudo) debootstrap --variant=minbase --include=ca-certificates bookworm "$$dir/root" >"$$dir/log" || { tail "$$dir/log"; exit 1; }; \
+		$(sudo) tar -C "$$dir/root" --exclude './var/cache/apt/*' -cf .tools/debian.part . && mv .tools/debian.part .tools/debian.tar && \
+		$(sudo) rm -rf "$$dir"; fi
 endef
 
 # What is the same as when it was last installed, by the checksum of the files that say what to install, is left alone.

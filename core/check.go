@@ -34,6 +34,7 @@ func Check(ctx context.Context, cfg *Config, warnings io.Writer) (err error) {
 		_, httpErr := e.newHTTP(&checked)
 		err = errors.Join(err, httpErr)
 	}
+	err = errors.Join(err, checkStores(cfg))
 	if cfg.RPC != nil {
 		_, rpcErr := e.newRPC(cfg) // opens nothing: the real state folder may be too long a path
 		err = errors.Join(err, rpcErr)

@@ -21,11 +21,13 @@ func TestClassicModeThroughTheServer(t *testing.T) {
 		user = "user: root, "
 	}
 	s := edgetest.Start(t, `
-http: {routes: [{php: app}]}
+http:
+  basic_auth: {staff: {users: {alice: "plain:secret"}}}
+  routes: [{match: {path: /staff}, use: [basic-auth/staff], php: app}, {php: app}]
 php: {app: {mode: classic, `+user+`command: [`+cgi+`], root: public, static: {forbid: [.zip]}}}
 `, func(dir string) {
 		for name, text := range map[string]string{
-			"index.php":  `<?php echo 'php ', $_SERVER['REQUEST_URI'], ' ', $_SERVER['HTTPS'] ?? 'off', ' ', $_SERVER['SERVER_PROTOCOL'];`,
+			"index.php":  `<?php echo 'php ', $_SERVER['REQUEST_URI'], ' ', $_SERVER['HTTPS'] ?? 'off', ' ', $_SERVER['SERVER_PROTOCOL'], $_SERVER['REMOTE_USER'] ?? '';`,
 			"style.css":  "a {}",
 			".env":       "secret",
 			"config.inc": "secret",
@@ -41,6 +43,11 @@ php: {app: {mode: classic, `+user+`command: [`+cgi+`], root: public, static: {fo
 		}
 	})
 	s.Run(t, func(t *testing.T, m edgetest.Mode) {
+		req, _ := http.NewRequestWithContext(t.Context(), "GET", m.URL+"/staff", nil)
+		req.SetBasicAuth("alice", "secret")
+		if _, text := m.Do(t, req); !strings.HasSuffix(text, "alice") {
+			t.Errorf("with a password: %q", text)
+		}
 		https := "on"
 		if strings.HasPrefix(m.URL, "http://") {
 			https = "off"

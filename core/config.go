@@ -19,6 +19,8 @@ import (
 	"github.com/edge-server/edge/core/compress"
 	"github.com/edge-server/edge/core/configfile"
 	"github.com/edge-server/edge/core/forwarded"
+	"github.com/edge-server/edge/core/guard"
+	"github.com/edge-server/edge/core/httpcache"
 	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/core/proxy"
@@ -105,6 +107,27 @@ type HTTPConfig struct {
 	// RateLimits are by name; routes use one as rate-limit/NAME. Default none.
 	RateLimits map[string]ratelimit.Config `koanf:"rate_limits"`
 
+	// Concurrency are limits by name; routes use one as concurrency/NAME. Default none.
+	Concurrency map[string]guard.Concurrency `koanf:"concurrency"`
+
+	// BasicAuth are users and passwords by name; routes use one as basic-auth/NAME. Default none.
+	BasicAuth map[string]guard.BasicAuth `koanf:"basic_auth"`
+
+	// Access are lists of addresses by name; routes use one as access/NAME. Default none.
+	Access map[string]guard.Access `koanf:"access"`
+
+	// SecurityHeaders is what the middleware security-headers sets.
+	SecurityHeaders guard.SecurityHeaders `koanf:"security_headers"`
+
+	// Hosts are those that are served, example.com or *.example.com; requests for others get 421. Default all.
+	Hosts configfile.Strings `koanf:"hosts"`
+
+	// Errors are the pages of answers that the server gives by itself; the first that fits counts. Default none.
+	Errors []guard.ErrorPages `koanf:"errors"`
+
+	// Cache are response caches by name; routes use one as cache/NAME. Default none.
+	Cache map[string]httpcache.Config `koanf:"cache"`
+
 	// AccessLog is what the middleware access-log does.
 	AccessLog middleware.AccessConfig `koanf:"access_log"`
 
@@ -124,6 +147,12 @@ type Route struct {
 
 	// Use is middleware of this route, as in http.middleware. Default none.
 	Use []string `koanf:"use"`
+
+	// Limits are those of this route alone.
+	Limits guard.Limits `koanf:"limits"`
+
+	// Errors are pages of this route, as in http.errors, which come after them. Default none.
+	Errors []guard.ErrorPages `koanf:"errors"`
 
 	// PHP names a pool of the php section.
 	PHP string `koanf:"php"`
@@ -208,7 +237,7 @@ func DefaultConfig() Config {
 // Defaults is where decoding of a present http section starts.
 func (HTTPConfig) Defaults() any {
 	d := httpserver.DefaultConfig()
-	return HTTPConfig{Listen: d.Listen, TLS: d.TLS, Limits: d.Limits, Compress: compress.DefaultConfig(), AccessLog: middleware.DefaultAccessConfig(), Forwarded: forwarded.DefaultConfig()}
+	return HTTPConfig{Listen: d.Listen, TLS: d.TLS, Limits: d.Limits, Compress: compress.DefaultConfig(), AccessLog: middleware.DefaultAccessConfig(), Forwarded: forwarded.DefaultConfig(), SecurityHeaders: guard.DefaultSecurityHeaders()}
 }
 
 func (c MetricsConfig) validate() error {
@@ -278,6 +307,7 @@ func (c *Config) resolve(dir string) {
 		if out := c.HTTP.AccessLog.Output; out != "stderr" && out != "stdout" {
 			c.HTTP.AccessLog.Output = from(out)
 		}
+		c.HTTP.resolveGuards(from)
 		c.HTTP.TLS = c.HTTP.TLS.Resolve(from)
 		c.HTTP.Listen = slices.Clone(c.HTTP.Listen)
 		for i, l := range c.HTTP.Listen {
@@ -369,7 +399,7 @@ func (c *Config) Validate() error {
 	if c.HTTP != nil {
 		errs = append(errs, within("http", c.HTTP.server().Validate()), within("http.headers", c.HTTP.Headers.Validate()), within("http.access_log", c.HTTP.AccessLog.Validate()),
 			within("http.compress", c.HTTP.Compress.Validate()), within("http.forwarded", c.HTTP.Forwarded.Validate()),
-			c.validateRateLimits(), c.validateRoutes())
+			c.validateRateLimits(), c.HTTP.validateGuards(), c.validateCaches(), c.validateRoutes())
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.PHP)) {
 		errs = append(errs, within("php."+name, c.PHP[name].Validate()))
@@ -506,6 +536,12 @@ func (c *Config) validateRateLimits() error {
 func (c *Config) unknownMiddleware(name string) string {
 	_, isPlugin := c.pluginModules()[name]
 	limit, isLimit := strings.CutPrefix(name, rateLimitPrefix)
+	if problem, isGuard := c.HTTP.unknownGuard(name); isGuard {
+		return problem
+	}
+	if problem, isCache := c.HTTP.unknownCache(name); isCache {
+		return problem
+	}
 	switch {
 	case isLimit:
 		if _, known := c.HTTP.RateLimits[limit]; !known {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/edge-server/edge/core/acme"
 	"github.com/edge-server/edge/core/configfile"
+	"github.com/edge-server/edge/core/guard"
+	"github.com/edge-server/edge/core/httpcache"
 	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/core/proxy"
@@ -51,6 +53,10 @@ func TestReferenceFileIsTrue(t *testing.T) {
 	limit := ratelimit.Config{}.Defaults().(ratelimit.Config)
 	limit.Rate = 100
 	live.HTTP.RateLimits = map[string]ratelimit.Config{"api": limit}
+	pages := httpcache.Config{}.Defaults().(httpcache.Config)
+	pages.Store, pages.IgnoreQuery, pages.Vary, pages.PurgeFrom = "demo", []string{}, []string{}, []string{}
+	live.HTTP.Cache = map[string]httpcache.Config{"pages": pages}
+	documentGuards(live.HTTP)
 	live.HTTP.Headers.CORS = new(middleware.CORSConfig{}.Defaults().(middleware.CORSConfig))
 	demo := live.KV["demo"]
 	demo.LocalCache = new(kv.LocalCache{}.Defaults().(kv.LocalCache))
@@ -81,6 +87,17 @@ func documentTLS(c *httpserver.TLS) {
 	auth, hsts := httpserver.ClientAuth{}.Defaults().(httpserver.ClientAuth), httpserver.HSTS{}.Defaults().(httpserver.HSTS)
 	auth.CA = "clients.pem"
 	c.ClientAuth, c.HSTS, c.ECH = &auth, &hsts, &httpserver.ECH{Keys: []string{"ech.pem"}}
+}
+
+// documentGuards adds what only the comments about guards say.
+func documentGuards(c *HTTPConfig) {
+	gate, auth := guard.Concurrency{}.Defaults().(guard.Concurrency), guard.BasicAuth{}.Defaults().(guard.BasicAuth)
+	list, pages := guard.Access{}.Defaults().(guard.Access), guard.ErrorPages{}.Defaults().(guard.ErrorPages)
+	gate.Max, auth.Users = 100, map[string]string{"alice": "plain:only with this mark"}
+	list.Allow, list.Deny, pages.Host = []string{"private"}, []string{}, []string{}
+	c.Concurrency, c.BasicAuth = map[string]guard.Concurrency{"app": gate}, map[string]guard.BasicAuth{"admin": auth}
+	c.Routes[0].Errors = []guard.ErrorPages{pages}
+	c.Access, c.Errors = map[string]guard.Access{"office": list}, []guard.ErrorPages{pages}
 }
 
 // documentRoutes adds what only the comments of the routes say.

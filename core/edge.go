@@ -23,8 +23,10 @@ import (
 	"github.com/edge-server/edge/core/proxy"
 	"github.com/edge-server/edge/core/services"
 	"github.com/edge-server/edge/core/telemetry"
+	"github.com/edge-server/edge/core/upgrade"
 	"github.com/edge-server/edge/internal/osproc"
 	"github.com/edge-server/edge/kv"
+	"github.com/edge-server/edge/kv/handover"
 	"github.com/edge-server/edge/rpc"
 	"github.com/edge-server/edge/wasmhost"
 	"github.com/edge-server/edge/ws"
@@ -46,6 +48,12 @@ type Options struct {
 
 	// RoadRunner makes the server look like RoadRunner to the tools around it. Nil: it looks like itself.
 	RoadRunner *RoadRunner
+
+	// Predecessor is the process whose place this one takes. Nil: there is none.
+	Predecessor *upgrade.Predecessor
+
+	// Successor says how a process is started that takes the place of this one. Nil: there is no upgrade.
+	Successor *upgrade.Options
 }
 
 // Edge is a whole server.
@@ -61,6 +69,12 @@ type Edge struct {
 
 	lock      *stateLock
 	lifecycle lifecycle
+	sockets   *upgrade.Sockets
+	legacy    *legacy        // what an older process has handed over; nil without one
+	replaced  chan struct{}  // closed when a newer process has taken over
+	link      *handover.Link // to the process that has, or had, the stores; nil without one
+	movingMu  sync.Mutex     // guards moving
+	moving    map[string]*moving
 	stores    map[string]kv.Store
 	drivers   *wasmhost.Host  // the plugins that keep the data of stores; nil without
 	rpc       *rpc.Server     // nil without an rpc section
@@ -106,8 +120,11 @@ func New(ctx context.Context, cfg *Config, opts Options) (*Edge, error) {
 	if opts.LogOutput == nil {
 		opts.LogOutput = os.Stderr
 	}
-	e := &Edge{opts: opts, started: time.Now()}
+	e := &Edge{opts: opts, started: time.Now(), sockets: upgrade.NewSockets(), replaced: make(chan struct{})}
 	if err := e.newLogger(cfg); err != nil {
+		return nil, err
+	}
+	if err := e.inherit(opts.Predecessor); err != nil {
 		return nil, err
 	}
 	e.systemd = newNotifier(opts.Environ, e.log)
@@ -126,7 +143,7 @@ func New(ctx context.Context, cfg *Config, opts Options) (*Edge, error) {
 // build is the wiring diagram. Parts start in the order in which they stand here and stop in reverse: what a worker needs
 // (stores, RPC) is there before it and after it, and nothing accepts requests before everything is ready.
 func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
-	if e.lock, err = openStateDir(cfg); err != nil {
+	if e.lock, err = openStateDir(cfg, e.legacy.stateLock()); err != nil {
 		return err
 	}
 
@@ -141,9 +158,11 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 	e.meters = newMeters(cfg)
 	e.collector = telemetry.NewCollector(e.snapshot, e.metrics)
 	control := admin.New(cfg.Admin, cfg.StateDir, e.adminBackend(), e.log)
+	control.Listen = e.sockets.Listen
 	e.lifecycle.add("admin", control.Start, control.Stop)
 	if cfg.Telemetry.Metrics != nil {
 		metrics := telemetry.NewListener(cfg.Telemetry.Metrics.Listen, e.collector, e.log)
+		metrics.Listen = e.sockets.Listen
 		e.lifecycle.add("metrics", metrics.Start, metrics.Stop)
 	}
 	if cfg.Telemetry.Health != nil {
@@ -222,6 +241,9 @@ func (e *Edge) Start(ctx context.Context) error {
 	if err := osproc.ReturnStartPages(); err != nil {
 		e.log.Debug("memory of the start stays resident", "error", err)
 	}
+	if err := e.takeOver(ctx); err != nil {
+		return errors.Join(err, e.end(context.WithoutCancel(ctx)))
+	}
 	e.ready.Store(true)
 	e.systemd.tell("READY=1\nMAINPID=" + strconv.Itoa(os.Getpid()))
 	e.living.Go(func() { e.systemd.live(e.life, e.alive) }) // ends with the stop
@@ -229,7 +251,7 @@ func (e *Edge) Start(ctx context.Context) error {
 	return nil
 }
 
-// Wait blocks until ctx ends or a part fails by itself, whose error it returns.
+// Wait blocks until ctx ends, another process has taken the place of this one, or a part fails by itself, whose error it returns.
 func (e *Edge) Wait(ctx context.Context) error {
 	var failed <-chan error
 	if e.http != nil {
@@ -237,6 +259,8 @@ func (e *Edge) Wait(ctx context.Context) error {
 	}
 	select {
 	case <-ctx.Done():
+		return nil
+	case <-e.replaced:
 		return nil
 	case err := <-failed:
 		return fmt.Errorf("http: %w", err)
@@ -248,9 +272,13 @@ func (e *Edge) Wait(ctx context.Context) error {
 func (e *Edge) Stop(ctx context.Context) error {
 	timeout := e.world.Load().cfg.ShutdownTimeout
 	if e.ready.Swap(false) {
-		e.systemd.tell("STOPPING=1")
-		e.log.Info("edge stops: requests in flight finish first", "shutdown_timeout", timeout)
-		defer e.log.Info("edge has stopped")
+		if e.isReplaced() {
+			e.log.Info("edge makes way: requests in flight finish first", "pid", os.Getpid(), "shutdown_timeout", timeout)
+		} else {
+			e.systemd.tell("STOPPING=1")
+			e.log.Info("edge stops: requests in flight finish first", "shutdown_timeout", timeout)
+		}
+		defer e.log.Info("edge has stopped", "pid", os.Getpid())
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

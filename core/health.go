@@ -71,7 +71,7 @@ func (e *Edge) newHealth(cfg HealthConfig) *health {
 
 // Start opens the address.
 func (h *health) Start(context.Context) error {
-	listener, err := net.Listen("tcp", h.cfg.Listen)
+	listener, err := h.edge.sockets.Listen("health "+h.cfg.Listen, func() (net.Listener, error) { return net.Listen("tcp", h.cfg.Listen) })
 	if err != nil {
 		return fmt.Errorf("telemetry.health.listen: %w", err)
 	}

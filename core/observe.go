@@ -48,7 +48,12 @@ func (e *Edge) snapshot() telemetry.Snapshot {
 		stats := e.mercure.Stats()
 		s.Mercure = &stats
 	}
-	s.Proxies = w.proxyStats()
+	s.Proxies, s.Guards = w.proxyStats(), w.guards.stats(w)
+	if e.traces != nil {
+		stats := e.traces.Stats()
+		s.Traces = &stats
+	}
+	s.Caches = w.cacheStats()
 	s.Uptime, s.Routes, s.Services = time.Since(e.started), e.meters.stats(), e.services.Stats()
 	if metrics := w.cfg.Telemetry.Metrics; metrics.roadRunner() {
 		s.Names, s.Statuses, s.Workers = metrics.Names, e.meters.statuses.Stats(), map[string][]php.WorkerInfo{}
@@ -65,7 +70,7 @@ func (e *Edge) snapshot() telemetry.Snapshot {
 
 // adminBackend is what the admin API offers.
 func (e *Edge) adminBackend() admin.Backend {
-	return admin.Backend{Status: e.status, Workers: e.Workers, Plugins: e.Plugins, Reload: e.ReloadFile, Metrics: e.collector, KV: adminStores{e}, Views: e.adminViews(), WS: adminSockets{e}}
+	return admin.Backend{Status: e.status, Workers: e.Workers, Plugins: e.Plugins, Reload: e.ReloadFile, Upgrade: e.upgradeBy, Metrics: e.collector, KV: adminStores{e}, Views: e.adminViews(), WS: adminSockets{e}, Caches: adminCaches{e}}
 }
 
 func (e *Edge) status() admin.Status {
@@ -107,7 +112,8 @@ func (e *Edge) Workers() []admin.Pool {
 	pools := []admin.Pool{}
 	w := e.world.Load()
 	for _, name := range slices.Sorted(maps.Keys(w.pools)) {
-		pool := admin.Pool{Name: name, Workers: []admin.Worker{}}
+		s := w.pools[name].Stats()
+		pool := admin.Pool{Name: name, Requests: s.Requests, Queued: s.Queued, Rejected: s.Rejected(), Workers: []admin.Worker{}}
 		for _, worker := range w.pools[name].Workers() {
 			pool.Workers = append(pool.Workers, admin.Worker{
 				PID: worker.PID, State: worker.State, Requests: worker.Jobs, Age: worker.Age, Memory: worker.RSS,

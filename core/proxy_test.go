@@ -261,7 +261,7 @@ func TestProxyToPHPFPM(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("index.php", `<?php echo $_SERVER['HTTPS'] ?? 'off', ' ', $_SERVER['REQUEST_URI'], ' ', $_SERVER['REMOTE_ADDR'], ' ', $_POST['a'] ?? '', strlen($_FILES['f']['name'] ?? '');`)
+	write("index.php", `<?php echo $_SERVER['HTTPS'] ?? 'off', ' ', $_SERVER['REQUEST_URI'], ' ', $_SERVER['REMOTE_ADDR'], ' ', $_POST['a'] ?? '', strlen($_FILES['f']['name'] ?? ''), $_SERVER['REMOTE_USER'] ?? '', $_SERVER['AUTH_TYPE'] ?? '';`)
 	pool := fmt.Sprintf("[global]\nerror_log = %[1]s/log\n[www]\nlisten = %[1]s/fpm.sock\npm = static\npm.max_children = 2\n", dir)
 	if os.Geteuid() == 0 {
 		pool += "user = root\ngroup = root\n"
@@ -275,7 +275,8 @@ func TestProxyToPHPFPM(t *testing.T) {
 		_ = cmd.Process.Signal(os.Interrupt)
 		_ = cmd.Wait()
 	}()
-	s := edgetest.Start(t, fmt.Sprintf("http: {routes: [{proxy: {upstreams: ['fastcgi:%[1]s/fpm.sock'], fastcgi: {root: %[1]s}, retry: {tries: 10}}}]}\n", dir))
+	target := fmt.Sprintf("proxy: {upstreams: ['fastcgi:%[1]s/fpm.sock'], fastcgi: {root: %[1]s}, retry: {tries: 10}}", dir)
+	s := edgetest.Start(t, "http: {basic_auth: {staff: {users: {alice: 'plain:secret'}}}, routes: [{match: {path: /staff}, use: [basic-auth/staff], "+target+"}, {"+target+"}]}\n")
 	testenv.Eventually(t, "php-fpm answers", func() bool {
 		res, err := http.Get(s.HTTP + "/")
 		if err != nil {
@@ -296,6 +297,11 @@ func TestProxyToPHPFPM(t *testing.T) {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		if _, text := m.Do(t, req); text != https+" / 127.0.0.1 posted0" {
 			t.Errorf("%q", text)
+		}
+		req, _ = http.NewRequestWithContext(t.Context(), "GET", m.URL+"/staff", nil)
+		req.SetBasicAuth("alice", "secret")
+		if _, text := m.Do(t, req); text != https+" /staff 127.0.0.1 0aliceBasic" {
+			t.Errorf("with a password: %q", text)
 		}
 	})
 }

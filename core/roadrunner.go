@@ -262,6 +262,9 @@ var (
 // plugins and whatever has the name of a secret is not in it.
 func (c *Config) public() any { return publicValue(reflect.ValueOf(*c), "") }
 
+// headerMaps are the keys of mappings by the names of headers, or of parameters of a query: what is set, and what routes match.
+var headerMaps = []string{"headers", "header", "request", "response", "query"}
+
 // secretHeader reports whether a header carries what lets its sender in. X-Key and the like are anybody's guess.
 func secretHeader(name string) bool {
 	return secretKey.MatchString(name) || strings.Contains(strings.ToLower(name), "key") || strings.Contains(strings.ToLower(name), "auth")
@@ -291,7 +294,7 @@ func publicValue(v reflect.Value, key string) any {
 	case reflect.Map:
 		m := map[string]any{}
 		for _, name := range v.MapKeys() {
-			if key == "env" || key == "headers" && secretHeader(name.String()) {
+			if key == "env" || key == "users" || slices.Contains(headerMaps, key) && secretHeader(name.String()) {
 				m[name.String()] = redacted
 				continue
 			}

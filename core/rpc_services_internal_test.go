@@ -19,7 +19,8 @@ func TestNoSecretIsPublic(t *testing.T) {
 	t.Parallel()
 	secrets := []string{
 		"admin.token", "rpc.secret", "telemetry.traces.headers.Authorization", "telemetry.traces.headers.X-Api-Key", "telemetry.traces.headers.X-Key",
-		"http.routes.0.respond.headers.Authorization", "php.Authorization.env.Authorization",
+		"http.headers.request.Authorization", "http.headers.request.X-Key", "http.routes.0.match.header.X-Key", "http.routes.0.match.query.X-Key",
+		"http.routes.0.proxy.headers.request.X-Key", "http.routes.0.respond.headers.Authorization", "php.Authorization.env.Authorization",
 	}
 	var cfg Config
 	fill(reflect.ValueOf(&cfg).Elem(), 0)

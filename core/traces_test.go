@@ -8,10 +8,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -97,10 +97,11 @@ const (
 	tracesTail = "telemetry: {traces: {endpoint: %s, interval: 20ms, service: shop, resource: {deployment.environment.name: test}, headers: {X-Key: k}}}\n"
 )
 
-// TestOneTraceThroughPHP: a request that belongs to a trace reaches PHP, which asks a store: the spans of both are in that trace,
-// one under the other. sdk/php says where it belongs; about any other worker the kernel and the pool know.
+// TestOneTraceThroughPHP: a request that belongs to a trace runs through a plugin to PHP, which asks a store: the spans of all are in
+// that trace, one under the other, and a real collector takes them. sdk/php says where it belongs; about any other worker the kernel and the pool know.
 func TestOneTraceThroughPHP(t *testing.T) {
 	t.Parallel()
+	guest := testenv.CGuest(t, "plugins-wasm/hardening/hardening.c")
 	for name, script := range map[string]string{"sdk": "app.php", "any other": "plain.php"} {
 		for _, listen := range []string{"unix", "tcp"} {
 			if listen == "tcp" && name != "sdk" {
@@ -109,7 +110,8 @@ func TestOneTraceThroughPHP(t *testing.T) {
 			t.Run(name+" over "+listen, func(t *testing.T) {
 				t.Parallel()
 				r := startReceiver(t)
-				s := startTraced(t, r, script, listen)
+				collector := testenv.StartOTelCollector(t, r.url)
+				s := startTraced(t, "http://"+collector.Addr, guest, script, listen)
 				var wg sync.WaitGroup
 				for i := range 20 {
 					wg.Go(func() { requestInTrace(t, s, r, fmt.Sprintf("%032x", i+1), i) })
@@ -117,15 +119,15 @@ func TestOneTraceThroughPHP(t *testing.T) {
 				wg.Wait()
 				r.mu.Lock()
 				defer r.mu.Unlock()
-				if r.resource["service.name"] != "shop" || r.resource["deployment.environment.name"] != "test" || r.headers.Get("X-Key") != "k" {
-					t.Errorf("resource %v, headers %v", r.resource, r.headers)
+				if r.resource["service.name"] != "shop" || r.resource["deployment.environment.name"] != "test" {
+					t.Errorf("resource %v", r.resource)
 				}
 			})
 		}
 	}
 }
 
-func startTraced(t *testing.T, r *receiver, script, listen string) *edgetest.Server {
+func startTraced(t *testing.T, collector, guest, script, listen string) *edgetest.Server {
 	t.Helper()
 	sdk, err := filepath.Abs("../sdk/php")
 	if err != nil {
@@ -140,11 +142,12 @@ func startTraced(t *testing.T, r *receiver, script, listen string) *edgetest.Ser
 		address = "tcp://127.0.0.1:" + freePort(t)
 	}
 	return edgetest.Start(t, fmt.Sprintf(`
-http: {routes: [{name: shop, match: {path: /*}, php: app}]}
+http: {middleware: [gate], routes: [{name: shop, match: {path: /*}, use: [guard], php: app}]}
+plugins: {modules: {gate: {file: %[1]s}, guard: {file: %[1]s}}}
 php: {app: {command: [%s, %s], user: %s, workers: {min: 2, max: 2}, env: {EDGE_TEST_SDK: %s}}}
 kv: {counters: {driver: memory}}
 rpc: {listen: "%s"}
-`+tracesTail, testenv.PHP(t), script, currentUser(t), sdk, address, r.url))
+`+tracesTail, guest, testenv.PHP(t), script, currentUser(t), sdk, address, collector))
 }
 
 // requestInTrace sends a request, and looks at what the collector got of it.
@@ -166,18 +169,24 @@ func requestInTrace(t *testing.T, s *edgetest.Server, r *receiver, id string, i 
 		t.Errorf("answer %s %q", res.Status, body)
 		return
 	}
-	spans := r.trace(t, id, 3)
-	server, get, set := spans["GET shop"], spans["kv:mget"], spans["kv:set"]
-	if server == nil || get == nil || set == nil || len(spans) != 3 {
+	spans := r.trace(t, id, 6)
+	server, gate, plugin, pool := spans["GET shop"], spans["wasm:gate"], spans["wasm:guard"], spans["php:app"]
+	get, set := spans["kv:mget"], spans["kv:set"]
+	if server == nil || gate == nil || plugin == nil || pool == nil || get == nil || set == nil || len(spans) != 6 {
 		t.Errorf("request %d: spans %v", i, spans)
 		return
 	}
 	if hex.EncodeToString(server.ParentSpanId) != clientSpan || server.Kind != otlp.Span_SPAN_KIND_SERVER {
 		t.Errorf("the span of the request is %v", server)
 	}
+	for child, parent := range map[*otlp.Span]*otlp.Span{gate: server, plugin: gate, pool: plugin} {
+		if string(child.ParentSpanId) != string(parent.SpanId) {
+			t.Errorf("%s is under %x, want %s, %x", child.Name, child.ParentSpanId, parent.Name, parent.SpanId)
+		}
+	}
 	for _, child := range []*otlp.Span{get, set} {
-		if string(child.ParentSpanId) != string(server.SpanId) {
-			t.Errorf("%s is under %x, want %x", child.Name, child.ParentSpanId, server.SpanId)
+		if string(child.ParentSpanId) != string(pool.SpanId) {
+			t.Errorf("%s is under %x, want %x", child.Name, child.ParentSpanId, pool.SpanId)
 		}
 		if attributeOf(child, "kv.storage") != `string_value:"counters` {
 			t.Errorf("storage %q", attributeOf(child, "kv.storage"))
@@ -206,6 +215,11 @@ func TestTracesBegin(t *testing.T) {
 		res.Body.Close()
 	}
 	testenv.Eventually(t, "three spans", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return len(r.spans) == 3 })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.headers.Get("X-Key") != "k" {
+		t.Errorf("headers %v", r.headers)
+	}
 	for _, span := range r.spans {
 		if len(span.ParentSpanId) != 0 || span.Name != "GET hi" || attributeOf(span, "http.response.status_code") != "int_value:200" {
 			t.Errorf("span %v", span)
@@ -213,35 +227,56 @@ func TestTracesBegin(t *testing.T) {
 	}
 }
 
-// TestCollectorAway costs no request, is said once, and the server ends in time.
+// TestCollectorAway costs no request, is said once, counted, and ends when the collector is back.
 func TestCollectorAway(t *testing.T) {
 	t.Parallel()
 	r := startReceiver(t)
-	r.mu.Lock()
-	r.refuse = true
-	r.mu.Unlock()
-	s := edgetest.Start(t, fmt.Sprintf("http: {routes: [{name: hi, respond: hello}]}\n"+tracesTail, r.url))
+	collector := testenv.StartOTelCollector(t, r.url)
+	collector.Kill()
+	// Room for few spans, and an attempt that lasts longer than it takes to fill it.
+	s := edgetest.Start(t, fmt.Sprintf(`
+http: {routes: [{name: hi, respond: hello}]}
+telemetry: {traces: {endpoint: "http://%s", interval: 5ms, timeout: 1s, queue: 4, batch: 2}}
+`, collector.Addr))
 	get := func() {
 		t.Helper()
 		res, err := http.Get(s.HTTP)
-		if err != nil || res.StatusCode != 200 {
-			t.Fatal(res, err)
+		if err != nil {
+			t.Fatal(err)
 		}
 		res.Body.Close()
+		if res.StatusCode != 200 {
+			t.Fatal(res.Status)
+		}
 	}
-	for range 5 {
+	metric := func(outcome string) int { return traceMetric(t, s, outcome) }
+	for range 50 {
 		get()
-		time.Sleep(30 * time.Millisecond) // a batch each
 	}
-	testenv.Eventually(t, "the log says so", func() bool { return strings.Contains(s.Log.String(), "traces are lost") })
+	testenv.Eventually(t, "spans without room are counted", func() bool { get(); return metric("dropped") > 0 })
+	testenv.Eventually(t, "spans that nobody takes are counted", func() bool { get(); return metric("lost") > 4 })
 	if n := strings.Count(s.Log.String(), "traces are lost"); n != 1 {
 		t.Errorf("it is said %d times", n)
 	}
-	r.mu.Lock()
-	r.refuse = false
-	r.mu.Unlock()
-	get()
-	testenv.Eventually(t, "the log says that it works", func() bool { return strings.Contains(s.Log.String(), "takes traces again") })
+	collector.Start()
+	testenv.Eventually(t, "the log says that it works", func() bool { get(); return strings.Contains(s.Log.String(), "takes traces again") })
+	testenv.Eventually(t, "spans that arrive are counted", func() bool { return metric("sent") > 0 })
+	testenv.Eventually(t, "they arrived", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return len(r.spans) > 0 })
+}
+
+// traceMetric is a number of edge_traces_spans_total.
+func traceMetric(t *testing.T, s *edgetest.Server, outcome string) int {
+	t.Helper()
+	_, rest, found := strings.Cut(rawMetrics(t, s), fmt.Sprintf("edge_traces_spans_total{outcome=%q} ", outcome))
+	if !found {
+		t.Fatalf("no metric of spans that were %s", outcome)
+	}
+	text, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(n)
 }
 
 // freePort is a port of loopback that was free a moment ago.

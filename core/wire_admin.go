@@ -57,7 +57,7 @@ func (e *Edge) storeStats() []admin.Store {
 	for _, name := range slices.Sorted(maps.Keys(e.stores)) {
 		s := e.stores[name].Stats()
 		list = append(list, admin.Store{
-			Name: name, Driver: s.Driver, Keys: int(s.Keys), Bytes: int64(s.Bytes), Hits: s.Hits, Misses: s.Misses,
+			Name: name, Driver: s.Driver, Keys: int(s.Keys), Bytes: s.Bytes, Hits: s.Hits, Misses: s.Misses,
 		})
 	}
 	return list
@@ -72,11 +72,11 @@ func (e *Edge) connections() admin.Connections {
 	}
 	if e.hub != nil {
 		for _, s := range e.hub.Stats().Spaces {
-			c.WebSockets = append(c.WebSockets, admin.Space{Name: s.Name, Open: int(s.Connections), Channels: int(s.Channels), Delivered: s.Delivered})
+			c.WebSockets = append(c.WebSockets, admin.Space{Name: s.Name, Open: s.Connections, Channels: int(s.Channels), Delivered: s.Delivered})
 		}
 	}
 	if e.rpc != nil {
-		c.RPC = int(e.rpc.Stats().Connections)
+		c.RPC = e.rpc.Stats().Connections
 	}
 	return c
 }

@@ -69,19 +69,29 @@ func (a adminStores) with(name string, do func(kv.Store) error) error {
 // Get implements admin.Stores. The deadline is left out where the driver does not tell it.
 func (a adminStores) Get(ctx context.Context, store, key string) (item admin.KVItem, err error) {
 	err = a.with(store, func(s kv.Store) error {
-		items := []kv.Item{{Key: key}}
-		if err := s.Get(ctx, items); err != nil {
+		items, tags, err := getTagged(ctx, s, key)
+		if err != nil {
 			return err
 		}
-		item = admin.KVItem{Key: key, Value: items[0].Value, Found: items[0].Found}
+		item = admin.KVItem{Key: key, Value: items[0].Value, Found: items[0].Found, Tags: tags}
 		if !item.Found || !s.Can().Has(kv.CanTTL) {
 			return nil
 		}
-		err := s.TTL(ctx, items)
+		err = s.TTL(ctx, items)
 		item.Expires = items[0].Expires
 		return err
 	})
 	return item, err
+}
+
+// getTagged gets one item, and its tags where the store has such.
+func getTagged(ctx context.Context, s kv.Store, key string) ([]kv.Item, []string, error) {
+	items := []kv.Item{{Key: key}}
+	if front, ok := kv.As[*kv.Front](s); ok {
+		tags, err := front.GetTagged(ctx, &items[0])
+		return items, tags, err
+	}
+	return items, nil, s.Get(ctx, items)
 }
 
 // TTL implements admin.Stores.
@@ -98,9 +108,21 @@ func (a adminStores) TTL(ctx context.Context, store, key string) (item admin.KVI
 // Set implements admin.Stores.
 func (a adminStores) Set(ctx context.Context, store string, items []admin.KVItem) error {
 	return a.with(store, func(s kv.Store) error {
-		batch := make([]kv.Item, len(items))
-		for i, item := range items {
-			batch[i] = kv.Item{Key: item.Key, Value: item.Value, Expires: item.Expires}
+		batch := make([]kv.Item, 0, len(items))
+		front, ok := kv.As[*kv.Front](s)
+		for i := range items {
+			item := kv.Item{Key: items[i].Key, Value: items[i].Value, Expires: items[i].Expires}
+			if !ok || !s.Can().Has(kv.CanAdd) {
+				items[i].Tags = nil
+			}
+			if len(items[i].Tags) == 0 {
+				batch = append(batch, item)
+			} else if err := front.SetTagged(ctx, item, items[i].Tags); err != nil {
+				return err
+			}
+		}
+		if len(batch) == 0 {
+			return nil
 		}
 		return s.Set(ctx, batch)
 	})

@@ -3,6 +3,7 @@ package core
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -150,7 +151,7 @@ func (a adminSockets) Send(ctx context.Context, app string, to admin.WSTarget, b
 	}
 	m := ws.Prepare(kind, message)
 	if to.Channel != "" {
-		if err := validChannel(to.Channel); err != nil {
+		if err := raw.ValidChannel(to.Channel); err != nil {
 			return done, badRequest("%w", err)
 		}
 		done.Connections = a.edge.hub.Subscribers(ws.Address{Space: space.Name(), Channel: to.Channel})
@@ -172,7 +173,7 @@ func (a adminSockets) Kick(ctx context.Context, app string, to admin.WSTarget, c
 	return a.tell(ctx, space, to, ws.Command{Code: ws.CloseCode(code), Reason: reason})
 }
 
-// tell has connections do something. One that is named must be there, unless another node may have it.
+// tell has connections do something. One that is named must be there, on this node or another.
 func (a adminSockets) tell(ctx context.Context, space *ws.Space, to admin.WSTarget, do ws.Command) (done admin.WSDone, err error) {
 	switch {
 	case to.User != "":
@@ -183,9 +184,12 @@ func (a adminSockets) tell(ctx context.Context, space *ws.Space, to admin.WSTarg
 		if do.Conn, err = ws.ParseConnID(to.Conn); err != nil {
 			return done, badRequest("%q is no connection: its ID is 16 hexadecimal digits, as `edge ws ls` shows them", to.Conn)
 		}
-		if space.Conn(do.Conn) != nil {
-			done.Connections = 1
-		} else if a.edge.hub.Owns(do.Conn) {
+		switch err := space.TellOne(ctx, do); {
+		case err == nil:
+			return admin.WSDone{Connections: 1}, nil
+		case !errors.Is(err, ws.ErrClosed):
+			return done, err
+		default:
 			return done, &admin.KVError{Status: http.StatusGone, Err: fmt.Errorf("%s has no connection %s: it has gone, or belongs to another application", space.Name(), to.Conn)}
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/edge-server/edge/core/compress"
 	"github.com/edge-server/edge/core/forwarded"
+	"github.com/edge-server/edge/core/guard"
 	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/core/ratelimit"
@@ -24,7 +25,7 @@ import (
 )
 
 // builtinMiddleware are the names that http.middleware and routes' use know beside plugins.
-var builtinMiddleware = []string{"access-log", "request-id", "headers", "compress"}
+var builtinMiddleware = []string{"access-log", "request-id", "headers", "security-headers", "compress"}
 
 func (e *Edge) newHTTP(cfg *Config) (*httpserver.Server, error) {
 	store, err := e.certificateStore(cfg)
@@ -33,6 +34,7 @@ func (e *Edge) newHTTP(cfg *Config) (*httpserver.Server, error) {
 	}
 	s, err := httpserver.New(cfg.HTTP.server(), httpserver.Options{
 		Logger: e.channel("http"), StateDir: cfg.StateDir, Handler: e, Certificates: store, Hosts: cfg.certificateHosts(),
+		Sockets: e.sockets, Legacy: e.legacy.http(),
 	})
 	if err != nil {
 		return nil, cfg.located(err)
@@ -41,7 +43,8 @@ func (e *Edge) newHTTP(cfg *Config) (*httpserver.Server, error) {
 }
 
 // compileRoutes composes what every request runs through. From the outside in:
-// recover, who the client is, size limit, http.middleware, the choice of a route, the route's use, unnamed plugins, the target.
+// error pages, recover, who the client is, size limit, http.middleware, the host check, the choice of a route, its error pages and the size of bodies,
+// its use, its time, unnamed plugins, the target.
 func (e *Edge) compileRoutes(w *world) (*routeTable, error) {
 	t := &routeTable{world: w}
 	if w.cfg.HTTP == nil {
@@ -53,6 +56,9 @@ func (e *Edge) compileRoutes(w *world) (*routeTable, error) {
 		route := &w.cfg.HTTP.Routes[i]
 		h, err := e.routeHandler(w, route, unnamed)
 		errs = append(errs, within(fmt.Sprintf("http.routes[%d]", i), err))
+		if err == nil {
+			h = w.guards.ofRoute(w.cfg, i, h)
+		}
 		if e.traces != nil {
 			h = namesSpan(route.key(), h)
 		}
@@ -60,14 +66,14 @@ func (e *Edge) compileRoutes(w *world) (*routeTable, error) {
 	}
 	t.unmatched = e.meters.measure(unmatched, http.NotFoundHandler())
 	t.matcher = routing.New(w.cfg.matches())
-	errs = append(errs, t.addRouters(w))
-	h, err := e.chain(w, w.cfg.HTTP.Middleware, e.withWebSockets(http.HandlerFunc(t.serveRoute)))
+	errs = append(errs, e.addRouters(t, w))
+	h, err := e.chain(w, nil, w.cfg.HTTP.Middleware, e.withHosts(w, e.withWebSockets(http.HandlerFunc(t.serveRoute))))
 	errs = append(errs, within("http.middleware", err))
 	if err := errors.Join(errs...); err != nil {
 		return nil, w.cfg.located(err)
 	}
-	h = forwarded.Middleware(w.cfg.HTTP.Forwarded)(limitBody(int64(w.cfg.HTTP.Limits.Body), w.withVariables(h)))
-	t.handler = middleware.Recover(e.log)(h)
+	h = forwarded.Middleware(w.cfg.HTTP.Forwarded)(limitBody(w.cfg.HTTP.mostBody(), w.withVariables(h)))
+	t.handler = w.guards.pages.Middleware(middleware.Recover(e.log)(h))
 	if e.traces != nil {
 		t.handler = middleware.Trace(e.traces.Request)(t.handler)
 	}
@@ -81,9 +87,9 @@ func (e *Edge) routeHandler(w *world, route *Route, unnamed []*wasmhost.Plugin) 
 		return nil, err
 	}
 	for _, plugin := range slices.Backward(unnamed) {
-		h = plugin.Middleware(h)
+		h = e.pluginStep(plugin, h)
 	}
-	return e.chain(w, route.Use, h)
+	return e.chain(w, route, route.Use, guard.LimitTime(route.Limits.Time, h))
 }
 
 // namesSpan tells the span of a request which route it took.
@@ -94,8 +100,8 @@ func namesSpan(route string, next http.Handler) http.Handler {
 	})
 }
 
-// chain wraps h in the named middleware; the first name is outermost.
-func (e *Edge) chain(w *world, names []string, h http.Handler) (http.Handler, error) {
+// chain wraps h in the named middleware, of a route or of all; the first name is outermost.
+func (e *Edge) chain(w *world, route *Route, names []string, h http.Handler) (http.Handler, error) {
 	for _, name := range slices.Backward(names) {
 		switch name {
 		case "access-log":
@@ -106,7 +112,17 @@ func (e *Edge) chain(w *world, names []string, h http.Handler) (http.Handler, er
 			h = compress.Middleware(w.cfg.HTTP.Compress)(h)
 		case "headers":
 			h = middleware.Headers(w.cfg.HTTP.Headers)(h)
+		case "security-headers":
+			h = guard.Headers(w.cfg.HTTP.SecurityHeaders)(h)
 		default:
+			if wrap := w.guards.middleware(name); wrap != nil {
+				h = wrap(h)
+				continue
+			}
+			if wrap := w.cacheOf(name, route); wrap != nil {
+				h = wrap(h)
+				continue
+			}
 			if limit, ok := w.limits[strings.TrimPrefix(name, rateLimitPrefix)]; ok && strings.HasPrefix(name, rateLimitPrefix) {
 				h = limit.Middleware(h)
 				continue
@@ -118,7 +134,7 @@ func (e *Edge) chain(w *world, names []string, h http.Handler) (http.Handler, er
 			if err := needKind(plugin, wasmhost.KindMiddleware, "middleware"); err != nil {
 				return nil, err
 			}
-			h = plugin.Middleware(h)
+			h = e.pluginStep(plugin, h)
 		}
 	}
 	return h, nil
@@ -151,7 +167,7 @@ func (e *Edge) newLimits(cfg *Config, old *world) map[string]*ratelimit.Limit {
 func (e *Edge) target(w *world, route *Route) (http.Handler, error) {
 	switch {
 	case route.PHP != "":
-		h, err := phpTarget(w, route)
+		h, err := e.phpTarget(w, route)
 		if w.cfg.HTTP.TLS.ClientAuth != nil {
 			h = withClientCertificate(h)
 		}
@@ -164,7 +180,7 @@ func (e *Edge) target(w *world, route *Route) (http.Handler, error) {
 		if err := needKind(plugin, wasmhost.KindMiddleware, "the target of a route"); err != nil {
 			return nil, within("wasm", err)
 		}
-		return plugin.Middleware(http.HandlerFunc(originFellThrough)), nil
+		return e.pluginStep(plugin, http.HandlerFunc(originFellThrough)), nil
 	case route.WS != "":
 		return e.rawTarget(w, route.WS)
 	case route.Files != nil:
@@ -172,7 +188,7 @@ func (e *Edge) target(w *world, route *Route) (http.Handler, error) {
 	case route.Proxy != nil:
 		return w.proxyOf(route)
 	case route.Respond != nil:
-		return newResponder(route.Respond), nil
+		return ownAnswer(newResponder(route.Respond)), nil
 	default:
 		return newRedirector(route.Redirect), nil
 	}

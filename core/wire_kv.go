@@ -23,15 +23,17 @@ func (e *Edge) openStores(ctx context.Context, cfg *Config) error {
 		var err error
 		switch c.Driver {
 		case "memory":
-			store, err = memory.New(e.memoryConfig(name, c))
+			store, err = e.openMoving(ctx, cfg, name, func(context.Context) (kv.Store, error) { return memory.New(e.memoryConfig(name, c)) })
 		case "boltdb":
-			store, err = boltdb.Open(ctx, files, name, boltConfig(cfg, c))
+			store, err = e.openMoving(ctx, cfg, name, func(ctx context.Context) (kv.Store, error) {
+				return boltdb.Open(ctx, files, name, boltConfig(cfg, c))
+			})
 		case "redis":
 			store, err = redis.Open(ctx, c.ForRedis(name), e.log)
 		case "memcached":
 			store, err = memcached.Open(ctx, c.ForMemcached(name), e.log)
 		case "wasm":
-			store, err = e.openDriver(ctx, c)
+			store, err = e.openMoving(ctx, cfg, name, func(ctx context.Context) (kv.Store, error) { return e.openDriver(ctx, c) })
 		default:
 			err = fmt.Errorf("there is no driver %q", c.Driver)
 		}
@@ -73,6 +75,9 @@ func (e *Edge) closeStores(ctx context.Context) error {
 		if err := store.Close(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("close store %q: %w", name, err))
 		}
+	}
+	if e.link != nil {
+		errs = append(errs, e.link.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -39,8 +39,8 @@ func (e *Edge) newPool(name string, c php.Config, cfg *Config) (*php.Pool, error
 }
 
 // phpTarget is the pool of a route, behind the files of the pool's root.
-func phpTarget(w *world, route *Route) (http.Handler, error) {
-	h, cfg := w.pools[route.PHP].Handler(route.key()), w.cfg.PHP[route.PHP]
+func (e *Edge) phpTarget(w *world, route *Route) (http.Handler, error) {
+	h, cfg := e.poolStep(route.PHP, w.pools[route.PHP].Handler(route.key())), w.cfg.PHP[route.PHP]
 	if cfg.Root == "" {
 		return h, nil
 	}

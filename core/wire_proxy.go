@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/edge-server/edge/core/proxy"
+	"github.com/edge-server/edge/php"
 	"github.com/edge-server/edge/php/fastcgi"
 )
 
@@ -41,7 +42,7 @@ func (e *Edge) newProxies(w, old *world) error {
 		p, err := proxy.New(*route.Proxy, proxy.Options{
 			Name: name, Logger: log, Tunnels: e.tunnels,
 			FastCGI: func(dial func(context.Context) (net.Conn, error), c proxy.FastCGI, header time.Duration) http.RoundTripper {
-				return fastCGI{&fastcgi.Transport{Dial: dial, Root: c.Root, Index: c.Index, Header: header, Logger: log}}
+				return fastCGI{&fastcgi.Transport{Dial: dial, Root: c.Root, Index: c.Index, Header: header, Logger: log, Params: php.EachServerParam}}
 			},
 		})
 		if err != nil {

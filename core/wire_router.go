@@ -13,7 +13,7 @@ import (
 )
 
 // addRouters finds the plugins of http.routers, and what they may choose.
-func (t *routeTable) addRouters(w *world) error {
+func (e *Edge) addRouters(t *routeTable, w *world) error {
 	var errs []error
 	for i, name := range w.cfg.HTTP.Routers {
 		plugin, ok := w.plugins.Plugin(name)
@@ -28,12 +28,12 @@ func (t *routeTable) addRouters(w *world) error {
 	}
 	t.pools = map[string]http.Handler{}
 	for name := range maps.Keys(w.cfg.PHP) {
-		h, err := phpTarget(w, &Route{Name: name, PHP: name})
+		h, err := e.phpTarget(w, &Route{Name: name, PHP: name})
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		t.pools[name] = withAttributes(h)
+		t.pools[name] = limitBody(int64(w.cfg.HTTP.Limits.Body), withAttributes(h))
 	}
 	return errors.Join(errs...)
 }

@@ -14,7 +14,7 @@ import (
 func (e *Edge) newRPC(cfg *Config) (*rpc.Server, error) {
 	server, err := rpc.New(*cfg.RPC, rpc.Options{
 		Logger: e.channel("rpc"), StateDir: cfg.StateDir, AllowUIDs: workerUIDs(cfg), Version: RoadRunnerVersion,
-		Config: e.describeConfig,
+		Config: e.describeConfig, Listen: e.sockets.Listen, WorkerSocket: e.workerSocket(cfg),
 	})
 	if err != nil {
 		return nil, cfg.located(within("rpc", err))
@@ -25,6 +25,7 @@ func (e *Edge) newRPC(cfg *Config) (*rpc.Server, error) {
 	server.Register("metrics", e.metrics.Methods())
 	server.Register("app", e.appLogger())
 	server.Register("status", e.statusService())
+	server.Register("httpcache", e.cacheService())
 	if cfg.Services != nil { // who has no such section has not asked for programs to be run
 		server.Register("service", e.serviceCalls())
 	}

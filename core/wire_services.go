@@ -27,6 +27,9 @@ func (e *Edge) startServices(ctx context.Context) error {
 	if err := e.services.Check(cfg.Services); err != nil {
 		return cfg.located(err)
 	}
+	if e.legacy != nil {
+		return nil // the older process has them until this one takes over
+	}
 	return e.services.Apply(ctx, cfg.Services)
 }
 

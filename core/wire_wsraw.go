@@ -275,12 +275,12 @@ func (a *phpAnswer) closing() (ws.CloseCode, string, bool) {
 // setAttributes keeps with the connection what X-Ws-Set says, in the form of a query: name=value&other=value. An empty value takes one away.
 func (a *phpAnswer) setAttributes(c *ws.Conn) {
 	text := a.header.Get("X-Ws-Set")
-	if text == "" || len(text) > maxAttribute {
+	if text == "" || len(text) > raw.MaxAttribute {
 		return
 	}
 	values, _ := url.ParseQuery(text) // what can be read of it
 	for name, list := range values {
-		if name != "" && len(name) <= maxRawChannel && (c.Get(name) != "" || len(c.Attributes()) < maxAttributes) {
+		if name != "" && len(name) <= raw.MaxChannel && (c.Get(name) != "" || len(c.Attributes()) < raw.MaxAttributes) {
 			c.Set(name, strings.ToValidUTF8(list[len(list)-1], "\uFFFD"))
 		}
 	}
@@ -395,6 +395,42 @@ func (h pluginHub) Close(plugin string, conn int64, code uint32, reason string) 
 		c.Close(closeCode(int(code)), reason)
 	}
 	return err
+}
+
+func (h pluginHub) User(plugin string, conn int64) (string, error) {
+	c, err := h.conn(plugin, conn)
+	if err != nil {
+		return "", err
+	}
+	return c.User(), nil
+}
+
+func (h pluginHub) SetUser(plugin string, conn int64, user string) error {
+	c, err := h.conn(plugin, conn)
+	if err == nil && !c.SetUser(user) {
+		err = abi.ErrLimit
+	}
+	return err
+}
+
+func (h pluginHub) Get(plugin string, conn int64, name string) (string, error) {
+	c, err := h.conn(plugin, conn)
+	if err != nil {
+		return "", err
+	}
+	return c.Get(name), nil
+}
+
+func (h pluginHub) Set(plugin string, conn int64, name, value string) error {
+	c, err := h.conn(plugin, conn)
+	if err != nil {
+		return err
+	}
+	if value != "" && c.Get(name) == "" && len(c.Attributes()) >= raw.MaxAttributes {
+		return abi.ErrLimit
+	}
+	c.Set(name, value)
+	return nil
 }
 
 // closeCode is a plugin's code if clients may see it.

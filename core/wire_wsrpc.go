@@ -36,14 +36,8 @@ type rawRequest struct {
 	Attributes map[string]string `json:"attributes"` // to set; an empty value takes one away
 }
 
-// Bounds of what one call may ask for. Workers are the application itself: these catch mistakes.
-const (
-	maxRawChannel = 256
-	maxRawKeep    = 10_000
-	maxRawInfo    = 4 << 10
-	maxAttributes = 64
-	maxAttribute  = 4 << 10
-)
+// maxRawKeep bounds a history. Workers are the application itself: this catches mistakes.
+const maxRawKeep = 10_000
 
 func (r *rawRequest) message() (*ws.Prepared, error) {
 	switch {
@@ -53,13 +47,6 @@ func (r *rawRequest) message() (*ws.Prepared, error) {
 		return nil, errors.New("data: a text message must be UTF-8; use binary")
 	}
 	return ws.PrepareText(r.Data), nil
-}
-
-func validChannel(name string) error {
-	if name == "" || len(name) > maxRawChannel || !utf8.ValidString(name) {
-		return fmt.Errorf("channel: must be UTF-8 of 1 to %d bytes, got %.40q", maxRawChannel, name)
-	}
-	return nil
 }
 
 func (r *rawRequest) closing() (ws.CloseCode, error) {
@@ -87,8 +74,8 @@ func (e *Edge) rawService() rpc.Methods {
 	c := rawCalls{e}
 	return rpc.Methods{
 		"Send": c.method(c.send), "Publish": c.method(c.publish), "Close": c.method(c.close),
-		"Subscribe": c.onConn(c.subscribe), "Unsubscribe": c.onConn(c.unsubscribe), "Set": c.onConn(c.set),
-		"Connections": c.method(c.connections), "Connection": c.method(c.connection),
+		"Subscribe": c.order((*rawRequest).subscribe), "Unsubscribe": c.order((*rawRequest).unsubscribe), "Set": c.order((*rawRequest).set),
+		"Connections": c.method(c.connections), "Connection": rpc.Func(c.connection),
 		"Channels": c.method(c.channels), "History": c.method(c.history), "Members": c.method(c.members),
 	}
 }
@@ -115,23 +102,36 @@ func (c rawCalls) method(f func(context.Context, *ws.Space, *rawRequest) (any, e
 	})
 }
 
-// onConn is for what is done with a connection of this node. One that has gone is no mistake of the caller: the answer is false.
-func (c rawCalls) onConn(f func(context.Context, *ws.Conn, *rawRequest) error) rpc.Method {
-	return c.method(func(ctx context.Context, s *ws.Space, r *rawRequest) (any, error) {
+// order is for what is done with one connection, on whichever node it is. One that has gone is no mistake of the caller: the answer is false.
+func (c rawCalls) order(of func(*rawRequest) raw.Order) rpc.Method {
+	return rpc.Func(func(ctx context.Context, r rawRequest) (any, error) {
+		app, err := c.app(r.App)
+		if err != nil {
+			return nil, err
+		}
 		id, err := ws.ParseConnID(r.Conn)
 		if err != nil {
 			return nil, fmt.Errorf("conn: %w", err)
 		}
-		conn := s.Find(id)
-		switch {
-		case conn != nil:
-			return true, f(ctx, conn, r)
-		case !s.Hub().Owns(id):
-			return nil, fmt.Errorf("conn: %s is connected to another node: only events that the client sends there can do this", r.Conn)
+		switch d, err := app.Carry(ctx, id, of(&r)); {
+		case d != nil:
+			return d, err
+		case errors.Is(err, raw.ErrGone):
+			return false, nil
+		case err != nil:
+			return nil, err
 		}
-		return false, nil
+		return true, nil
 	})
 }
+
+func (r *rawRequest) subscribe() raw.Order {
+	return raw.Order{Subscribe: []raw.Subscription{{Channel: r.Channel, Member: r.Member, Info: r.Info}}}
+}
+
+func (r *rawRequest) unsubscribe() raw.Order { return raw.Order{Unsubscribe: []string{r.Channel}} }
+
+func (r *rawRequest) set() raw.Order { return raw.Order{Attributes: r.Attributes} }
 
 // tell has a connection, or all of a user, do something, wherever in the fleet they are.
 func (c rawCalls) tell(ctx context.Context, s *ws.Space, r *rawRequest, do ws.Command) (any, error) {
@@ -143,21 +143,12 @@ func (c rawCalls) tell(ctx context.Context, s *ws.Space, r *rawRequest, do ws.Co
 	if err != nil {
 		return nil, fmt.Errorf("conn: %w", err)
 	}
-	conn := s.Find(id)
-	switch {
-	case conn == nil && s.Hub().Owns(id):
-		return false, nil
-	case conn == nil:
-		do.Conn = id
-		return true, s.Tell(ctx, do)
-	}
-	if do.Send != nil && conn.Send(do.Send) != nil {
+	do.Conn = id
+	err = s.TellOne(ctx, do)
+	if errors.Is(err, ws.ErrClosed) {
 		return false, nil
 	}
-	if do.Code != 0 {
-		conn.Close(do.Code, do.Reason)
-	}
-	return true, nil
+	return err == nil, err
 }
 
 func (c rawCalls) send(ctx context.Context, s *ws.Space, r *rawRequest) (any, error) {
@@ -178,7 +169,7 @@ func (c rawCalls) close(ctx context.Context, s *ws.Space, r *rawRequest) (any, e
 
 func (c rawCalls) publish(ctx context.Context, s *ws.Space, r *rawRequest) (any, error) {
 	m, err := r.message()
-	if err := errors.Join(err, validChannel(r.Channel)); err != nil {
+	if err := errors.Join(err, raw.ValidChannel(r.Channel)); err != nil {
 		return nil, err
 	}
 	if r.Keep < 0 || r.Keep > maxRawKeep || r.KeepFor < 0 {
@@ -194,42 +185,6 @@ func (c rawCalls) publish(ctx context.Context, s *ws.Space, r *rawRequest) (any,
 	return true, err
 }
 
-func (c rawCalls) subscribe(ctx context.Context, conn *ws.Conn, r *rawRequest) error {
-	if err := validChannel(r.Channel); err != nil {
-		return err
-	}
-	opts := ws.SubscribeOptions{}
-	if r.Member != "" {
-		if len(r.Member) > maxRawChannel || len(r.Info) > maxRawInfo {
-			return fmt.Errorf("member: at most %d bytes, and info at most %d", maxRawChannel, maxRawInfo)
-		}
-		opts.Member = &ws.Member{ID: r.Member, Info: []byte(r.Info), Conn: conn.ID()}
-	}
-	_, err := conn.Space().Subscribe(ctx, conn, r.Channel, opts)
-	return err
-}
-
-func (c rawCalls) unsubscribe(ctx context.Context, conn *ws.Conn, r *rawRequest) error {
-	_, err := conn.Space().Unsubscribe(ctx, conn, r.Channel, ws.UnsubscribeOptions{})
-	return err
-}
-
-func (c rawCalls) set(_ context.Context, conn *ws.Conn, r *rawRequest) error {
-	have := conn.Attributes()
-	for name, value := range r.Attributes {
-		if name == "" || len(name) > maxRawChannel || len(value) > maxAttribute {
-			return fmt.Errorf("attributes: a name has 1 to %d bytes, a value at most %d; see %.40q", maxRawChannel, maxAttribute, name)
-		}
-		if _, there := have[name]; !there && value != "" && len(have)+len(r.Attributes) > maxAttributes {
-			return fmt.Errorf("attributes: a connection may have %d", maxAttributes)
-		}
-	}
-	for name, value := range r.Attributes {
-		conn.Set(name, value)
-	}
-	return nil
-}
-
 func (c rawCalls) connections(_ context.Context, s *ws.Space, r *rawRequest) (any, error) {
 	conns := s.Conns()
 	if r.User != "" {
@@ -242,15 +197,23 @@ func (c rawCalls) connections(_ context.Context, s *ws.Space, r *rawRequest) (an
 	return list, nil
 }
 
-func (c rawCalls) connection(_ context.Context, s *ws.Space, r *rawRequest) (any, error) {
+func (c rawCalls) connection(ctx context.Context, r rawRequest) (any, error) {
+	app, err := c.app(r.App)
+	if err != nil {
+		return nil, err
+	}
 	id, err := ws.ParseConnID(r.Conn)
 	if err != nil {
 		return nil, fmt.Errorf("conn: %w", err)
 	}
-	if conn := s.Find(id); conn != nil {
-		return raw.Describe(conn), nil
+	d, err := app.Carry(ctx, id, raw.Order{Describe: true})
+	if err != nil && !errors.Is(err, raw.ErrGone) {
+		return nil, err
 	}
-	return nil, nil
+	if d == nil {
+		return nil, nil
+	}
+	return d, nil
 }
 
 // rawChannel is a line of the list of channels.

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/edge-server/edge/core/httpcache"
 	"github.com/edge-server/edge/core/proxy"
 	"github.com/edge-server/edge/core/ratelimit"
 	"github.com/edge-server/edge/php"
@@ -25,6 +26,8 @@ type world struct {
 	pools   map[string]*php.Pool
 	proxies []*proxy.Proxy // of the routes; nil where the target is another
 	limits  map[string]*ratelimit.Limit
+	guards  *guards
+	caches  map[string]*httpcache.Cache
 
 	// inFlight counts the requests that run through routes of this world.
 	inFlight atomic.Int64
@@ -58,6 +61,10 @@ func (e *Edge) newWorld(ctx context.Context, cfg *Config, old *world) (*world, e
 		}
 		w.pools[name] = pool
 	}
+	guards, err := e.newGuards(cfg, old)
+	w.guards, errs = guards, append(errs, err)
+	caches, err := e.newCaches(cfg, old)
+	w.caches, errs = caches, append(errs, err)
 	errs = append(errs, e.newProxies(w, old))
 	if err := errors.Join(errs...); err != nil {
 		return nil, errors.Join(cfg.located(err), w.without(old).stop(context.WithoutCancel(ctx)))
@@ -76,7 +83,7 @@ func (w *world) without(other *world) *world {
 			own.pools[name] = pool
 		}
 	}
-	own.proxies = w.proxiesWithout(other)
+	own.proxies, own.caches = w.proxiesWithout(other), w.cachesWithout(other)
 	return own
 }
 
@@ -112,7 +119,7 @@ func (e *Edge) stopWorld(ctx context.Context) error {
 // stop ends the pools, then the plugins. Parts that never started are closed too.
 func (w *world) stop(ctx context.Context) error {
 	pools := slices.Collect(maps.Values(w.pools))
-	errs := []error{eachPool(pools, func(p *php.Pool) error { return p.Stop(ctx) })}
+	errs := []error{w.stopCaches(ctx), eachPool(pools, func(p *php.Pool) error { return p.Stop(ctx) })}
 	errs = append(errs, w.stopProxies(ctx))
 	if w.plugins != nil {
 		errs = append(errs, w.plugins.Stop(ctx))

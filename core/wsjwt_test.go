@@ -89,3 +89,28 @@ func TestRawTokens(t *testing.T) {
 		t.Errorf("a short secret: %v", err)
 	}
 }
+
+// TestRawTokensForPlugins: a plugin sees whose a connection is and the claims that are kept, and may change both.
+func TestRawTokensForPlugins(t *testing.T) {
+	t.Parallel()
+	s := edgetest.Start(t, `
+http: {routes: [{match: {path: /chat}, ws: chat}]}
+plugins: {modules: {talk: {file: `+platformGuest(t, "WS")+`, allow: {publish: ["room.*"]}}}}
+ws: {raw: {chat: {wasm: talk, jwt: {secret: "`+jwtSecret+`", attributes: [role], optional: true}}}}
+`)
+	nobody := dialRaw(t, s, "")
+	c := dialRaw(t, s, "?token="+signed(t, jwt.MapClaims{"sub": "anna", "role": "admin"}))
+	for _, step := range []struct{ say, want string }{{"?", "annaadmin"}, {"=owner", ""}, {"?", "eveowner"}, {"=", ""}, {"?", "eve"}} {
+		c.WriteMessage(websocket.TextMessage, []byte(step.say))
+		if step.want == "" {
+			continue
+		}
+		if got := readRaw(t, c); got != step.want {
+			t.Errorf("the plugin knows %q, want %q", got, step.want)
+		}
+	}
+	nobody.WriteMessage(websocket.TextMessage, []byte("?"))
+	if got := readRaw(t, nobody); got != "" {
+		t.Errorf("of nobody it knows %q", got)
+	}
+}

@@ -32,6 +32,11 @@ func TestHandlingOfAGetAllocates(t *testing.T) {
 				resp, err = s.service.Call(ctx, method, req)
 				out = resp.(*kv.Result).AppendProto(out[:0])
 			}
+		case *kv.Fetch:
+			if err = r.ParseRaw(wire); err == nil {
+				resp, err = s.service.Call(ctx, method, req)
+				out = resp.(*kv.Fetch).AppendRaw(out[:0])
+			}
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -41,6 +46,8 @@ func TestHandlingOfAGetAllocates(t *testing.T) {
 	for method, wire := range map[string][]byte{
 		"MGet": (&kv.Request{Storage: "main", Items: items("cart:7")}).AppendProto(nil),
 		"Get":  (&kv.Op{Storage: "main", Key: "cart:7"}).AppendProto(nil),
+		// However many keys there are.
+		"Fetch": []byte("1main" + strings.Repeat("\x00cart:7", 50)),
 	} {
 		if n := testing.AllocsPerRun(2000, func() { round(method, wire) }); n > 2 {
 			t.Errorf("%s allocates %v times, want at most 2", method, n)

@@ -37,6 +37,15 @@ func (f *Front) SetTagged(ctx context.Context, item Item, tags []string) error {
 	return f.done(opTagged, began, err)
 }
 
+// GetTagged is Get of one item that tells its tags, too.
+func (f *Front) GetTagged(ctx context.Context, item *Item) (tags []string, err error) {
+	began := time.Now()
+	if err = f.checkKey(item.Key); err == nil {
+		tags, err = f.tags.GetTagged(ctx, item)
+	}
+	return tags, f.done(opGet, began, err)
+}
+
 // AddTagged stores item under tags if its key is not there, and reports whether it did.
 func (f *Front) AddTagged(ctx context.Context, item Item, tags []string) (added bool, err error) {
 	began := time.Now()

@@ -20,6 +20,11 @@ func (s *Service) Quick(method string, request any) bool {
 			return false
 		}
 		store = s.stores[r.Storage]
+	case *Fetch:
+		if len(r.items) > quickItems {
+			return false
+		}
+		store = s.stores[r.storage]
 	case *Op:
 		if !quickOps[method] {
 			return false

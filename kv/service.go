@@ -45,6 +45,9 @@ var operations = map[string]*operation{
 	"Clear":   {prefix: "rcp_delete", run: clearAll, keyless: true},
 }
 
+// methodFetch is MGet for sdk/php.
+const methodFetch = "Fetch"
+
 // Service answers the kv.* methods over named stores. It has the shape of rpc.Handler.
 type Service struct {
 	stores map[string]*Front
@@ -56,6 +59,7 @@ type Service struct {
 	responses sync.Pool
 	ops       sync.Pool
 	results   sync.Pool
+	fetches   sync.Pool
 }
 
 // NewService returns the RPC face of stores, which it neither changes nor closes. One that has no Front gets one with the default
@@ -74,6 +78,12 @@ func NewService(stores map[string]Store) *Service {
 
 // NewRequest returns an empty argument for method to be decoded into; it reports false when there is no such method.
 func (s *Service) NewRequest(method string) (any, bool) {
+	if method == methodFetch {
+		if f, ok := s.fetches.Get().(*Fetch); ok {
+			return f, true
+		}
+		return new(Fetch), true
+	}
 	if operations[method] == nil {
 		if s.calls[method] == nil {
 			return nil, false
@@ -93,6 +103,12 @@ func (s *Service) NewRequest(method string) (any, bool) {
 func (s *Service) Call(ctx context.Context, method string, request any) (any, error) {
 	if op, ok := request.(*Op); ok {
 		return s.call(ctx, method, op)
+	}
+	if f, ok := request.(*Fetch); ok {
+		if err := s.fetch(ctx, f); err != nil {
+			return nil, fmt.Errorf("%s: %w", operations["MGet"].prefix, err)
+		}
+		return f, nil
 	}
 	op, req := operations[method], request.(*Request)
 	resp, ok := s.responses.Get().(*Response)
@@ -139,12 +155,12 @@ func (s *Service) callOn(ctx context.Context, method string, op *Op, r *Result) 
 // Release takes back what NewRequest and Call returned, once the answer was written.
 func (s *Service) Release(request, response any) {
 	if op, ok := request.(*Op); ok {
-		storage := op.Storage
-		if s.stores[storage] == nil {
-			storage = "" // a made-up name may be as long as a frame
-		}
-		*op = Op{storage: storage}
+		*op = Op{storage: s.pooledName(op.Storage)}
 		s.ops.Put(op)
+	}
+	if f, ok := request.(*Fetch); ok && cap(f.items) <= maxPooledItems {
+		f.reset(s.pooledName(f.storage))
+		s.fetches.Put(f)
 	}
 	if r, ok := response.(*Result); ok {
 		*r = Result{}
@@ -152,17 +168,21 @@ func (s *Service) Release(request, response any) {
 	}
 	if r, ok := request.(*Request); ok && cap(r.Items) <= maxPooledItems && cap(r.items) <= maxPooledItems {
 		clear(r.items)
-		storage := r.Storage
-		if s.stores[storage] == nil {
-			storage = "" // a made-up name may be as long as a frame
-		}
-		*r = Request{Items: recycle(r.Items), items: r.items[:0], storage: storage}
+		*r = Request{Items: recycle(r.Items), items: r.items[:0], storage: s.pooledName(r.Storage)}
 		s.requests.Put(r)
 	}
 	if r, ok := response.(*Response); ok && cap(r.Items) <= maxPooledItems {
 		r.Items = recycle(r.Items)
 		s.responses.Put(r)
 	}
+}
+
+// pooledName is a name that a pool may keep: a made-up one may be as long as a frame.
+func (s *Service) pooledName(storage string) string {
+	if s.stores[storage] == nil {
+		return ""
+	}
+	return storage
 }
 
 // maxPooledItems keeps the memory of a giant batch from staying in a pool.

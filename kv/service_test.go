@@ -137,7 +137,7 @@ func (noTTL) TTL(context.Context, []kv.Item) error { return kv.ErrUnsupported }
 
 func TestUnknownMethod(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"Fetch", "has", "", "MGet "} {
+	for _, name := range []string{"Obtain", "has", "", "MGet "} {
 		if _, ok := setup(t).service.NewRequest(name); ok {
 			t.Errorf("there is a method %q", name)
 		}

@@ -371,6 +371,35 @@ func (s *Tagged) SetTagged(ctx context.Context, item Item, tags []string) error 
 	return s.setSealed(ctx, item, tags, generations)
 }
 
+// GetTagged is Get of one item that tells its tags, too.
+func (s *Tagged) GetTagged(ctx context.Context, item *Item) ([]string, error) {
+	items := []Item{{Key: item.Key}}
+	if err := s.Store.Get(ctx, items); err != nil {
+		return nil, err
+	}
+	*item = items[0]
+	if !item.Found || !isEnvelope(item.Value) {
+		return nil, nil
+	}
+	e, ok := unseal(item.Value)
+	if !ok {
+		return nil, nil
+	}
+	current := make(map[string]string, len(e.tags))
+	for _, tag := range e.tags {
+		current[tag] = ""
+	}
+	if err := s.generations(ctx, current); err != nil {
+		return nil, err
+	}
+	if !e.valid(current) {
+		item.Value, item.Found = nil, false
+		return nil, nil
+	}
+	item.Value = e.value
+	return e.tags, nil
+}
+
 func (s *Tagged) setSealed(ctx context.Context, item Item, tags, generations []string) error {
 	if len(tags) > 0 {
 		s.seen.Store(true)

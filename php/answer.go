@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/edge-server/edge/internal/origin"
 )
 
 // writeAnswer sends an answer that came in one frame. Its length is known, so head and body leave in one write.
@@ -54,6 +56,9 @@ func sendHead(w http.ResponseWriter, r *http.Request, h *head, length int64) tra
 	}
 	if h.status == 0 {
 		h.status = http.StatusOK
+	}
+	if h.status >= http.StatusBadRequest {
+		origin.Mark(w) // PHP's own
 	}
 	w.WriteHeader(h.status)
 	return late

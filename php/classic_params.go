@@ -38,11 +38,7 @@ func (p *Pool) appendParams(b []byte, r *http.Request, c *classic, target script
 	w.Add("SERVER_PROTOCOL", r.Proto)
 	w.Add("SERVER_SOFTWARE", "Edge")
 	addScheme(&w, r)
-	for _, a := range attributesOf(r) { // of the client's certificate
-		if strings.HasPrefix(a.name, "SSL_CLIENT_") {
-			w.Add(a.name, a.values[0])
-		}
-	}
+	EachServerParam(r, w.Add)
 	addAddresses(&w, r, host)
 	addHeaders(&w, r, host)
 	if r.Body == nil || r.Body == http.NoBody {

@@ -83,6 +83,8 @@ func decode(codec byte, arg []byte, request any) error {
 // decodeRaw gives bytes to whoever takes them. Methods that take nothing say so by a bool, which is left alone.
 func decodeRaw(arg []byte, request any) error {
 	switch r := request.(type) {
+	case RawMessage:
+		return r.ParseRaw(arg)
 	case *[]byte:
 		*r = append(*r, arg...)
 	case *string:
@@ -111,6 +113,8 @@ func encode(codec byte, dst []byte, response any) ([]byte, error) {
 		return append(dst, data...), err
 	case frame.FlagRaw:
 		switch r := response.(type) {
+		case RawMessage:
+			return r.AppendRaw(dst), nil
 		case []byte:
 			return append(dst, r...), nil
 		case string:

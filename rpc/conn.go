@@ -9,7 +9,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/edge-server/edge/internal/frame"
 )
@@ -17,7 +16,7 @@ import (
 // conn is a connection: one goroutine reads, and every call has one of its own.
 type conn struct {
 	server *Server
-	nc     net.Conn
+	line   *line
 	peer   peer
 	frames *frame.Reader
 	slots  chan struct{}  // one element for each call that runs
@@ -29,8 +28,8 @@ type conn struct {
 	trusted bool   // the client is who may call, or has shown that it knows the secret; changed by the reader under server.mu
 	nonce   string // of the challenge that the client has to answer
 
-	writing turn      // one frame at a time
-	patient time.Time // until when the write deadline is good enough; guarded by writing
+	running atomic.Int32 // calls of goroutines of their own
+	writing turn         // one frame at a time
 }
 
 func newConn(s *Server, nc net.Conn, p peer, trusted bool) *conn {
@@ -39,14 +38,15 @@ func newConn(s *Server, nc net.Conn, p peer, trusted bool) *conn {
 		limit = strangerFrame
 	}
 	gone, leave := context.WithCancel(context.Background())
+	line := newLine(nc, s.keen)
 	return &conn{
 		server:  s,
-		nc:      nc,
+		line:    line,
 		peer:    p,
 		trusted: trusted,
 		ctx:     &callerContext{Context: s.work, pid: p.pid, gone: gone},
 		leave:   leave,
-		frames:  frame.NewReader(nc, limit),
+		frames:  frame.NewReader(line, limit),
 		slots:   make(chan struct{}, s.cfg.Concurrency),
 	}
 }
@@ -97,17 +97,37 @@ func (c *conn) next() error {
 		c.write(call.out)
 		c.writing.Unlock()
 		putCall(call)
+		if c.running.Load() == 0 {
+			c.line.rouse()
+		}
 		return nil
+	}
+	if err := c.line.calm(); err != nil {
+		putCall(call)
+		return err
 	}
 	// The call keeps the buffer it was read into, and the reader goes on with the one that the call had.
 	call.in = c.frames.Exchange(call.in)
 
-	c.slots <- struct{}{}
+	c.takeSlot()
 	c.calls.Add(1)
+	c.running.Add(1)
 	c.server.calls.Add(1)
 	c.server.inFlight.Add(1)
 	go c.run(call) // ends with its answer; serve waits for it
 	return nil
+}
+
+// takeSlot waits until one call fewer than allowed runs. Nobody reads meanwhile, so somebody has to see whether the client leaves: what
+// it waits for may be what keeps the slots.
+func (c *conn) takeSlot() {
+	select {
+	case c.slots <- struct{}{}:
+		return
+	default:
+	}
+	defer c.line.watch(c.leave)()
+	c.slots <- struct{}{}
 }
 
 func (c *conn) run(call *call) {
@@ -116,6 +136,7 @@ func (c *conn) run(call *call) {
 	c.write(call.out)
 	c.writing.Unlock()
 	putCall(call)
+	c.running.Add(-1)
 	c.server.inFlight.Add(-1)
 	<-c.slots
 }
@@ -123,25 +144,19 @@ func (c *conn) run(call *call) {
 // write sends a frame in one piece; c.writing is held. A client that is gone shows up in the reader. One that does not take its
 // answers loses the connection: they would hold memory, and calls, for as long as it likes.
 func (c *conn) write(frame []byte) {
-	// Moving the deadline costs as much as a get: it is moved once it has lost a tenth, so that patience is at least nine.
-	if now := time.Now(); now.After(c.patient) {
-		_ = c.nc.SetWriteDeadline(now.Add(c.server.patience))
-		c.patient = now.Add(c.server.patience / 10)
-	}
-	_, err := c.nc.Write(frame)
+	err := c.line.send(frame, c.server.patience)
 	c.writing.lost = c.writing.lost || err != nil
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.server.broken.Add(1)
 		c.server.log.Warn("rpc connection closed: the client does not take its answers", "peer", c.peer.String(), "waited", c.server.patience)
-		c.nc.Close()
+		c.line.cut()
 	}
 }
 
 // finish ends the reader; calls that were read go on.
 func (c *conn) finish() {
 	c.ending.Store(true)
-	// A moment of the past makes a read that waits return, too.
-	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+	c.line.finish()
 }
 
 // broken tells a peer that broke the protocol from one that is gone.

@@ -26,6 +26,13 @@ type ProtoMessage interface {
 	ParseProto([]byte) error
 }
 
+// RawMessage is for arguments and answers that have bytes of their own with the RAW codec. ParseRaw may keep slices of its input
+// until the answer was encoded.
+type RawMessage interface {
+	AppendRaw([]byte) []byte
+	ParseRaw([]byte) error
+}
+
 // Methods is a Handler made of functions.
 type Methods map[string]Method
 

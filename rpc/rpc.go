@@ -30,6 +30,13 @@ type Options struct {
 	// StateDir is the folder for the socket of `listen: unix`.
 	StateDir string
 
+	// Listen returns the socket of that name, which another process may have handed over, or what open opens. Nil: it is open's.
+	Listen func(name string, open func() (net.Listener, error)) (net.Listener, error)
+
+	// WorkerSocket is the path of a unix socket for the workers of this process, which then use no other: while two processes share the
+	// address of the configuration, a connection to it may reach the wrong one. Empty: there is none.
+	WorkerSocket string
+
 	// AllowUIDs are the users, beside root and the one of this process, that may connect to a unix socket.
 	AllowUIDs []int
 
@@ -44,11 +51,13 @@ type Options struct {
 type Server struct {
 	cfg      Config
 	log      *slog.Logger
-	address  address       // that of the configuration
-	beside   *address      // a unix socket for the workers of this machine, when the address asks for a secret
+	address  address  // that of the configuration
+	beside   *address // a unix socket for the workers of this machine, when the address asks for a secret or is shared
+	open     func(name string, open func() (net.Listener, error)) (net.Listener, error)
 	patience time.Duration // for a client to take an answer
 	hurry    time.Duration // for a client to show that it knows the secret
 	uids     map[int]bool  // who may connect to a unix socket
+	keen     *eagerness    // of the lines
 	shared   bool          // whether others than root and the user of this process may
 	services map[string]Handler
 
@@ -98,6 +107,8 @@ func New(cfg Config, opts Options) (*Server, error) {
 		address:  addr,
 		patience: answerPatience,
 		hurry:    secretPatience,
+		open:     opts.Listen,
+		keen:     newEagerness(),
 		uids:     map[int]bool{0: true, os.Geteuid(): true},
 		services: map[string]Handler{},
 		conns:    map[*conn]struct{}{},
@@ -106,8 +117,12 @@ func New(cfg Config, opts Options) (*Server, error) {
 		s.shared = s.shared || !s.uids[uid]
 		s.uids[uid] = true
 	}
-	if addr.network == "tcp" && cfg.Secret != "" {
-		beside, err := parseAddress("unix", opts.StateDir)
+	if opts.WorkerSocket != "" || addr.network == "tcp" && cfg.Secret != "" {
+		at := "unix"
+		if opts.WorkerSocket != "" {
+			at = "unix://" + opts.WorkerSocket
+		}
+		beside, err := parseAddress(at, opts.StateDir)
 		if err != nil {
 			return nil, fmt.Errorf("listen: the socket for workers of this machine: %w", err)
 		}
@@ -159,8 +174,13 @@ func (s *Server) Start(ctx context.Context) error {
 	if s.beside != nil {
 		addresses = append(addresses, *s.beside)
 	}
-	for _, a := range addresses {
-		l, err := a.listen(ctx, (s.shared || s.cfg.Secret != "") && knowsPeers)
+	for i, a := range addresses {
+		open := func() (net.Listener, error) { return a.listen(ctx, (s.shared || s.cfg.Secret != "") && knowsPeers) }
+		if s.open != nil && i == 0 { // the other one is for the workers of this process alone
+			shared := open
+			open = func() (net.Listener, error) { return s.open("rpc "+a.String(), shared) }
+		}
+		l, err := open()
 		if err != nil {
 			s.closeListeners()
 			s.accepting.Wait()
@@ -241,7 +261,7 @@ func (s *Server) closeConns() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
-		c.nc.Close()
+		c.line.cut()
 	}
 }
 
@@ -310,7 +330,7 @@ func (s *Server) enter(c *conn) bool {
 }
 
 func (s *Server) leave(c *conn) {
-	c.nc.Close()
+	c.line.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)

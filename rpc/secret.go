@@ -49,7 +49,7 @@ func solve(secret, nonce string) string {
 // admitStranger reads calls until the client has shown that it knows the secret, and reports whether it has.
 func (c *conn) admitStranger() bool {
 	s := c.server
-	_ = c.nc.SetReadDeadline(time.Now().Add(s.hurry))
+	c.line.readUntil(time.Now().Add(s.hurry))
 	if c.ending.Load() {
 		return false // the deadline of the stop may just have been overwritten
 	}
@@ -124,7 +124,7 @@ func (c *conn) trust() bool {
 	s.strangers--
 	s.mu.Unlock()
 	c.frames.SetLimit(uint32(s.cfg.MaxFrame))
-	_ = c.nc.SetReadDeadline(time.Time{})
+	c.line.readUntil(time.Time{})
 	return !c.ending.Load() // else the deadline of the stop was overwritten
 }
 

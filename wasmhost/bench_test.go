@@ -43,6 +43,7 @@ var headerGuests = []struct {
 	{"zig", func(t testing.TB) []byte { return read(t, testenv.ZigGuest(t, "wasmhost/testdata/header.zig")) }},
 	{"as", func(t testing.TB) []byte { return read(t, testenv.ASGuest(t, "wasmhost/testdata/header.ts")) }},
 	{"go", func(t testing.TB) []byte { return goGuest(t, "./wasmhost/testdata/goheader") }},
+	{"tinygo", func(t testing.TB) []byte { return read(t, testenv.TinyGoGuest(t, "./wasmhost/testdata/goheader")) }},
 }
 
 // BenchmarkMiddleware is one request through one plugin that reads one header and writes one, both phases: Edge beside the

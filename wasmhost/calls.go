@@ -134,7 +134,7 @@ func (i *instance) configure() error {
 	}
 	reason := i.ext.said
 	if reason == "" {
-		reason = printable(i.stderr.tail)
+		_, reason = i.lastWords()
 	}
 	if reason == "" {
 		reason = fmt.Sprintf("%v (%d); it gives no reason", abi.Errno(code), code)
@@ -203,7 +203,7 @@ func (i *instance) endCall() {
 // beginCall makes ctx the one that host functions see.
 func (i *instance) beginCall(ctx context.Context, at phase) {
 	i.Context = ctx
-	i.stderr.tail = i.stderr.tail[:0]
+	i.forgetWords()
 	i.exchange.phase = at
 }
 

@@ -599,6 +599,14 @@ func (h *fakeHub) Unsubscribe(p string, conn int64, topic string) error {
 func (h *fakeHub) Close(p string, conn int64, code uint32, reason string) error {
 	return h.note("close %s %d %d %s", p, conn, code, reason)
 }
+func (h *fakeHub) User(string, int64) (string, error)        { return "", nil }
+func (h *fakeHub) Get(string, int64, string) (string, error) { return "", nil }
+func (h *fakeHub) SetUser(p string, conn int64, user string) error {
+	return h.note("user %s %d %s", p, conn, user)
+}
+func (h *fakeHub) Set(p string, conn int64, name, value string) error {
+	return h.note("set %s %d %s %s", p, conn, name, value)
+}
 
 func TestWebSocketHandler(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/edge-server/edge/internal/origin"
 	"github.com/edge-server/edge/sdk/abi"
 )
 
@@ -251,6 +252,7 @@ func (x *exchange) writeResponse(p []byte) {
 		return
 	}
 	if first && x.status != 0 {
+		origin.Mark(x.w) // the guest's own
 		x.w.WriteHeader(x.status)
 	}
 	// An error means that the client is gone, or that this status has no body: nothing the guest could do about it.
@@ -331,6 +333,7 @@ func (a answer) send() {
 	case a.held != nil:
 		a.held.release(a.method)
 	case a.status != 0:
+		origin.Mark(a.w)
 		a.w.WriteHeader(a.status)
 	}
 }

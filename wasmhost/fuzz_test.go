@@ -253,6 +253,11 @@ func (fuzzHub) Subscribe(string, int64, string) error     { return nil }
 func (fuzzHub) Unsubscribe(string, int64, string) error   { return nil }
 func (fuzzHub) Close(string, int64, uint32, string) error { return nil }
 
+func (fuzzHub) User(string, int64) (string, error)              { return "anna", nil }
+func (fuzzHub) SetUser(string, int64, string) error             { return nil }
+func (fuzzHub) Get(_ string, _ int64, n string) (string, error) { return n, nil }
+func (fuzzHub) Set(string, int64, string, string) error         { return nil }
+
 // FuzzGrants: a rule never permits a host that it does not name, whatever is written in either.
 func FuzzGrants(f *testing.F) {
 	f.Add("tcp://redis:6379 private", "redis", "6379")

@@ -28,7 +28,7 @@ func checkHeader(module []byte) error {
 	case len(module) == 0:
 		return errors.New("the file is empty")
 	case len(module) < 8 || !bytes.Equal(module[:4], wasmMagic):
-		return errors.New(`not a wasm module: it does not begin with "\0asm"; a plugin is a compiled .wasm file, not .wat text or source`)
+		return errors.New(`not a wasm module: it does not begin with "\0asm"; ` + guessed(module))
 	case bytes.Equal(module[6:8], componentSuffix):
 		return errors.New("this is a WebAssembly component, and Edge runs core modules: rebuild for wasm32-wasip1 as a reactor " +
 			"(Go: GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared; Rust: --crate-type cdylib --target wasm32-wasip1)")
@@ -36,6 +36,21 @@ func checkHeader(module []byte) error {
 		return fmt.Errorf("wasm version %x is unknown; Edge runs version 1", module[4:8])
 	}
 	return nil
+}
+
+// guessed says what people have instead of a module.
+func guessed(content []byte) string {
+	for _, known := range []struct{ begins, what string }{
+		{"\x1f\x8b", "it is compressed: gunzip it"},
+		{"version https://git-lfs", "it is the pointer that git keeps for a large file: git lfs pull brings the file"},
+		{"<", "it looks like a web page: was the download refused?"},
+		{"\x7fELF", "it is a program for this machine: build for wasm32-wasip1"},
+	} {
+		if bytes.HasPrefix(content, []byte(known.begins)) {
+			return known.what
+		}
+	}
+	return "a plugin is a compiled .wasm file, not .wat text or source"
 }
 
 // signature is the type of a function.

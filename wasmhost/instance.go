@@ -152,10 +152,25 @@ func (i *instance) startError(step string, err error) error {
 	if errors.As(err, &thrown) {
 		return thrown
 	}
-	if len(i.stderr.tail) == 0 {
+	stream, words := i.lastWords()
+	if words == "" {
 		return fmt.Errorf("%s: %w", step, err)
 	}
-	return fmt.Errorf("%s: %w (stderr: %q)", step, err, printable(i.stderr.tail))
+	return fmt.Errorf("%s: %w (%s: %q)", step, err, stream, words)
+}
+
+// lastWords are the end of what the guest printed in this call, and where: in most languages the reason of a trap is on
+// stderr, in TinyGo on stdout.
+func (i *instance) lastWords() (stream, words string) {
+	said := i.stderr
+	if len(said.tail) == 0 {
+		said = i.stdout
+	}
+	return said.stream, printable(said.tail)
+}
+
+func (i *instance) forgetWords() {
+	i.stdout.tail, i.stderr.tail = i.stdout.tail[:0], i.stderr.tail[:0]
 }
 
 // noResponse asks the guest whether its handle_response has nothing to do.
@@ -210,7 +225,7 @@ func (i *instance) begin(w http.ResponseWriter, r *http.Request) {
 		i.weight, i.untimed = i.untimed, 0
 	}
 	i.Context = r.Context()
-	i.stderr.tail = i.stderr.tail[:0]
+	i.forgetWords()
 	i.exchange.begin(w, r, i.features, i.gen)
 }
 

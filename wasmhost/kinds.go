@@ -116,8 +116,16 @@ func kindsOf(m wazero.CompiledModule) (Kind, error) {
 			errs = append(errs, fmt.Errorf("export %q is missing: %s exports it as %s", e.name, article(kinds&(KindKV|KindWS)), parseSignature(e.sig)))
 		}
 	}
+	if _, program := m.ExportedFunctions()[abi.Start]; program && kinds == 0 {
+		return 0, errProgram
+	}
 	return kinds, errors.Join(errs...)
 }
+
+// errProgram: it has main and nothing that a plugin has.
+var errProgram = fmt.Errorf("this is a program, which runs from its %s to its end; a plugin exports functions that the server calls, such as %q: "+
+	"build a library of it (Go: -buildmode=c-shared; Rust: --crate-type cdylib; C: -mexec-model=reactor; edge plugin new writes one that does)",
+	abi.Start, abi.HandleRequest)
 
 func article(k Kind) string {
 	switch {

@@ -31,6 +31,10 @@ func TestRefused(t *testing.T) {
 	}{
 		"empty":      {bytes: " ", want: []string{"not a wasm module"}},
 		"text":       {bytes: "(module)", want: []string{"not a wasm module", `"\0asm"`}},
+		"compressed": {bytes: "\x1f\x8b\x08\x00\x00", want: []string{"not a wasm module", "gunzip"}},
+		"git lfs":    {bytes: "version https://git-lfs.github.com/spec/v1\n", want: []string{"git lfs pull"}},
+		"program":    {wat: `(module (memory (export "memory") 1) (func (export "_start")))`, want: []string{"this is a program", "c-shared", "reactor"}},
+		"exceptions": {bytes: "\x00asm\x01\x00\x00\x00\x0d\x01\x00", want: []string{"exceptions; build without"}},
 		"component":  {bytes: "\x00asm\x0d\x00\x01\x00", want: []string{"component", "rebuild for wasm32-wasip1", "c-shared"}},
 		"version":    {bytes: "\x00asm\x02\x00\x00\x00", want: []string{"wasm version 02000000"}},
 		"cut off":    {bytes: "\x00asm\x01\x00\x00\x00\x01\xff", want: []string{"the type section is cut off"}},

@@ -206,8 +206,8 @@ func (p *Plugin) explain(inst *instance, function string, err error) int {
 	}
 	p.counters.kinds[kind].Add(1)
 	attrs = append(attrs, slog.String("kind", kind.String()))
-	if tail := inst.stderr.tail; len(tail) > 0 {
-		attrs = append(attrs, slog.String("stderr", printable(tail)))
+	if stream, words := inst.lastWords(); words != "" {
+		attrs = append(attrs, slog.String(stream, words))
 	}
 	p.troubles.line(slog.LevelError, []byte("plugin trapped; "+p.consequence()), attrs...)
 	return http.StatusInternalServerError

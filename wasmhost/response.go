@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/edge-server/edge/internal/origin"
 )
 
 // errHeldTooLarge is what a handler's Write returns when its answer outgrows limits.body.
@@ -127,6 +129,9 @@ func (h *heldResponse) release(method string) {
 	h.fixLength(method)
 	trailers := h.takeDeclaredTrailers()
 	out := h.letGo()
+	if h.rewrote && h.statusCode() >= http.StatusBadRequest {
+		origin.Mark(h.to) // the guest's own
+	}
 	h.to.WriteHeader(h.statusCode())
 	if len(h.body) > 0 {
 		// An error means that the client is gone, or that this status has no body.

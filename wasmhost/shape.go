@@ -101,8 +101,10 @@ func (s *shape) section(id byte, content reader) (tables []byte, err error) {
 		err = r.vector(maxItems, 3, r.function)
 	case sectionData:
 		err = r.vector(maxItems, 2, r.data)
+	case sectionTag:
+		return nil, fmt.Errorf("%w: it belongs to a proposal that Edge does not run: exceptions; %s", errMalformed, withoutExceptions)
 	default:
-		return nil, fmt.Errorf("%w: it belongs to a proposal that Edge does not run", errMalformed)
+		return nil, fmt.Errorf("%w: there is no such section; is the file damaged?", errMalformed)
 	}
 	if err == nil && len(r) > 0 {
 		err = fmt.Errorf("%w: %d bytes too many", errMalformed, len(r))
@@ -169,8 +171,18 @@ func (r *reader) valueType() error {
 	case b >= 0x7b && b <= 0x7f, b == 0x70, b == 0x6f: // v128 to i32, funcref, externref
 		return nil
 	}
-	return fmt.Errorf("%w: value type %#x belongs to a proposal that Edge does not run", errMalformed, b)
+	why := "garbage collection and typed references"
+	if b == typeException {
+		why = "exceptions; " + withoutExceptions
+	}
+	return fmt.Errorf("%w: value type %#x belongs to a proposal that Edge does not run: %s", errMalformed, b, why)
 }
+
+const (
+	sectionTag        = 13
+	typeException     = 0x69
+	withoutExceptions = "build without -fwasm-exceptions (clang), with panic=abort (rustc)"
+)
 
 func (r *reader) functionType() error {
 	form, err := r.byte()

@@ -73,6 +73,10 @@ var callShapes = map[string]callShape{
 	"edge_ws_v1.subscribe":   "Ns",
 	"edge_ws_v1.unsubscribe": "Ns",
 	"edge_ws_v1.close":       "Nns",
+	"edge_ws_v1.user":        "No",
+	"edge_ws_v1.set_user":    "Ns",
+	"edge_ws_v1.get":         "Nso",
+	"edge_ws_v1.set":         "Nss",
 
 	"edge_route_v1.to":       "s",
 	"edge_route_v1.pool":     "s",

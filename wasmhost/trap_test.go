@@ -190,6 +190,31 @@ func TestBrokenBodyIsTheClients(t *testing.T) {
 	}
 }
 
+// TestStdoutExplainsTraps of TinyGo, which says nothing on stderr. What an earlier request printed explains nothing.
+func TestStdoutExplainsTraps(t *testing.T) {
+	t.Parallel()
+	g := wat{
+		imports: `(import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))`,
+		request: `(i32.store (i32.const 0) (i32.const 32768)) (i32.store (i32.const 4) (i32.const 8))
+			(if (i32.eq (call $get_method (i32.const 64) (i32.const 8)) (i32.const 4)) (then unreachable))
+			(drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+			(if (i32.eq (call $get_method (i32.const 64) (i32.const 8)) (i32.const 6)) (then unreachable))
+			(call $log (i32.const -1) (str "no cheese")) ` + pass,
+	}
+	var log testenv.Log
+	p := plugin(t, g.compile(t), moduleConfig(), wasmhost.Options{Logger: logger(&log, slog.LevelInfo)})
+	s := serve(t, p.Middleware(echo))
+	do(t, s, "GET", "/", nil)
+	do(t, s, "POST", "/", nil)
+	if text := log.String(); !strings.Contains(text, "plugin trapped") || strings.Contains(text, "stdout=") {
+		t.Errorf("a trap without a word is explained by what the request before it printed:\n%s", text)
+	}
+	do(t, s, "DELETE", "/", nil)
+	if text := log.String(); !strings.Contains(text, `stdout="no chees"`) {
+		t.Errorf("the log lacks what the guest printed:\n%s", text)
+	}
+}
+
 // TestStderrExplainsTraps: most languages say there why they trap.
 func TestStderrExplainsTraps(t *testing.T) {
 	t.Parallel()

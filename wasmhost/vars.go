@@ -94,6 +94,13 @@ func (v *Variables) SetRoute(name string) {
 	}
 }
 
+// SetUser says who the user of the request is: "edge.user".
+func (v *Variables) SetUser(name string) {
+	if v != nil {
+		_ = v.set(hostVariables+"user", name) // as above
+	}
+}
+
 func (v *Variables) set(name, value string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()

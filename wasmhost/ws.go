@@ -20,9 +20,19 @@ type Hub interface {
 	Subscribe(plugin string, conn int64, topic string) error
 	Unsubscribe(plugin string, conn int64, topic string) error
 	Close(plugin string, conn int64, code uint32, reason string) error
+
+	// User is whose a connection is, "" nobody's; Get an attribute of it.
+	User(plugin string, conn int64) (string, error)
+	SetUser(plugin string, conn int64, user string) error
+	Get(plugin string, conn int64, name string) (string, error)
+	Set(plugin string, conn int64, name, value string) error
 }
 
-const maxTopic = 256
+const (
+	maxTopic     = 256
+	maxUser      = 256
+	maxAttribute = 4 << 10 // bytes of a value
+)
 
 func wsFunctions() []edgeFunction {
 	return []edgeFunction{
@@ -31,6 +41,10 @@ func wsFunctions() []edgeFunction {
 		{abi.WSSubscribe, "Iii:i", whileRunning, wsSubscribe},
 		{abi.WSUnsubscribe, "Iii:i", whileRunning, wsUnsubscribe},
 		{abi.WSDisconnect, "Iiii:i", whileRunning, wsDisconnect},
+		{abi.WSUser, "Iii:i", whileRunning, wsUser},
+		{abi.WSSetUser, "Iii:i", whileRunning, wsSetUser},
+		{abi.WSGet, "Iiiii:i", whileRunning, wsGet},
+		{abi.WSSet, "Iiiii:i", whileRunning, wsSet},
 	}
 }
 
@@ -133,6 +147,80 @@ func wsDisconnect(i *instance, mem api.Memory, s []uint64) (int64, error) {
 		return 0, refusal(abi.ErrInvalid, "the reason is not UTF-8")
 	}
 	return 0, hub.Close(i.gen.name, int64(s[0]), code, reason)
+}
+
+func wsUser(i *instance, mem api.Memory, s []uint64) (int64, error) {
+	hub, err := i.hub()
+	if err != nil {
+		return 0, err
+	}
+	user, err := hub.User(i.gen.name, int64(s[0]))
+	if err != nil {
+		return 0, err
+	}
+	return give(mem, s[1], s[2], user)
+}
+
+func wsSetUser(i *instance, mem api.Memory, s []uint64) (int64, error) {
+	user, err := textAt(mem, s[1], s[2], maxUser)
+	switch {
+	case err != nil:
+		return 0, err
+	case !utf8.ValidString(user):
+		return 0, refusal(abi.ErrInvalid, "the name of a user is UTF-8")
+	}
+	hub, err := i.hub()
+	if err != nil {
+		return 0, err
+	}
+	return 0, hub.SetUser(i.gen.name, int64(s[0]), user)
+}
+
+// attributeAt is the name of an attribute.
+func attributeAt(mem api.Memory, ptr, n uint64) (string, error) {
+	name, err := textAt(mem, ptr, n, maxTopic)
+	if err == nil && (name == "" || !utf8.ValidString(name)) {
+		err = refusal(abi.ErrInvalid, "the name of an attribute is UTF-8 of 1 to %d bytes", maxTopic)
+	}
+	return name, err
+}
+
+func wsGet(i *instance, mem api.Memory, s []uint64) (int64, error) {
+	name, err := attributeAt(mem, s[1], s[2])
+	if err != nil {
+		return 0, err
+	}
+	hub, err := i.hub()
+	if err != nil {
+		return 0, err
+	}
+	value, err := hub.Get(i.gen.name, int64(s[0]), name)
+	switch {
+	case err != nil:
+		return 0, err
+	case value == "":
+		return 0, refusal(abi.ErrNotFound, "the connection has no attribute %.64q", name)
+	}
+	return give(mem, s[3], s[4], value)
+}
+
+func wsSet(i *instance, mem api.Memory, s []uint64) (int64, error) {
+	name, err := attributeAt(mem, s[1], s[2])
+	if err != nil {
+		return 0, err
+	}
+	value, err := textAt(mem, s[3], s[4], maxAttribute)
+	switch {
+	case err != nil:
+		return 0, err
+	case !utf8.ValidString(value):
+		return 0, refusal(abi.ErrInvalid, "the value of an attribute is UTF-8")
+	}
+	hub, err := i.hub()
+	if err != nil {
+		return 0, err
+	}
+	return 0, hub.Set(i.gen.name, int64(s[0]), name, value)
 }
 
 // wsGuest are the exports of a WebSocket handler.

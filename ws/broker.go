@@ -39,6 +39,10 @@ type Broker interface {
 
 	// Tell has every node, this one included, do something with connections that may be anywhere.
 	Tell(ctx context.Context, space string, c Command) error
+
+	// Ask has the node that holds the connection of a command carry it out or, with a request, answer that: see Node.Answer. ErrClosed: no
+	// other node has such a connection. Other errors are those of that node, or say that it could not be asked.
+	Ask(ctx context.Context, space string, c Command, request []byte) (answer []byte, err error)
 }
 
 // Node is what a Broker delivers to: a Hub.
@@ -55,6 +59,12 @@ type Node interface {
 	// Subscribers counts the subscribers of a channel on this node; Occupied lists the channels that have any.
 	Subscribers(channel Address) int
 	Occupied(space, prefix string) []ChannelInfo
+
+	// Answer is Do for one connection, or the answer to request if that is not nil. ErrClosed: it is not here.
+	Answer(ctx context.Context, space string, c Command, request []byte) (answer []byte, err error)
+
+	// Departed tells what a node has taken with it that died, to one of the others. It must not wait.
+	Departed(d Departure)
 }
 
 // Address is a channel of a space.

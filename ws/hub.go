@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"hash/fnv"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -200,9 +199,7 @@ type idMaker struct {
 const idBits = 48
 
 func (m *idMaker) init(node string) {
-	hash := fnv.New64a()
-	hash.Write([]byte(node))
-	m.node = hash.Sum64() >> 49 << idBits
+	m.node = nodeBits(node)
 	var b [16]byte
 	rand.Read(b[:])
 	m.factor = binary.LittleEndian.Uint64(b[:]) | 1

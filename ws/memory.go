@@ -317,4 +317,7 @@ func (m *Memory) Tell(_ context.Context, space string, c Command) error {
 	return nil
 }
 
+// Ask is of Broker: there are no other nodes.
+func (m *Memory) Ask(context.Context, string, Command, []byte) ([]byte, error) { return nil, ErrClosed }
+
 var _ Broker = (*Memory)(nil)

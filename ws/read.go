@@ -212,9 +212,9 @@ func (c *Conn) goodbye(why *frameError) {
 		return // its end does not overtake what was sent
 	}
 	if half, ok := c.conn.(interface{ CloseWrite() error }); ok {
-		half.CloseWrite()
+		_ = half.CloseWrite()
 	}
-	io.CopyN(io.Discard, onlyReader{c.conn}, lingerBytes)
+	_, _ = io.CopyN(io.Discard, onlyReader{c.conn}, lingerBytes)
 }
 
 const lingerBytes = 1 << 20
@@ -337,7 +337,7 @@ func (r *reader) control(head *frameHead) (*closing, error) {
 	r.relax()
 	switch head.op {
 	case opPing:
-		r.c.enqueue(controlFrame(opPong, payload), true)
+		_ = r.c.enqueue(controlFrame(opPong, payload), true)
 	case opClose:
 		return r.closed(payload)
 	}

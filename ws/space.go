@@ -26,6 +26,7 @@ type Space struct {
 
 	listening atomic.Bool // there is, or was, a listener
 	listeners listeners
+	handlers  atomic.Pointer[Handlers]
 
 	counters counters
 }
@@ -175,7 +176,7 @@ func (s *Space) do(c Command) int {
 	}
 	for _, conn := range list {
 		if c.Send != nil {
-			conn.Send(c.Send) // of one that has just ended: as if the command had come later
+			_ = conn.Send(c.Send) // of one that has just ended: as if the command had come later
 		}
 		if c.Code != 0 {
 			conn.Close(c.Code, c.Reason)

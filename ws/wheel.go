@@ -160,7 +160,7 @@ func (c *Conn) ping() {
 		m = c.endpoint.ping(c)
 	}
 	if m != nil {
-		c.enqueue(m, true)
+		_ = c.enqueue(m, true)
 	}
 }
 

@@ -13,7 +13,11 @@ func checkCommand(config *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
 		Short: "Check edge.yaml, plugins and certificates without serving",
-		Args:  cobra.NoArgs,
+		Long: `Check edge.yaml, plugins and certificates without serving.
+
+All mistakes are listed at once, with file and line; the exit code is then 1. Nothing
+listens, and a server that runs with the same file is left alone.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := core.Load(*config, os.Environ())
 			if err != nil {

@@ -25,7 +25,7 @@ func client(config string) (*admin.Client, error) {
 func statusCommand(config *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "Show what the running server does",
+		Short: "Show version, addresses and health of the running server",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := client(*config)
@@ -57,7 +57,12 @@ func reloadCommand(config *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "reload",
 		Short: "Apply edge.yaml, new PHP code and new plugins without losing a request",
-		Args:  cobra.NoArgs,
+		Long: `Apply edge.yaml, new PHP code and new plugins without losing a request.
+
+Everything is prepared first: workers boot, plugins compile. What fails leaves the
+server as it was, and this command says why. Connections, WebSockets too, stay open.
+What only a restart can change, such as listeners, is refused by name.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := client(*config)
 			if err != nil {

@@ -43,7 +43,7 @@ func kvGet(config *string) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVarP(&file, "file", "f", "", "write to this file instead of stdout")
+	cmd.Flags().StringVarP(&file, "file", "f", "", "write to this `file` instead of stdout")
 	cmd.Flags().BoolVar(&asJSON, "json", false, `print {"key": …, "value": base64, "expires": …}; expires is null for ever`)
 	return cmd
 }
@@ -81,7 +81,7 @@ func kvSet(config *string) *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVarP(&file, "file", "f", "", "the file whose bytes are the value; - is stdin")
+	cmd.Flags().StringVarP(&file, "file", "f", "", "the `file` whose bytes are the value; - is stdin")
 	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long the key lives, such as 90s or 24h; for ever without it")
 	cmd.Flags().BoolVar(&add, "add", false, "only if the key is not there; exit code 2 if it is")
 	return cmd
@@ -147,8 +147,8 @@ func kvExport(config *string) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVarP(&file, "file", "f", "", "write to this file instead of stdout")
-	cmd.Flags().StringVar(&prefix, "prefix", "", "only keys that begin so")
+	cmd.Flags().StringVarP(&file, "file", "f", "", "write to this `file` instead of stdout")
+	cmd.Flags().StringVar(&prefix, "prefix", "", "only keys with this `prefix`")
 	return cmd
 }
 
@@ -184,11 +184,14 @@ func kvImport(config *string) *cobra.Command {
 			if done.Expired+done.Damaged > 0 {
 				fmt.Fprintf(cmd.OutOrStdout(), "; left out %d whose deadline has come and %d that the export could not read", done.Expired, done.Damaged)
 			}
+			if done.Untagged > 0 {
+				fmt.Fprintf(cmd.OutOrStdout(), "; %d without the tags they had, since the driver has none", done.Untagged)
+			}
 			fmt.Fprintln(cmd.OutOrStdout())
 			return nil
 		},
 	}
-	cmd.Flags().StringVarP(&file, "file", "f", "", "read from this file instead of stdin")
+	cmd.Flags().StringVarP(&file, "file", "f", "", "read from this `file` instead of stdin")
 	cmd.Flags().BoolVar(&asJSON, "json", false, `print {"stored": …, "expired": …, "damaged": …}`)
 	return cmd
 }

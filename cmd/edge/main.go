@@ -34,28 +34,39 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	config := root.PersistentFlags().StringP("config", "c", "edge.yaml", "configuration file")
+	config := root.PersistentFlags().StringP("config", "c", "edge.yaml", "configuration `file`")
 	root.AddCommand(
 		serveCommand(config),
 		checkCommand(config),
 		routesCommand(config),
 		statusCommand(config),
 		reloadCommand(config),
+		upgradeCommand(config),
 		workersCommand(config),
 		servicesCommand(config),
 		drainCommand(config),
 		configCommand(config),
 		topCommand(config),
+		uiCommand(config),
 		pluginCommand(config),
 		kvCommand(config),
 		wsCommand(config),
+		cacheCommand(config),
 		sdkCommand(),
 		trustCommand(config),
+		passwdCommand(),
 		phpServerCommand(),
 		migrateCommand(),
+		schemaCommand(),
+		manCommand(),
 		rrStub(),
 		versionCommand(),
 	)
+	arrange(root)
+	if err := completeArguments(root, config); err != nil {
+		fmt.Fprintf(stderr, "edge: %v\n", err)
+		return 1
+	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	})

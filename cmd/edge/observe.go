@@ -47,7 +47,11 @@ func drainCommand(config *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drain",
 		Short: "Tell load balancers that the running server is not ready; it serves on",
-		Args:  cobra.NoArgs,
+		Long: `Tell load balancers that the running server is not ready; it serves on.
+
+/ready of the admin API and of telemetry.health answers 503 until "edge drain --undo".
+Wait until the balancer sends nothing any more ("edge top"), then stop the server.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := client(*config)
 			if err == nil {

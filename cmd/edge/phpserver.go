@@ -36,11 +36,11 @@ or php-fpm, or in the FastCGI server that --fastcgi names. With --worker, a work
 			return nil
 		},
 	}
-	cmd.Flags().StringVarP(&s.Listen, "listen", "l", "127.0.0.1:8000", "host:port to listen at")
+	cmd.Flags().StringVarP(&s.Listen, "listen", "l", "127.0.0.1:8000", "`address` to listen at, host:port")
 	cmd.Flags().BoolVar(&s.HTTPS, "https", false, "speak HTTPS, with a certificate of the local CA")
-	cmd.Flags().StringVarP(&s.Worker, "worker", "w", "", "worker script that answers in place of index.php")
-	cmd.Flags().StringVar(&s.FastCGI, "fastcgi", "", "address of a FastCGI server that runs already, such as unix:///run/php/php-fpm.sock")
-	cmd.Flags().StringVarP(&s.User, "user", "u", "", "user of PHP, when edge runs as root (default www-data)")
+	cmd.Flags().StringVarP(&s.Worker, "worker", "w", "", "worker `script` that answers in place of index.php")
+	cmd.Flags().StringVar(&s.FastCGI, "fastcgi", "", "`address` of a FastCGI server that runs already, such as unix:///run/php/php-fpm.sock")
+	cmd.Flags().StringVarP(&s.User, "user", "u", "", "`user` of PHP, when edge runs as root (default www-data)")
 	return cmd
 }
 

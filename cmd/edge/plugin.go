@@ -78,7 +78,7 @@ func pluginBuild() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVarP(&out, "output", "o", "", "where to (default DIR/NAME.wasm)")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "`file` to write (default DIR/NAME.wasm)")
 	return cmd
 }
 
@@ -98,7 +98,7 @@ does so for all plugins below the plugin folder.`,
 			return pluginkit.Dev(ctx, folderOf(args), out, cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().StringVarP(&out, "output", "o", "", "where to (default plugins-wasm/NAME.wasm if DIR is in such a folder, else DIR/NAME.wasm)")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "`file` to write (default plugins-wasm/NAME.wasm if DIR is in such a folder, else DIR/NAME.wasm)")
 	return cmd
 }
 

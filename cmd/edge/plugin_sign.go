@@ -62,7 +62,7 @@ func pluginSign() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&key, "key", "edge-plugin.key", "private key, of edge plugin keygen")
+	cmd.Flags().StringVar(&key, "key", "edge-plugin.key", "`file` with the private key, of edge plugin keygen")
 	cmd.Flags().StringVar(&name, "name", "", "the plugin's name in edge.yaml (default that of the file)")
 	cmd.Flags().BoolVar(&anyName, "any-name", false, "let it be used under any name")
 	return cmd
@@ -98,7 +98,7 @@ func pluginVerify(config *string) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringArrayVar(&keys, "key", nil, "a public key (ed25519:…), repeated; default plugins.trust")
+	cmd.Flags().StringArrayVar(&keys, "key", nil, "a public `key` (ed25519:…), repeated; default plugins.trust")
 	cmd.Flags().StringVar(&name, "name", "", "the plugin's name in edge.yaml (default that of the file)")
 	return cmd
 }

@@ -90,6 +90,9 @@ var toolchains = []struct {
 	prepare  func(t *testing.T) (env []string, test []string)
 }{
 	{"go", true, func(*testing.T) (env, test []string) { return nil, []string{"go", "test", "."} }},
+	{"go", true, func(t *testing.T) (env, test []string) { // once more, with the other compiler
+		return []string{"EDGE_TINYGO=" + testenv.TinyGo(t)}, []string{"go", "test", "."}
+	}},
 	{"rust", true, func(t *testing.T) (env, test []string) {
 		rustc := testenv.Rustc(t)
 		testenv.Tool(t, "cargo", "apt-get install cargo")
@@ -221,7 +224,7 @@ func TestRefusedPlugins(t *testing.T) {
 // TestMissingToolchain: the error names the tool and the package, for each language.
 func TestMissingToolchain(t *testing.T) {
 	t.Parallel()
-	a := newAuthor(t, "PATH=/nowhere", "RUSTC=", "EDGE_ZIG=", "EDGE_ASC=")
+	a := newAuthor(t, "PATH=/nowhere", "RUSTC=", "EDGE_ZIG=", "EDGE_ASC=", "EDGE_TINYGO=")
 	for language, want := range map[string]string{"go": "golang-go", "c": "apt-get install clang lld", "zig": "pip install ziglang==0.17.1", "assemblyscript": "nodejs"} {
 		a.edge(t, "plugin", "new", "m-"+language, "--lang", language)
 		if out := a.refused(t, "plugin", "build", "m-"+language); !strings.Contains(out, want) {

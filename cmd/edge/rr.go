@@ -26,8 +26,14 @@ func calledAsRR(program string) bool {
 // rrStub is for the list of commands; run hands everything behind the word rr to runRR.
 func rrStub() *cobra.Command {
 	return &cobra.Command{
-		Use:                "rr",
-		Short:              "Be RoadRunner: read .rr.yaml, answer as its binary does",
+		Use:   "rr",
+		Short: "Be RoadRunner: read .rr.yaml, answer as its binary does",
+		Long: `Be RoadRunner: read .rr.yaml, answer as its binary does.
+
+"edge rr serve", "edge rr workers", "edge rr reset" and the like take the flags of rr;
+"edge rr --help" lists them. A link to edge with the name rr does the same. What
+becomes of every key of .rr.yaml is in docs/roadrunner.md; "edge migrate" writes the
+edge.yaml that means the same.`,
 		DisableFlagParsing: true,
 		Run:                func(*cobra.Command, []string) {},
 	}

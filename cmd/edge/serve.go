@@ -20,6 +20,7 @@ import (
 
 	"github.com/edge-server/edge/core"
 	"github.com/edge-server/edge/core/pluginkit"
+	"github.com/edge-server/edge/core/upgrade"
 )
 
 func serveCommand(config *string) *cobra.Command {
@@ -30,7 +31,8 @@ func serveCommand(config *string) *cobra.Command {
 		Long: `Run the server until SIGTERM or SIGINT.
 
 The first SIGTERM or SIGINT drains: requests in flight finish, workers stop, the exit code is 0. A second one exits at once
-with 1. SIGHUP reads edge.yaml again, as "edge reload" does.`,
+with 1. SIGHUP reads edge.yaml again, as "edge reload" does. SIGUSR2 starts the program anew in the place of this process, as "edge upgrade"
+does.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return serve(cmd.Context(), *config, dev, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -41,11 +43,25 @@ with 1. SIGHUP reads edge.yaml again, as "edge reload" does.`,
 }
 
 func serve(ctx context.Context, path string, dev bool, stdout, stderr io.Writer) error {
+	predecessor, environ, err := upgrade.Arrive(ctx, os.Environ())
+	if err == nil {
+		err = serveAfter(ctx, predecessor, environ, path, dev, stdout, stderr)
+	}
+	if err != nil && predecessor != nil {
+		predecessor.Failed(err)
+	}
+	return err
+}
+
+// serveAfter serves in the place of another process, or of none.
+func serveAfter(
+	ctx context.Context, predecessor *upgrade.Predecessor, environ []string, path string, dev bool, stdout, stderr io.Writer,
+) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return err
 	}
-	cfg, err := core.Load(path, os.Environ())
+	cfg, err := core.Load(path, environ)
 	if err != nil {
 		return err
 	}
@@ -61,7 +77,12 @@ func serve(ctx context.Context, path string, dev bool, stdout, stderr io.Writer)
 	if builds != nil {
 		builds.Begin(ctx) // a plugin that edge.yaml names must be there when the server starts
 	}
-	server, err := core.New(ctx, cfg, core.Options{ConfigPath: path, Environ: os.Environ(), LogOutput: stderr})
+	usr2, release2 := upgradeSignals()
+	defer release2()
+	server, err := core.New(ctx, cfg, core.Options{
+		ConfigPath: path, Environ: environ, LogOutput: stderr, Predecessor: predecessor,
+		Successor: successor(environ, os.Stdout, os.Stderr),
+	})
 	if err == nil {
 		slog.SetDefault(server.Logger()) // for libraries that write to the log package, such as quic-go
 		err = server.Start(ctx)
@@ -73,6 +94,7 @@ func serve(ctx context.Context, path string, dev bool, stdout, stderr io.Writer)
 		return err
 	}
 	wg.Go(func() { reloadOn(ctx, hangups, server) }) // ends with ctx
+	wg.Go(func() { upgradeOn(ctx, usr2, server) })   // ends with ctx
 	if builds != nil {
 		wg.Go(func() { builds.Run(ctx) }) // ends with ctx
 	}

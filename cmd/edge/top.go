@@ -158,9 +158,9 @@ func (m *topModel) body() []string {
 			states[w.State]++
 			memory += w.Memory
 		}
-		rows = append(rows, fmt.Sprintf("%-28s %9d %9d %8d %9s", clip(pool.Name, 28), len(pool.Workers), states["idle"], states["busy"], bytesize.Size(memory)))
+		rows = append(rows, fmt.Sprintf("%-28s %9d %9d %8d %9d %9s", clip(pool.Name, 28), len(pool.Workers), states["idle"], states["busy"], pool.Queued, bytesize.Size(memory)))
 	}
-	table("PHP POOL                       WORKERS      IDLE     BUSY    MEMORY", rows)
+	table("PHP POOL                       WORKERS      IDLE     BUSY   WAITING    MEMORY", rows)
 	rows = nil
 	for _, p := range m.now.Plugins {
 		rows = append(rows, fmt.Sprintf("%-28s %9d %9d %8d %9s %9s", clip(p.Name, 28), p.Requests, p.Errors, p.Instances, latency(p.P50), latency(p.P99)))

@@ -31,7 +31,7 @@ func looks() (admin.Overview, admin.Overview) {
 		{Name: "app", Classes: [5]uint64{0, 280, 0, 0, 22}, InFlight: 3, Buckets: []uint64{150, 148, 4}, Bounds: []float64{0.001, 0.01}},
 		{Name: "a route\x1b[31m whose name is longer than the column", Classes: [5]uint64{0, 4}, Buckets: []uint64{0, 0, 4}, Bounds: []float64{0.001, 0.01}},
 	}
-	now.Workers = []admin.Pool{{Name: "app", Workers: []admin.Worker{{State: "idle", Memory: 1 << 20}, {State: "busy", Memory: 1 << 20}}}}
+	now.Workers = []admin.Pool{{Name: "app", Queued: 3, Workers: []admin.Worker{{State: "idle", Memory: 1 << 20}, {State: "busy", Memory: 1 << 20}}}}
 	now.Plugins = []admin.Plugin{{Name: "stamp", Requests: 12, Errors: 1, Instances: 2, P50: 1500, P99: 2 * time.Millisecond}}
 	now.Stores = []admin.Store{{Name: "cache", Driver: "memory", Keys: 7, Bytes: 2048, Hits: 3, Misses: 1}}
 	now.Connections = admin.Connections{
@@ -49,8 +49,8 @@ ROUTE                            REQ/S  ERRORS/S  RUNNING       P50       P99
 app                              100.0      10.0        3       1ms      10ms
 a route?[31m whose name is …       2.0       0.0        0     > 10s     > 10s
 
-PHP POOL                       WORKERS      IDLE     BUSY    MEMORY
-app                                  2         1        1      2MiB
+PHP POOL                       WORKERS      IDLE     BUSY   WAITING    MEMORY
+app                                  2         1        1         3      2MiB
 
 PLUGIN                        REQUESTS    ERRORS INSTANCE       P50       P99
 stamp                               12         1        2       2µs       2ms

@@ -5,9 +5,11 @@
 //	GET  /workers   the PHP workers of every pool        []Pool
 //	GET  /plugins   the wasm plugins                     []Plugin
 //	POST /reload    read edge.yaml again and apply it    {"error": …} with 409 when refused
+//	POST /upgrade   start a new binary and let it take over: see upgrade.go
 //	     /kv…       the stores: see kv.go
 //	     /overview, /routes, /stores, /connections, /services, /config, /drain, /debug/pprof/: see views.go
 //	     /ws…       WebSockets: see ws.go
+//	     /cache…    response caches: see cache.go
 //	GET  /metrics   Prometheus text format
 //	GET  /health    200 while the process answers
 //	GET  /ready     200 while requests are served, else 503; the detail is the same JSON in both cases
@@ -17,6 +19,7 @@ package admin
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -29,6 +32,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
 // Config says where the API listens.
@@ -68,10 +73,12 @@ type Backend struct {
 	Workers func() []Pool
 	Plugins func() []Plugin
 	Reload  func(context.Context) error
+	Upgrade func(ctx context.Context, binary string, timeout time.Duration) (Upgraded, error)
 	Metrics http.Handler
 	KV      Stores // nil: there are none
 	Views   Views
 	WS      Sockets
+	Caches  Caches // nil: there are none
 }
 
 // Status is what `edge status` shows.
@@ -89,8 +96,11 @@ type Status struct {
 
 // Pool is a PHP pool and its workers.
 type Pool struct {
-	Name    string   `json:"name"`
-	Workers []Worker `json:"workers"`
+	Name     string   `json:"name"`
+	Requests uint64   `json:"requests"`
+	Queued   int      `json:"queued"`   // requests that wait for a worker now
+	Rejected uint64   `json:"rejected"` // requests that were answered 503, for want of a worker
+	Workers  []Worker `json:"workers"`
 }
 
 // Worker is one PHP process.
@@ -133,14 +143,19 @@ type Server struct {
 	http     *http.Server
 	listener net.Listener
 	wg       sync.WaitGroup
+
+	// Listen returns the socket of that name, which another process may have handed over, or what open opens. It is set before Start.
+	Listen func(name string, open func() (net.Listener, error)) (net.Listener, error)
 }
 
 // New prepares the API; nothing is opened before Start.
 func New(cfg Config, stateDir string, b Backend, log *slog.Logger) *Server {
-	s := &Server{cfg: cfg, path: SocketPath(stateDir), log: log}
+	s := &Server{cfg: cfg, path: SocketPath(stateDir), log: log, Listen: listenHere}
 	s.http = &http.Server{
-		Handler:           s.authorized(routes(b)),
-		ReadHeaderTimeout: 10 * time.Second,
+		Handler:           bounded(patience, s.authorized(routes(b))),
+		ReadHeaderTimeout: headTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	return s
@@ -153,21 +168,24 @@ func (s *Server) Start(context.Context) error {
 	}
 	var err error
 	if s.cfg.Listen == "unix" {
-		s.listener, err = listenUnix(s.path)
+		s.listener, err = s.Listen("admin "+s.path, func() (net.Listener, error) { return listenUnix(s.path) })
 	} else {
-		s.listener, err = net.Listen("tcp", s.cfg.Listen)
+		s.listener, err = s.Listen("admin "+s.cfg.Listen, func() (net.Listener, error) { return net.Listen("tcp", s.cfg.Listen) })
 	}
 	if err != nil {
 		return fmt.Errorf("admin.listen %s: %w", s.cfg.Listen, err)
 	}
 	// The goroutine ends when Stop closes the listener.
 	s.wg.Go(func() {
-		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(netutil.LimitListener(s.listener, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("admin API ended; edge status and edge reload no longer work", "error", err)
 		}
 	})
 	return nil
 }
+
+// listenHere is Listen without another process.
+func listenHere(_ string, open func() (net.Listener, error)) (net.Listener, error) { return open() }
 
 func listenUnix(path string) (net.Listener, error) {
 	if len(path) > 107 {
@@ -201,9 +219,16 @@ func (s *Server) authorized(next http.Handler) http.Handler {
 	if s.cfg.Listen == "unix" {
 		return next
 	}
-	want := []byte("Bearer " + s.cfg.Token)
+	want := sha256.Sum256([]byte("Bearer " + s.cfg.Token))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
+		got := sha256.Sum256([]byte(r.Header.Get("Authorization"))) // sums are of one length, so that time does not tell that of the token
+		if !isLoopback(r.Host) {
+			w.Header().Set("Connection", "close")
+			answerError(w, http.StatusMisdirectedRequest, errors.New("the admin API answers to loopback addresses and localhost only"))
+			return
+		}
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			w.Header().Set("Connection", "close")
 			answerError(w, http.StatusUnauthorized, errors.New("send the admin.token of edge.yaml as Authorization: Bearer TOKEN"))
 			return
 		}
@@ -223,9 +248,11 @@ func routes(b Backend) http.Handler {
 		}
 		answer(w, http.StatusOK, struct{}{})
 	})
+	upgradeRoutes(mux, b.Upgrade)
 	kvRoutes(mux, b.KV)
 	viewRoutes(mux, b.Views)
 	wsRoutes(mux, b.WS)
+	cacheRoutes(mux, b.Caches)
 	mux.Handle("GET /metrics", b.Metrics)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, struct{}{}) })
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {

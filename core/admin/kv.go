@@ -59,6 +59,7 @@ type KVItem struct {
 	Value   []byte
 	Expires time.Time // zero: never
 	Found   bool
+	Tags    []string // Get fills them in, and Set takes them off where the driver has none
 }
 
 // KVStore is a store of the kv section.

@@ -14,19 +14,21 @@ import (
 //
 //	{"edge_kv_export":1,"store":"sessions"}                       the first line
 //	{"key":"a","value":"aGVsbG8=","expires":"2030-01-31T12:00:00.000Z"}   a key: value in base64; expires only with a deadline;
-//	                                                              key_base64 instead of key when that is not UTF-8
+//	                                                              key_base64 instead of key when that is not UTF-8;
+//	                                                              "tags":[{"key":"red"}] with tags
 //	{"key":"b","error":"… is damaged …"}                          a key that could not be read; an import leaves it out
 //	{"end":2}                                                     the last line: how many keys came before
 //
 // An export without the last line is not whole: an import says so.
 type KVLine struct {
-	Format  int    `json:"edge_kv_export,omitempty"`
-	Store   string `json:"store,omitempty"`
-	*KVKey         // embedded fields are left out with it
-	Value   []byte `json:"value,omitempty"`
-	Expires string `json:"expires,omitempty"`
-	Error   string `json:"error,omitempty"`
-	End     *int64 `json:"end,omitempty"`
+	Format  int     `json:"edge_kv_export,omitempty"`
+	Store   string  `json:"store,omitempty"`
+	*KVKey          // embedded fields are left out with it
+	Value   []byte  `json:"value,omitempty"`
+	Expires string  `json:"expires,omitempty"`
+	Tags    []KVKey `json:"tags,omitempty"`
+	Error   string  `json:"error,omitempty"`
+	End     *int64  `json:"end,omitempty"`
 }
 
 // KVImport is what an import did.
@@ -34,6 +36,9 @@ type KVImport struct {
 	Stored  int64 `json:"stored"`
 	Expired int64 `json:"expired"` // left out: their deadline has come
 	Damaged int64 `json:"damaged"` // left out: the export could not read them
+
+	// Untagged were stored without the tags they had: the driver has none.
+	Untagged int64 `json:"untagged,omitempty"`
 }
 
 // export writes every key of a store. What changes meanwhile may be in it or not.
@@ -87,6 +92,9 @@ func (a kvAPI) line(r *http.Request, store, k string) (line KVLine, found bool, 
 		return line, true, nil
 	}
 	line.Value, line.Expires = item.Value, formatDeadline(item.Expires)
+	for _, tag := range item.Tags {
+		line.Tags = append(line.Tags, NewKVKey(tag))
+	}
 	return line, item.Found, nil
 }
 
@@ -108,10 +116,12 @@ func (a kvAPI) load(w http.ResponseWriter, r *http.Request, store string) error 
 		if len(batch) == 0 {
 			return nil
 		}
+		tagged := taggedOf(batch)
 		if err := a.stores.Set(r.Context(), store, batch); err != nil {
 			return &KVError{kvStatus(err), fmt.Errorf("%w (%d keys were stored before)", err, done.Stored)}
 		}
 		done.Stored += int64(len(batch))
+		done.Untagged += tagged - taggedOf(batch)
 		batch, size = batch[:0], 0
 		return nil
 	}
@@ -153,6 +163,16 @@ func (a kvAPI) load(w http.ResponseWriter, r *http.Request, store string) error 
 	return nil
 }
 
+// taggedOf counts the items with tags.
+func taggedOf(items []KVItem) (n int64) {
+	for _, item := range items {
+		if len(item.Tags) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // whole compares a last line with what came before it.
 func (l KVLine) whole(keys int64, more bool) error {
 	switch {
@@ -178,6 +198,9 @@ func (l KVLine) item(n int, done *KVImport) (item KVItem, ok bool, err error) {
 		return item, false, nil
 	}
 	item = KVItem{Key: l.KVKey.String(), Value: l.Value}
+	for _, tag := range l.Tags {
+		item.Tags = append(item.Tags, tag.String())
+	}
 	if l.Expires != "" {
 		if item.Expires, err = time.Parse(time.RFC3339, l.Expires); err != nil {
 			return item, false, wrong("line %d: expires: %q is no time in RFC 3339", n, l.Expires)

@@ -206,6 +206,26 @@ func TestKVExportsAreWholeOrSaySo(t *testing.T) {
 	}
 }
 
+// TestKVExportsKeepTags through the lines, whatever bytes they are.
+func TestKVExportsKeepTags(t *testing.T) {
+	t.Parallel()
+	s := &stores{order: []string{"a"}, items: map[string]KVItem{"a": {Key: "a", Value: []byte("1"), Found: true, Tags: []string{"red", "\xff"}}}}
+	var lines bytes.Buffer
+	if _, _, err := kvClient(t, s).Export(t.Context(), "", &lines); err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"key":"a","value":"MQ==","tags":[{"key":"red"},{"key_base64":"/w=="}]}`; !strings.Contains(lines.String(), want) {
+		t.Errorf("export wrote %s, want %s", lines.String(), want)
+	}
+	other := &stores{}
+	if done, err := kvClient(t, other).Import(t.Context(), &lines); err != nil || done.Stored != 1 || done.Untagged != 0 {
+		t.Errorf("import: %+v, %v", done, err)
+	}
+	if tags := other.items["a"].Tags; len(tags) != 2 || tags[0] != "red" || tags[1] != "\xff" {
+		t.Errorf("the import stored the tags %q", tags)
+	}
+}
+
 // TestKVImportsCount: the last line says how many keys the export has, and there is nothing after it.
 func TestKVImportsCount(t *testing.T) {
 	t.Parallel()

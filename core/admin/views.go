@@ -134,6 +134,11 @@ func (c *Client) Overview(ctx context.Context) (o Overview, err error) {
 	return o, c.do(ctx, http.MethodGet, "/overview", &o)
 }
 
+// OverviewJSON is Overview as the server wrote it.
+func (c *Client) OverviewJSON(ctx context.Context) (text json.RawMessage, err error) {
+	return text, c.do(ctx, http.MethodGet, "/overview", &text)
+}
+
 // Services asks for the programs that run beside the server.
 func (c *Client) Services(ctx context.Context) (s []Service, err error) {
 	return s, c.do(ctx, http.MethodGet, "/services", &s)

@@ -28,6 +28,7 @@ func TestViews(t *testing.T) {
 	server := New(Config{Listen: "127.0.0.1:0", Token: "a token of some length"}, "", Backend{Views: views, Metrics: http.NotFoundHandler()}, slog.New(slog.DiscardHandler))
 	ask := func(method, path, token string) (int, string) {
 		r := httptest.NewRequest(method, path, nil)
+		r.Host = "127.0.0.1"
 		r.Header.Set("Authorization", "Bearer "+token)
 		w := httptest.NewRecorder()
 		server.http.Handler.ServeHTTP(w, r)

@@ -68,6 +68,10 @@ type Limits struct {
 	// BodyTimeout is the longest wait for more of a request body. 0 means for ever. Default 30s.
 	BodyTimeout time.Duration `koanf:"body_timeout"`
 
+	// BodyRate is how many bytes of a request body must come in a second, on average, once the server has waited body_timeout for it in all. 0 means
+	// any. Default 240B.
+	BodyRate bytesize.Size `koanf:"body_rate"`
+
 	// WriteTimeout is the longest time in which a client takes nothing of the answer that waits for it; it then loses the
 	// answer (at the latest after twice this time). 0 means for ever. Default 1m.
 	WriteTimeout time.Duration `koanf:"write_timeout"`
@@ -88,6 +92,7 @@ func DefaultConfig() Config {
 			Header:            64 * bytesize.KiB,
 			ReadHeaderTimeout: 10 * time.Second,
 			BodyTimeout:       30 * time.Second,
+			BodyRate:          240,
 			WriteTimeout:      time.Minute,
 			IdleTimeout:       2 * time.Minute,
 			Streams:           128,
@@ -160,6 +165,9 @@ func (l Limits) validate() error {
 	}
 	if l.BodyTimeout < 0 {
 		report("body_timeout: must not be negative; 0 means for ever, got %s", l.BodyTimeout)
+	}
+	if l.BodyRate < 0 {
+		report("body_rate: must not be negative; 0 means any, got %d", l.BodyRate)
 	}
 	if l.WriteTimeout < 0 {
 		report("write_timeout: must not be negative; 0 means for ever, got %s", l.WriteTimeout)

@@ -65,7 +65,7 @@ func (e *endpoint) bind(ctx context.Context) error {
 	// With port 0, the port that TCP gets may be taken for UDP.
 	const attempts = 10
 	for attempt := 1; ; attempt++ {
-		ln, err := e.cfg.open(ctx)
+		ln, err := e.server.sockets.Listen(e.listenName(), func() (net.Listener, error) { return e.cfg.open(ctx) })
 		if err != nil {
 			return fmt.Errorf("address: %w", explainBind(err))
 		}
@@ -83,6 +83,9 @@ func (e *endpoint) bind(ctx context.Context) error {
 		}
 	}
 }
+
+// listenName is what other processes know the sockets by.
+func (e *endpoint) listenName() string { return "http " + e.cfg.Address }
 
 // explainBind adds what to do to the errors that people meet.
 func explainBind(err error) error {

@@ -18,6 +18,9 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if e.cfg.TLS && e.server.hsts != nil {
 		w.Header()["Strict-Transport-Security"] = e.server.hsts
 	}
+	if r.ProtoMajor == 2 && e.leaving.Load() {
+		w.Header().Set("Connection", "close") // GOAWAY, and not the header
+	}
 	tunnelled := webSocketStream(r)
 	if why, status := judge(r); why != refusedNot {
 		e.refuse(why)
@@ -101,6 +104,10 @@ func judge(r *http.Request) (refusal, int) {
 	switch {
 	case r.Method == http.MethodConnect:
 		return refusedConnect, http.StatusNotImplemented // this is not a tunnel
+	case r.Method == http.MethodTrace:
+		return refusedMethod, http.StatusMethodNotAllowed // it would show scripts what cookies they may not see
+	case strings.IndexByte(r.URL.Path, 0) >= 0:
+		return refusedTarget, http.StatusBadRequest // libraries in C end the path there
 	case r.Method == "PRI":
 		return refusedPreface, http.StatusBadRequest
 	case target == "*":

@@ -133,7 +133,7 @@ func (c *h1Conn) next() bool {
 		return false
 	}
 	c.setPhase(phaseIdle)
-	if c.endpoint.draining.Load() { // since the answer went out
+	if c.endpoint.closes() { // since the answer went out
 		c.linger()
 		return false
 	}

@@ -147,6 +147,7 @@ type h1Body struct {
 	left    uint64 // bytes of the body, or of the chunk
 	amid    bool   // a chunk has begun
 	excess  int64  // bytes of chunk headers beyond what their data justifies
+	pace    pace
 }
 
 const (
@@ -218,9 +219,13 @@ func (b *h1Body) data(p []byte) (int, error) {
 func (b *h1Body) wait(p []byte) (int, error) {
 	c := b.exchange.conn
 	c.setPhase(phaseBody)
+	began := time.Now()
 	n, err := c.conn.Read(p)
 	flags := c.setPhase(phaseBusy)
 	switch {
+	case n > 0 && b.pace.tooSlow(time.Since(began), n, &c.endpoint.server.cfg.Limits):
+		c.unexpire(flags)
+		return n, os.ErrDeadlineExceeded
 	case n > 0:
 		c.unexpire(flags) // the last byte came with the last second
 		return n, nil

@@ -208,21 +208,21 @@ func (h *headReader) fieldLine(head []byte, from, to int) *headError {
 	case len(name) == 4 && equalFold(name, "host"):
 		h.host++
 	case len(name) == 14 && equalFold(name, "content-length"):
-		return h.contentLength(value, len(line))
+		return h.contentLength(value, line)
 	case len(name) == 17 && equalFold(name, "transfer-encoding"):
-		return h.transferEncoding(value, len(line))
+		return h.transferEncoding(value, line)
 	}
 	return nil
 }
 
-func (h *headReader) contentLength(value []byte, line int) *headError {
+func (h *headReader) contentLength(value, line []byte) *headError {
 	switch {
 	case h.haveLength:
 		return refused(refusedTwoLengths, "there is more than one Content-Length")
 	case h.haveCoding:
 		return refused(refusedTwoFramings, "there are both Content-Length and Transfer-Encoding")
-	case line > maxFramingLine:
-		return refused(refusedFramingLine, "Content-Length is too long")
+	case oddFramingLine(line):
+		return refused(refusedFramingLine, "Content-Length is too long, or has a tab")
 	}
 	h.haveLength = true
 	length, ok := parseLength(value)
@@ -233,7 +233,7 @@ func (h *headReader) contentLength(value []byte, line int) *headError {
 	return nil
 }
 
-func (h *headReader) transferEncoding(value []byte, line int) *headError {
+func (h *headReader) transferEncoding(value, line []byte) *headError {
 	switch {
 	case h.minor == '0':
 		return refused(refusedEncoding10, "HTTP/1.0 has no Transfer-Encoding")
@@ -241,13 +241,18 @@ func (h *headReader) transferEncoding(value []byte, line int) *headError {
 		return refused(refusedTwoFramings, "there are both Content-Length and Transfer-Encoding")
 	case h.haveCoding:
 		return refused(refusedTwoEncodings, "there is more than one Transfer-Encoding")
-	case line > maxFramingLine:
-		return refused(refusedFramingLine, "Transfer-Encoding is too long")
+	case oddFramingLine(line):
+		return refused(refusedFramingLine, "Transfer-Encoding is too long, or has a tab")
 	}
 	h.haveCoding = true
 	h.coded = equalFold(value, "chunked")
 	h.otherCode = !h.coded
 	return nil
+}
+
+// oddFramingLine finds what other readers may cut off, or take for a part of the value.
+func oddFramingLine(line []byte) bool {
+	return len(line) > maxFramingLine || bytes.IndexByte(line, '\t') >= 0
 }
 
 // check judges the head as a whole.

@@ -287,7 +287,7 @@ func (w *h1Response) frame(body []byte, whole bool) {
 // appendConnection says what becomes of the connection.
 func (w *h1Response) appendConnection(wire []byte, http11 bool) []byte {
 	said := httpguts.HeaderValuesContainsToken(w.connection, "close")
-	if said || w.exchange.conn.endpoint.draining.Load() {
+	if said || w.exchange.conn.endpoint.closes() {
 		w.closing = true
 	}
 	switch {

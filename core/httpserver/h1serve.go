@@ -14,6 +14,7 @@ import (
 // h1Serving is what an endpoint knows of its HTTP/1 connections.
 type h1Serving struct {
 	draining atomic.Bool // no connection waits for another request
+	leaving  atomic.Bool // another process accepts: connections are to come to an end when it suits their clients
 	date     atomic.Pointer[[]byte]
 	wake     chan struct{} // there are connections again; holds one
 	done     chan struct{} // ends the sweeper

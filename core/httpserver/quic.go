@@ -2,11 +2,15 @@ package httpserver
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,7 +24,7 @@ import (
 // quicListener is the UDP side of an endpoint.
 type quicListener struct {
 	owner     *endpoint
-	socket    *net.UDPConn
+	path      *quicPath
 	transport *quic.Transport
 	listener  http3.QUICListener
 	http      *http3.Server
@@ -29,6 +33,9 @@ type quicListener struct {
 	open     atomic.Int64
 
 	handshakes atomic.Int64 // not finished yet
+
+	mu      sync.Mutex             // guards shaking
+	shaking map[netip.AddrPort]int // how many handshakes a client has open
 }
 
 const (
@@ -50,15 +57,21 @@ const (
 
 // bindQUIC opens the UDP socket of the endpoint's address with the port that its TCP socket has.
 func bindQUIC(e *endpoint, port int) (*quicListener, error) {
-	q := &quicListener{owner: e}
-	var err error
-	if q.socket, err = e.openUDP(port); err != nil {
+	q := &quicListener{owner: e, shaking: map[netip.AddrPort]int{}}
+	socket, err := e.server.sockets.ListenUDP(e.listenName(), func() (*net.UDPConn, error) { return e.openUDP(port) })
+	if err != nil {
 		return nil, err
+	}
+	said, file := e.server.legacy.takeQUIC(e.listenName())
+	if q.path, err = newQUICPath(socket, e.server.sockets.Opened(), said, file); err != nil {
+		return nil, errors.Join(err, socket.Close())
 	}
 	limits := e.server.cfg.Limits
 	q.transport = &quic.Transport{
-		Conn:        q.socket,
-		ConnContext: q.handshakeBegins,
+		Conn:                  q.path,
+		ConnectionIDGenerator: q.path.ids(),
+		TokenGeneratorKey:     tokenKey(said.TokenKey),
+		ConnContext:           q.handshakeBegins,
 		// Under suspicion a client has to prove its address first, which costs it a round trip and us no state.
 		VerifySourceAddress: func(net.Addr) bool { return q.handshakes.Load() >= trustedHandshakes },
 	}
@@ -70,7 +83,7 @@ func bindQUIC(e *endpoint, port int) (*quicListener, error) {
 		Allow0RTT:            e.cfg.EarlyData,
 	})
 	if err != nil {
-		return nil, errors.Join(err, q.transport.Close(), q.socket.Close())
+		return nil, errors.Join(err, q.transport.Close(), q.path.Close())
 	}
 	q.http = &http3.Server{
 		Handler:        e,
@@ -113,14 +126,48 @@ func (q *quicListener) listen(secure *tls.Config, config *quic.Config) (http3.QU
 type handshakeKey struct{}
 
 // handshakeBegins counts the handshakes that are open, and refuses more than maxHandshakes.
-func (q *quicListener) handshakeBegins(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+func (q *quicListener) handshakeBegins(ctx context.Context, client *quic.ClientInfo) (context.Context, error) {
 	if q.handshakes.Add(1) > maxHandshakes {
 		q.handshakes.Add(-1)
 		return nil, errors.New("too many handshakes are open")
 	}
-	ends := sync.OnceFunc(func() { q.handshakes.Add(-1) })
+	q.shakes(client, 1)
+	ends := sync.OnceFunc(func() {
+		q.handshakes.Add(-1)
+		q.shakes(client, -1)
+	})
 	context.AfterFunc(ctx, ends) // it failed
 	return context.WithValue(ctx, handshakeKey{}, ends), nil
+}
+
+// shakes counts the handshakes of a client.
+func (q *quicListener) shakes(client *quic.ClientInfo, change int) {
+	udp, ok := client.RemoteAddr.(*net.UDPAddr)
+	if !ok {
+		return
+	}
+	addr := udp.AddrPort()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.shaking[addr] += change; q.shaking[addr] <= 0 {
+		delete(q.shaking, addr)
+	}
+}
+
+// handshaking are the clients that have handshakes open.
+func (q *quicListener) handshaking() []netip.AddrPort {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Collect(maps.Keys(q.shaking))
+}
+
+// tokenKey is the key of another process; without one quic-go makes its own.
+func tokenKey(key []byte) *quic.TokenGeneratorKey {
+	var k quic.TokenGeneratorKey
+	if copy(k[:], key) != len(k) {
+		rand.Read(k[:])
+	}
+	return &k
 }
 
 // count counts a connection whose handshake is done.
@@ -134,7 +181,7 @@ func (q *quicListener) count(ctx context.Context, conn *quic.Conn) context.Conte
 	return ctx
 }
 
-func (q *quicListener) addr() net.Addr { return q.socket.LocalAddr() }
+func (q *quicListener) addr() net.Addr { return q.path.LocalAddr() }
 
 // serve returns http.ErrServerClosed after stop.
 func (q *quicListener) serve() error { return q.http.ServeListener(q.listener) }
@@ -195,7 +242,7 @@ func (q *quicListener) closed() {
 func (q *quicListener) close() {
 	q.listener.Close()
 	q.transport.Close()
-	q.socket.Close()
+	q.path.Close()
 }
 
 var _ http.Handler = (*endpoint)(nil)

@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/edge-server/edge/core/acme"
+	"github.com/edge-server/edge/core/upgrade"
 )
 
 // Options are what a Server needs beside its configuration.
@@ -48,6 +49,12 @@ type Options struct {
 	// Handler answers every request. A panic in it ends that request only, and is logged.
 	Handler http.Handler
 
+	// Sockets are those that another process has handed over, or will be handed. Nil: there are none.
+	Sockets *upgrade.Sockets
+
+	// Legacy is what the server of that process has handed over beside them.
+	Legacy Legacy
+
 	patience time.Duration // of a client in its handshake
 }
 
@@ -63,6 +70,9 @@ type Server struct {
 	watching sync.WaitGroup
 	unwatch  chan struct{} // ends it
 
+	sockets   *upgrade.Sockets
+	legacy    *Legacy
+	left      atomic.Int64 // when Leave was called; 0: it was not
 	endpoints []*endpoint
 	failed    chan error
 
@@ -92,6 +102,10 @@ func New(cfg Config, opts Options) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: opts.Logger, handler: opts.Handler, failed: make(chan error, 1), unwatch: make(chan struct{})}
 	s.cfg.Listen = slices.Clone(cfg.Listen)
+	s.legacy = &opts.Legacy
+	if s.sockets = opts.Sockets; s.sockets == nil {
+		s.sockets = upgrade.NewSockets()
+	}
 	if slices.ContainsFunc(cfg.Listen, func(l Listen) bool { return l.TLS }) {
 		var err error
 		opts.patience = cfg.Limits.ReadHeaderTimeout
@@ -141,6 +155,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	if !runs {
 		return s.stopCertificates(ctx)
 	}
+	s.awaitGoodbyes(ctx)
 	var wg sync.WaitGroup
 	errs := make([]error, len(s.endpoints))
 	for i, e := range s.endpoints {

@@ -218,6 +218,32 @@ func TestHeaderNamesThatCollide(t *testing.T) {
 	})
 }
 
+// TestTrailersReachCopies: middleware passes copies of a request on, and its trailers come after those were made.
+func TestTrailersReachCopies(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	w := start(t, func(w http.ResponseWriter, original *http.Request) {
+		r := original.WithContext(context.WithValue(original.Context(), key{}, 1))
+		_, err := io.ReadAll(r.Body)
+		fmt.Fprint(w, r.Trailer, err)
+	})
+	w.run(t, func(t *testing.T, m mode) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, m.url, io.MultiReader(strings.NewReader("x")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Trailer = http.Header{"X-Sum": {"1", "2"}, "X-Other": nil}
+		res, err := m.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if body, _ := io.ReadAll(res.Body); string(body) != "map[X-Other:[] X-Sum:[1 2]] <nil>" {
+			t.Errorf("the handler sees the trailers %s", body)
+		}
+	})
+}
+
 func TestTrailersThatCollide(t *testing.T) {
 	t.Parallel()
 	w := start(t, func(w http.ResponseWriter, r *http.Request) {

@@ -2,6 +2,7 @@ package httpserver_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -96,9 +97,44 @@ func TestSlowBody(t *testing.T) {
 	})
 }
 
+// TestBodyThatTricklesForEver: each byte comes in time, the body never.
+func TestBodyThatTricklesForEver(t *testing.T) {
+	t.Parallel()
+	w := start(t, readAllHandler, func(c *Config) { c.Limits.BodyTimeout, c.Limits.BodyRate = soon, 1<<20 })
+	w.run(t, func(t *testing.T, m mode) {
+		t.Parallel()
+		body, feed := io.Pipe()
+		fed := make(chan struct{})
+		go func() { // ends when the server has refused the rest
+			defer close(fed)
+			for {
+				if _, err := io.WriteString(feed, "x"); err != nil {
+					return
+				}
+				time.Sleep(soon / 20)
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.url, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res, err := m.client.Do(req); err == nil {
+			if res.Body.Close(); res.StatusCode != http.StatusBadRequest {
+				t.Errorf("got %s", res.Status)
+			}
+		} else if ctx.Err() != nil {
+			t.Errorf("the server waits for ever: %v", err)
+		}
+		body.Close()
+		<-fed
+	})
+}
+
 func TestBodyThatTricklesIsNotSlow(t *testing.T) {
 	t.Parallel()
-	w := start(t, readAllHandler, func(c *Config) { c.Limits.BodyTimeout = soon })
+	w := start(t, readAllHandler, func(c *Config) { c.Limits.BodyTimeout, c.Limits.BodyRate = soon, 10 })
 	w.run(t, func(t *testing.T, m mode) {
 		t.Parallel()
 		body, feed := io.Pipe()

@@ -3,6 +3,7 @@ package httpserver
 import (
 	"io"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 )
@@ -15,6 +16,8 @@ type stream struct {
 	http.ResponseWriter
 	request *http.Request
 	limits  *Limits
+
+	announced http.Header // the trailers that the head names; every copy of the request has this map
 
 	tunnel  *tunnel // of a WebSocket; nil for other requests
 	body    streamBody
@@ -33,7 +36,7 @@ func (e *endpoint) serveStream(w http.ResponseWriter, r *http.Request, tunnelled
 		e.streams.Add(1)
 		defer e.streams.Add(-1)
 	}
-	s := &stream{ResponseWriter: w, request: r, limits: &e.server.cfg.Limits}
+	s := &stream{ResponseWriter: w, request: r, limits: &e.server.cfg.Limits, announced: r.Trailer}
 	s.reads.expire, s.reads.writer = (*http.ResponseController).SetReadDeadline, w
 	s.writes.expire, s.writes.writer = (*http.ResponseController).SetWriteDeadline, w
 	defer s.reads.stop()
@@ -41,7 +44,7 @@ func (e *endpoint) serveStream(w http.ResponseWriter, r *http.Request, tunnelled
 	if tunnelled {
 		s.tunnel = openTunnel(s)
 	} else if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
-		s.body = streamBody{s, r.Body}
+		s.body = streamBody{stream: s, body: r.Body}
 		r.Body = &s.body
 	}
 
@@ -147,18 +150,40 @@ func (s *stream) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 type streamBody struct {
 	stream *stream
 	body   io.ReadCloser
+	pace   pace
+	slow   bool // too slow: nothing more is read
 }
 
 // Read waits for the client no longer than the body timeout.
 func (b *streamBody) Read(p []byte) (int, error) {
 	s := b.stream
+	if b.slow {
+		return 0, os.ErrDeadlineExceeded
+	}
+	began := time.Now()
 	s.reads.begin(s.limits.BodyTimeout)
 	n, err := b.body.Read(p)
 	s.reads.end()
+	if err == nil && b.pace.tooSlow(time.Since(began), n, s.limits) {
+		b.slow = true
+		return n, os.ErrDeadlineExceeded
+	}
 	if err == io.EOF && s.request.ProtoMajor == 3 {
-		dropHeaders(s.request.Trailer) // quic-go has just set it, announced or not
+		s.takeTrailers()
 	}
 	return n, err
+}
+
+// takeTrailers puts the trailers that quic-go has just set on its own copy of the request where handlers, which have other
+// copies, see them. As with net/http's HTTP/2, those that nobody announced are dropped.
+func (s *stream) takeTrailers() {
+	came := s.request.Trailer
+	for name := range s.announced {
+		if values, ok := came[name]; ok {
+			s.announced[name] = values
+		}
+	}
+	s.request.Trailer = s.announced
 }
 
 // Close ends the body.

@@ -28,13 +28,14 @@ type certificates struct {
 	files []*watchedFiles
 
 	log       *slog.Logger
+	tickets   *ticketKeys
 	base      *tls.Config
 	verifying atomic.Pointer[tls.Config] // base with the CAs of clients, which change with their file; nil without client_auth
 	stopped   bool                       // Server.stopping protects it
 }
 
 func newCertificates(cfg TLS, opts Options) (*certificates, error) {
-	c := &certificates{log: opts.Logger, local: sync.OnceValues(func() (*localca.CA, error) { return openLocalCA(opts.StateDir, opts.Logger) })}
+	c := &certificates{log: opts.Logger, tickets: newTicketKeys(opts.Legacy.Tickets), local: sync.OnceValues(func() (*localca.CA, error) { return openLocalCA(opts.StateDir, opts.Logger) })}
 	for _, p := range cfg.pairs() {
 		pair, err := newGivenPair(p, opts.Logger)
 		if err != nil {
@@ -61,9 +62,19 @@ func newCertificates(cfg TLS, opts Options) (*certificates, error) {
 	return c, c.configure(cfg)
 }
 
+// modernSuites are those of TLS 1.2 with forward secrecy and authenticated encryption: crypto/tls would offer CBC, too. TLS 1.3 has its own.
+var modernSuites = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+}
+
 // configure builds the configuration of the handshakes.
 func (c *certificates) configure(cfg TLS) error {
-	c.base = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: c.choose}
+	c.base = &tls.Config{
+		MinVersion: tls.VersionTLS12, CipherSuites: modernSuites, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: c.choose,
+	}
+	c.tickets.use(c.base)
 	if cfg.ECH != nil {
 		keys, err := loadECHKeys(cfg.ECH.Keys)
 		if err != nil {

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -84,10 +85,10 @@ func AccessLines(c AccessConfig, out io.Writer) func(http.Handler) http.Handler 
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			a := access{began: time.Now(), rec: record(w), cfg: &c}
 			a.request(r)
-			user, _, _ := r.BasicAuth()
+			user, _, _ := r.BasicAuth() // as it says; it may be anybody
 			defer func() {
 				if a.chosen() {
-					_, _ = out.Write(a.line(r, user))
+					_, _ = out.Write(a.line(r, cmp.Or(a.rec.user, user)))
 				}
 			}()
 			next.ServeHTTP(a.rec, r)
@@ -120,10 +121,10 @@ func (a *access) line(r *http.Request, user string) []byte {
 	b = append(b, `" `...)
 	b = strconv.AppendInt(b, int64(a.status()), 10)
 	b = append(b, ' ')
-	if a.rec.bytes == 0 {
+	if n := a.rec.sent(); n == 0 {
 		b = append(b, '-')
 	} else {
-		b = strconv.AppendInt(b, a.rec.bytes, 10)
+		b = strconv.AppendInt(b, n, 10)
 	}
 	if a.cfg.Format == formatCombined {
 		b = append(append(append(b, ` "`...), orDash(clfEscape(a.referer))...), '"')

@@ -69,7 +69,7 @@ func (a *access) log(log *slog.Logger, r *http.Request) {
 		slog.String("uri", printable(a.uri)),
 		slog.Int("status", a.status()),
 		slog.Int64("bytes_in", a.body.bytes),
-		slog.Int64("bytes_out", a.rec.bytes),
+		slog.Int64("bytes_out", a.rec.sent()),
 		slog.Duration("duration", time.Since(a.began)),
 		slog.String("remote", r.RemoteAddr),
 		slog.String("protocol", r.Proto),
@@ -86,6 +86,9 @@ func (a *access) log(log *slog.Logger, r *http.Request) {
 	record := attrs[:n:n]
 	if a.headers.Key != "" && len(a.headers.Value.Group()) > 0 {
 		record = append(record, a.headers)
+	}
+	if a.rec.user != "" {
+		record = append(record, slog.String("user", printable(a.rec.user)))
 	}
 	for _, more := range a.more {
 		if attr, ok := more(r); ok {

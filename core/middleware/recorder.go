@@ -18,6 +18,7 @@ type recorder struct {
 	status   int // 0 until the final head is written
 	bytes    int64
 	hijacked bool
+	user     string // whose password was right
 }
 
 // record returns a recorder of w. The middleware of this package share one when nothing stands between them.
@@ -26,6 +27,39 @@ func record(w http.ResponseWriter) *recorder {
 		return rec
 	}
 	return &recorder{ResponseWriter: w}
+}
+
+// SetUser tells the recorders of a request, such as that of an access log, who its user is.
+func SetUser(w http.ResponseWriter, user string) {
+	for {
+		if rec, ok := w.(*recorder); ok {
+			rec.user = user
+		}
+		inner, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return
+		}
+		w = inner.Unwrap()
+	}
+}
+
+// sent is how many bytes of a body went out: when an error page took the place of the answer, that is not what was written here.
+func (r *recorder) sent() int64 {
+	if r.status < http.StatusBadRequest {
+		return r.bytes
+	}
+	for w := r.ResponseWriter; ; {
+		if other, ok := w.(interface{ Replaced() (int64, bool) }); ok {
+			if n, replaced := other.Replaced(); replaced {
+				return n
+			}
+		}
+		inner, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return r.bytes
+		}
+		w = inner.Unwrap()
+	}
 }
 
 // Unwrap lets http.ResponseController reach the methods that recorder does not have.

@@ -137,6 +137,8 @@ type world struct {
 	mu     sync.Mutex // guards all below
 	out    io.Writer
 	stores map[string]*memory.Store
+
+	attributes map[connAttribute]string
 }
 
 func newWorld(out io.Writer) *world { return &world{out: out, stores: map[string]*memory.Store{}} }
@@ -202,4 +204,42 @@ func (w *world) Unsubscribe(_ string, conn int64, topic string) error {
 
 func (w *world) Close(_ string, conn int64, code uint32, reason string) error {
 	return w.say("connection %d is closed with %d %s", conn, code, reason)
+}
+
+// User is nobody, until the plugin says otherwise; attributes are those that it has set.
+func (w *world) User(_ string, conn int64) (string, error) { return w.attribute(conn, ""), nil }
+
+func (w *world) SetUser(_ string, conn int64, user string) error {
+	w.setAttribute(conn, "", user)
+	return w.say("connection %d belongs to %s", conn, user)
+}
+
+func (w *world) Get(_ string, conn int64, name string) (string, error) {
+	return w.attribute(conn, name), nil
+}
+
+func (w *world) Set(_ string, conn int64, name, value string) error {
+	w.setAttribute(conn, name, value)
+	return w.say("connection %d has %s: %s", conn, name, value)
+}
+
+// connAttribute names an attribute of a connection; the one without a name is its user.
+type connAttribute struct {
+	conn int64
+	name string
+}
+
+func (w *world) attribute(conn int64, name string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.attributes[connAttribute{conn, name}]
+}
+
+func (w *world) setAttribute(conn int64, name, value string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.attributes == nil {
+		w.attributes = map[connAttribute]string{}
+	}
+	w.attributes[connAttribute{conn, name}] = value
 }

@@ -35,6 +35,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/edge-server/edge/internal/origin"
 	"github.com/edge-server/edge/internal/urlpath"
 )
 
@@ -325,6 +326,9 @@ func (p *Proxy) modifyResponse(res *http.Response) error {
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return takeTunnel(x, res)
+	}
+	if res.StatusCode >= http.StatusBadRequest {
+		origin.Mark(x.writer) // the upstream's own
 	}
 	return nil
 }

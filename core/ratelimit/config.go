@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
-
-	"golang.org/x/net/http/httpguts"
 )
 
 // Config is one limit of http.rate_limits. Routes use it as rate-limit/NAME.
@@ -58,12 +55,8 @@ func (c Config) Validate() error {
 	if c.Status < 400 || c.Status > 599 {
 		errs = append(errs, fmt.Errorf("status: must be between 400 and 599, got %d", c.Status))
 	}
-	name, isHeader := strings.CutPrefix(c.By, "header:")
-	switch {
-	case isHeader && httpguts.ValidHeaderFieldName(name):
-	case c.By == "ip" || c.By == "host" || c.By == "all":
-	default:
-		errs = append(errs, fmt.Errorf("by: %q: write ip, host, all or header:NAME", c.By))
+	if _, err := ParseKey(c.By); err != nil {
+		errs = append(errs, fmt.Errorf("by: %w", err))
 	}
 	return errors.Join(errs...)
 }

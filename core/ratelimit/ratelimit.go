@@ -8,9 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
-	"net/netip"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -25,7 +23,7 @@ type Times interface {
 type Limit struct {
 	config  Config
 	name    string
-	header  string
+	key     Key
 	times   Times
 	log     *slog.Logger
 	allowed atomic.Uint64
@@ -39,8 +37,8 @@ func New(name string, c Config, times Times, log *slog.Logger) *Limit {
 	if times == nil {
 		times = newMemory(c.Keys)
 	}
-	header, _ := strings.CutPrefix(c.By, "header:")
-	return &Limit{config: c, name: name, header: http.CanonicalHeaderKey(header), times: times, log: log}
+	key, _ := ParseKey(c.By) // it was checked
+	return &Limit{config: c, name: name, key: key, times: times, log: log}
 }
 
 // Stats are counts of requests. Failed ones were served, since nobody could tell whether they were beyond the limit.
@@ -52,7 +50,7 @@ func (l *Limit) Stats() Stats { return Stats{l.allowed.Load(), l.refused.Load(),
 // Middleware serves what is within the limit.
 func (l *Limit) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		v, err := l.take(r.Context(), l.key(r), time.Now())
+		v, err := l.take(r.Context(), l.key.Of(l.name, r), time.Now())
 		if err != nil {
 			l.serveUncounted(err)
 			next.ServeHTTP(w, r)
@@ -116,36 +114,4 @@ func (v *verdict) tell(h http.Header, c *Config) {
 	h.Set("RateLimit-Limit", strconv.Itoa(c.burst()))
 	h.Set("RateLimit-Remaining", strconv.Itoa(v.remaining))
 	h.Set("RateLimit-Reset", strconv.Itoa(int(math.Ceil(v.reset.Seconds()))))
-}
-
-// maxKey bounds what of a header becomes a key; longer ones are counted by what they begin with.
-const maxKey = 256
-
-func (l *Limit) key(r *http.Request) string {
-	switch {
-	case l.config.By == "all":
-		return l.name
-	case l.config.By == "host":
-		return l.name + "/h/" + strings.ToLower(r.Host[:min(len(r.Host), maxKey)])
-	case l.header != "":
-		if value := r.Header.Get(l.header); value != "" {
-			return l.name + "/v/" + value[:min(len(value), maxKey)]
-		}
-	}
-	return l.name + "/i/" + client(r.RemoteAddr)
-}
-
-// client is whose address it is: of IPv6 a customer has a whole network.
-func client(remote string) string {
-	at, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return remote
-	}
-	addr := at.Addr().Unmap().WithZone("")
-	if addr.Is6() {
-		if network, err := addr.Prefix(64); err == nil {
-			return network.Addr().String()
-		}
-	}
-	return addr.String()
 }

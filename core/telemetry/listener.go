@@ -17,13 +17,17 @@ type Listener struct {
 	log  *slog.Logger
 	http *http.Server
 	wg   sync.WaitGroup
+
+	// Listen returns the socket of that name, which another process may have handed over, or what open opens. It is set before Start.
+	Listen func(name string, open func() (net.Listener, error)) (net.Listener, error)
 }
 
 // NewListener prepares the listener; nothing is opened before Start.
 func NewListener(addr string, metrics http.Handler, log *slog.Logger) *Listener {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics)
-	return &Listener{addr: addr, log: log, http: &http.Server{
+	here := func(_ string, open func() (net.Listener, error)) (net.Listener, error) { return open() }
+	return &Listener{addr: addr, log: log, Listen: here, http: &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -33,7 +37,7 @@ func NewListener(addr string, metrics http.Handler, log *slog.Logger) *Listener 
 
 // Start opens the address.
 func (l *Listener) Start(context.Context) error {
-	listener, err := net.Listen("tcp", l.addr)
+	listener, err := l.Listen("metrics "+l.addr, func() (net.Listener, error) { return net.Listen("tcp", l.addr) })
 	if err != nil {
 		return fmt.Errorf("telemetry.metrics.listen: %w", err)
 	}

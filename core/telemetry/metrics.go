@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/edge-server/edge/core/httpcache"
 	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/core/proxy"
@@ -46,6 +47,9 @@ type Snapshot struct {
 	Statuses map[int]middleware.MeterStats // so too
 	Mercure  *mercure.Stats
 	Proxies  []proxy.Stats
+	Caches   []httpcache.Stats
+	Guards   Guards
+	Traces   *TracesStats
 }
 
 // NewCollector returns a handler that answers with the metrics of snapshot, of the Go runtime, of the process and of the
@@ -95,6 +99,10 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for _, p := range s.Proxies {
 		m.proxy(p)
 	}
+	for _, c := range s.Caches {
+		m.httpCache(c)
+	}
+	m.guards(s.Guards)
 	for _, pool := range slices.Sorted(maps.Keys(s.PHP)) {
 		m.php(pool, s.PHP[pool])
 	}
@@ -116,6 +124,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 	if s.Mercure != nil {
 		m.mercure(s.Mercure)
+	}
+	if s.Traces != nil {
+		m.traces(*s.Traces)
 	}
 }
 

@@ -90,6 +90,7 @@ func (c TracesConfig) Validate() error {
 type Traces struct {
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
+	queue    *spanQueue
 	exporter *exporter
 	carry    propagation.TextMapPropagator // W3C trace context, with its baggage
 }
@@ -110,11 +111,11 @@ func NewTraces(c TracesConfig, version string, log *slog.Logger) *Traces {
 		carry:    propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}),
 		exporter: &exporter{SpanExporter: sender, client: client, log: log, endpoint: endpoint},
 	}
+	t.queue = newSpanQueue(t.exporter, c.Queue, c.Batch, c.Interval, 2*c.Timeout)
 	t.provider = sdktrace.NewTracerProvider(
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(c.Ratio))),
 		sdktrace.WithResource(resource.NewSchemaless(attributes...)),
-		sdktrace.WithBatcher(t.exporter, sdktrace.WithMaxQueueSize(c.Queue), sdktrace.WithMaxExportBatchSize(c.Batch),
-			sdktrace.WithBatchTimeout(c.Interval), sdktrace.WithExportTimeout(2*c.Timeout)),
+		sdktrace.WithSpanProcessor(t.queue),
 	)
 	t.tracer = t.provider.Tracer("github.com/edge-server/edge")
 	return t
@@ -131,14 +132,25 @@ func (t *Traces) Stop(ctx context.Context) error {
 	return nil
 }
 
-// Lost is how many spans a collector did not take.
-func (t *Traces) Lost() uint64 { return t.exporter.lost.Load() }
+// TracesStats says what became of spans.
+type TracesStats struct {
+	Sent    uint64 // the collector took them
+	Lost    uint64 // the collector did not take them
+	Dropped uint64 // there was no room in the queue
+	Waiting int    // in the queue
+}
+
+// Stats are counted since the start.
+func (t *Traces) Stats() TracesStats {
+	return TracesStats{Sent: t.exporter.sent.Load(), Lost: t.exporter.lost.Load(), Dropped: t.queue.dropped.Load(), Waiting: len(t.queue.waiting)}
+}
 
 // Request begins the span of a request, under the trace that the client sent. What comes later, PHP too, finds the span in the
 // header traceparent; done ends it.
 func (t *Traces) Request(r *http.Request) (_ *http.Request, done func(status int)) {
 	ctx := t.carry.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 	ctx, span := t.tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer))
+	ctx = context.WithValue(ctx, requestSpan{}, span)
 	if span.IsRecording() {
 		scheme := "http"
 		if r.TLS != nil {
@@ -160,9 +172,28 @@ func (t *Traces) Request(r *http.Request) (_ *http.Request, done func(status int
 	}
 }
 
+// Step puts a span of its own around next, which is one of the things that a request runs through, such as a plugin or PHP. What comes
+// later, the plugin and PHP too, finds that span in the header traceparent.
+func (t *Traces) Step(name, key, value string, next http.Handler) http.Handler {
+	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindInternal), trace.WithAttributes(attribute.String(key, value))}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !trace.SpanFromContext(r.Context()).IsRecording() {
+			next.ServeHTTP(w, r)
+			return
+		}
+		ctx, span := t.tracer.Start(r.Context(), name, options...)
+		defer span.End()
+		t.carry.Inject(ctx, propagation.HeaderCarrier(r.Header))
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// requestSpan is where a context has the span of the request, under which there may be others by then.
+type requestSpan struct{}
+
 // SetRoute tells the span of a request which route it took.
 func SetRoute(ctx context.Context, method, route string) {
-	if span := trace.SpanFromContext(ctx); route != "" && span.IsRecording() {
+	if span, ok := ctx.Value(requestSpan{}).(trace.Span); ok && route != "" && span.IsRecording() {
 		span.SetName(method + " " + route)
 		span.SetAttributes(attribute.String("http.route", route))
 	}
@@ -238,6 +269,7 @@ type exporter struct {
 	log      *slog.Logger
 	endpoint string
 
+	sent    atomic.Uint64
 	lost    atomic.Uint64
 	failing atomic.Bool
 }
@@ -251,6 +283,7 @@ func (e *exporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpa
 		}
 		return nil // it was logged: the library would print it once more, for every batch
 	}
+	e.sent.Add(uint64(len(spans)))
 	if e.failing.Swap(false) {
 		e.log.Info("the collector takes traces again", "endpoint", e.endpoint, "lost", e.lost.Load())
 	}

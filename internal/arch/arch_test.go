@@ -21,7 +21,7 @@ var rules = map[string][]string{
 	"cmd/edge": {"core/...", "docs", "rpc", "internal/bytesize"}, // rpc for its client
 
 	// The composition root knows everything.
-	"core": {"core/...", "php", "php/fastcgi", "wasmhost", "rpc", "kv/...", "ws/...", "sdk/abi", "internal/bytesize", "internal/osproc", "internal/urlpath"},
+	"core": {"core/...", "php", "php/fastcgi", "wasmhost", "rpc", "kv/...", "ws/...", "sdk/abi", "internal/bytesize", "internal/osproc", "internal/urlpath", "internal/origin"},
 
 	// Parts of the server itself. Telemetry reads every feature's Stats.
 	"core/acme":       {},
@@ -31,18 +31,21 @@ var rules = map[string][]string{
 	"core/configfile": {"internal/bytesize"},
 	"core/edgetest":   {"core", "internal/testenv"},
 	"core/forwarded":  {},
-	"core/httpserver": {"core/httpserver/...", "core/acme", "internal/bytesize"},
+	"core/httpcache":  {"kv", "internal/bytesize"},
+	"core/httpserver": {"core/httpserver/...", "core/acme", "core/upgrade", "internal/bytesize"},
 	"core/middleware": {"core/compress", "internal/bytesize", "internal/urlpath"},
 	"core/pluginkit":  {"core", "kv", "kv/memory", "sdk", "sdk/abi", "wasmhost/...", "internal/bytesize"}, // it is core without a server
 	"core/ratelimit":  {"kv"},
-	"core/proxy":      {"internal/bytesize", "internal/tlsclient", "internal/urlpath"},
+	"core/guard":      {"core/configfile", "core/ratelimit", "core/routing", "internal/bytesize", "internal/origin"},
+	"core/proxy":      {"internal/bytesize", "internal/origin", "internal/tlsclient", "internal/urlpath"},
 	"core/routing":    {"core/configfile", "internal/urlpath"},
 	"core/rrcompat":   {},
 	"core/services":   {"internal/bytesize", "internal/osproc"},
-	"core/telemetry":  {"core/httpserver", "core/middleware", "core/services", "core/proxy", "php", "wasmhost", "rpc", "kv", "ws", "ws/mercure", "ws/pusher", "sdk/abi", "internal/bytesize"},
+	"core/upgrade":    {},
+	"core/telemetry":  {"core/httpcache", "core/httpserver", "core/middleware", "core/services", "core/proxy", "php", "wasmhost", "rpc", "kv", "ws", "ws/mercure", "ws/pusher", "sdk/abi", "internal/bytesize", "core/guard"},
 
 	// Features: what one needs from another it declares as an interface of its own, and core joins them.
-	"php":       {"php/fastcgi", "internal/bytesize", "internal/frame", "internal/osproc", "internal/urlpath"},
+	"php":       {"php/fastcgi", "internal/bytesize", "internal/frame", "internal/osproc", "internal/urlpath", "internal/origin"},
 	"php/":      {},
 	"rpc":       {"internal/bytesize", "internal/frame"},
 	"kv":        {"internal/bytesize", "internal/tlsclient"},
@@ -50,7 +53,7 @@ var rules = map[string][]string{
 	"kv/kvtest": {"kv", "internal/testenv"},
 	"ws":        {"internal/bytesize"},
 	"ws/":       {"ws", "ws/jwtkeys", "internal/bytesize"}, // protocols and brokers import their parent
-	"wasmhost":  {"sdk/abi", "sdk/js", "internal/bytesize", "wasmhost/meter", "wasmhost/trust"},
+	"wasmhost":  {"sdk/abi", "sdk/js", "internal/bytesize", "wasmhost/meter", "wasmhost/trust", "internal/origin"},
 	"wasmhost/": {},
 
 	"ws/redis":      {"ws", "ws/fleet", "internal/tlsclient"}, // drivers of what they have in common
@@ -76,11 +79,12 @@ var rules = map[string][]string{
 	"examples": {"sdk/go/edge"},
 
 	"internal/arch":       {},
-	"internal/bench":      {"internal/exampleapp", "internal/frame", "kv"},
+	"internal/bench":      {"core", "internal/exampleapp", "internal/frame", "kv", "kv/boltdb", "kv/memory", "kv/redis", "wasmhost"},
 	"internal/browser":    {"internal/testenv"}, // for tests of pages
 	"internal/bytesize":   {},
 	"internal/exampleapp": {},
 	"internal/frame":      {},
+	"internal/origin":     {},
 	"internal/osproc":     {"internal/bytesize"},
 	"internal/testenv":    {},
 	"internal/tlsclient":  {},

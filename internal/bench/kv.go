@@ -96,7 +96,14 @@ func benchKV(ctx context.Context, opts options, space *workspace, progress io.Wr
 	for _, load := range kvLoads {
 		sections = append(sections, kvSection(load, byLoad[load.key], opts, machine))
 	}
-	return append([]section{kvBars(byLoad)}, sections...), nil
+	duels, err := benchKVDrivers(ctx, opts, space, progress)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range duels {
+		sections = append(sections, kvDriverSection(r, opts, machine))
+	}
+	return append([]section{kvBars(byLoad, duels)}, sections...), nil
 }
 
 func awaitSocket(ctx context.Context, srv *server, socket string) error {

@@ -43,21 +43,26 @@ func kvSection(l kvLoad, results []kvResult, opts options, where machine) sectio
 }
 
 // kvBars stands what is promised beside what was measured.
-func kvBars(results map[string][]kvResult) section {
+func kvBars(results map[string][]kvResult, duels []kvDuelResult) section {
 	var b strings.Builder
 	b.WriteString("### Key-value: bars\n\n")
 	writeRow(&b, "what", "bar", "measured", "met")
 	b.WriteString("|---|---:|---:|---|\n")
 	one, many := results["php-get"], results["php-batch"]
-	for _, x := range []struct {
+	type promise struct {
 		what string
 		bar  bar
 		got  float64
-	}{
+	}
+	promises := []promise{
 		{"PHP, one get after the other: Edge beside phpredis", bar{limit: 1}, kvRatio(one, kvPerSec, edgeKV)},
 		{"the same: CPU of the server, Edge beside Redis", bar{limit: 1, most: true}, kvRatio(one, kvServerCPU, edgeKV)},
 		{"PHP, 50 keys in a call: keys per second beside one at a time", bar{limit: 10}, kvMedian(many, kvPerSec, edgeKV) / kvMedian(one, kvPerSec, edgeKV)},
-	} {
+	}
+	for _, r := range duels {
+		promises = append(promises, promise{r.duel.what, r.duel.bar, r.ratio()})
+	}
+	for _, x := range promises {
 		writeRow(&b, x.what, x.bar.bound(), formatNumber(x.got, 2), x.bar.verdict(x.got))
 	}
 	return section{key: "kv bars", text: b.String()}

@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if opts.out == "" {
 		return nil
 	}
-	if opts.isPartial() && !opts.kvOnly && !opts.wsOnly {
+	if opts.isPartial() && !opts.isAside() {
 		sections = sections[1:] // the bars of a full run stay
 	}
 	return publish(opts.out, sections)
@@ -76,12 +76,12 @@ func bench(ctx context.Context, opts options, progress io.Writer) (sections []se
 	}
 	defer func() { err = errors.Join(err, space.remove()) }()
 
-	if opts.kvOnly || opts.wsOnly {
+	if opts.isAside() {
 		opts.targets = nil
 	}
-	all := !opts.isPartial() && opts.partial == "" && !opts.kvOnly && !opts.wsOnly
+	all := !opts.isPartial() && opts.partial == "" && !opts.isAside()
 	stores := opts.kvOnly || all
-	if err := space.findTools(opts.targets, stores, opts.wsOnly || all); err != nil {
+	if err := space.findTools(opts.targets, stores, opts.wsOnly || all, opts.wasmOnly || all); err != nil {
 		return nil, err
 	}
 	if opts.kvOnly {
@@ -89,6 +89,9 @@ func bench(ctx context.Context, opts options, progress io.Writer) (sections []se
 	}
 	if opts.wsOnly {
 		return benchWS(ctx, opts, space, progress)
+	}
+	if opts.wasmOnly {
+		return benchWasm(ctx, opts, space, progress)
 	}
 	opts.load.program = space.tool["wrk"]
 
@@ -111,7 +114,7 @@ func bench(ctx context.Context, opts options, progress io.Writer) (sections []se
 		sections = append(sections, newSection(m, opts, machine, time.Now()))
 	}
 	if all {
-		for _, more := range []func(context.Context, options, *workspace, io.Writer) ([]section, error){benchKV, benchWS} {
+		for _, more := range []func(context.Context, options, *workspace, io.Writer) ([]section, error){benchKV, benchWS, benchWasm} {
 			rows, err := more(ctx, opts, space, progress)
 			if err != nil {
 				return nil, err

@@ -34,7 +34,12 @@ type options struct {
 	wsOnly     bool // WebSockets alone
 	wsRounds   int
 	wsDuration time.Duration
+
+	wasmOnly bool // plugins alone
 }
+
+// isAside reports whether something else than scenarios and targets is measured.
+func (o options) isAside() bool { return o.kvOnly || o.wsOnly || o.wasmOnly }
 
 func parseOptions(args []string, getenv func(string) string, usage io.Writer) (options, error) {
 	var opts options
@@ -53,6 +58,7 @@ func parseOptions(args []string, getenv func(string) string, usage io.Writer) (o
 	flags.BoolVar(&opts.wsOnly, "ws", false, "only WebSockets, which takes less than a minute")
 	flags.IntVar(&opts.wsRounds, "ws-runs", 5, "runs per server of WebSockets and load")
 	flags.DurationVar(&opts.wsDuration, "ws-duration", 2*time.Second, "length of one of them")
+	flags.BoolVar(&opts.wasmOnly, "wasm", false, "only plugins, beside http-wasm-host-go, which takes about a minute")
 	flags.StringVar(&opts.out, "out", "", "Markdown `file` whose sections are replaced (default print only)")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err

@@ -26,24 +26,31 @@ var tools = map[string]tool{
 	"wasm-ld": {[]string{"wasm-ld", "wasm-ld-[0-9]*"}, "apt-get install lld"},
 	"go":      {[]string{"go"}, "see https://go.dev/doc/install"},
 
+	"rustc": {[]string{"rustc"}, "apt-get install rustc libstd-rust-dev-wasm32"},
+
 	"redis-server": {[]string{"redis-server"}, "apt-get install redis-server php-redis"},
 	"memcached":    {[]string{"memcached"}, "apt-get install memcached"},
 }
 
-// findTools looks for wrk and for the tools of the targets, of the key-value stores and of WebSockets. Everything that is missing is in the error.
-func (w *workspace) findTools(targets []target, stores, sockets bool) error {
+// findTools looks for wrk and for the tools of the targets, of the key-value stores, of WebSockets and of plugins. Everything that is missing is in the error.
+func (w *workspace) findTools(targets []target, stores, sockets, plugins bool) error {
 	needed := map[string][]string{}
 	if len(targets) > 0 {
 		needed["wrk"] = []string{"the measurement"}
 	}
 	if stores {
-		for _, key := range []string{"go", "php", "redis-server", "memcached"} {
+		for _, key := range []string{"go", "php", "redis-server", "memcached", "rustc"} {
 			needed[key] = []string{"the key-value stores"}
 		}
 	}
 	if sockets {
 		for _, key := range []string{"go", "php"} {
 			needed[key] = append(needed[key], "WebSockets")
+		}
+	}
+	if plugins {
+		for _, key := range []string{"go", "clang", "wasm-ld"} {
+			needed[key] = append(needed[key], "plugins")
 		}
 	}
 	for _, t := range targets {

@@ -18,11 +18,11 @@ var wsTemplate string
 type wsTarget struct {
 	name, about string
 	launch      func(ctx context.Context, space *workspace, srv *server) error
-	echo        string                                       // the path of an echo
-	listen      string                                       // the path of those who listen,
-	hello       string                                       // what they send first,
-	publish     func(ctx context.Context, base string) error // what publishes wsPayload to them,
-	frame       int                                          // and how many bytes each of them then gets
+	echo        string                                              // the path of an echo
+	listen      string                                              // the path of those who listen,
+	hello       string                                              // what they send first,
+	publish     func(ctx context.Context, base string, n int) error // what publishes wsPayload to them, n times,
+	frame       int                                                 // and how many bytes each of them gets of one
 }
 
 const (
@@ -31,6 +31,7 @@ const (
 
 	wsEchoes    = 64
 	wsListeners = 2000
+	wsBurst     = 10 // what one call of Pusher's HTTP API may have
 )
 
 var wsTargets = []wsTarget{
@@ -50,18 +51,39 @@ type wsLoad struct {
 
 	// run connects, calls begin, and counts what is done until duration is over.
 	run func(ctx context.Context, t wsTarget, srv *server, duration time.Duration, begin func()) (done float64, err error)
+
+	figure bool // what run returns is the figure, the smaller the better, and no count
+	once   bool // the first time counts, since a server that was busy before has memory to spare; there is no other
 }
 
 var wsLoads = []wsLoad{
-	{"echo", "echo", fmt.Sprintf("%d connections, each with one message of 128 bytes after the other.", wsEchoes), "round trips", driveEcho},
 	{
-		"fan-out", "fan-out", fmt.Sprintf("A message of 128 bytes to %d connections, the next when all have it: each leaves alone.", wsListeners),
-		"deliveries", driveFanOut,
+		key: "idle", title: "memory of idle connections", unit: "bytes for one", run: driveIdle, figure: true, once: true,
+		about: fmt.Sprintf("%d connections that listen to one channel and get nothing, plain, in what the system counts as the server's memory.", wsCrowd),
+	},
+	{
+		key: "echo", title: "echo", unit: "round trips", run: driveEcho,
+		about: fmt.Sprintf("%d connections, each with one message of 128 bytes after the other.", wsEchoes),
+	},
+	{
+		key: "fan-out", title: "fan-out", unit: "deliveries", run: driveFanOut,
+		about: fmt.Sprintf("A message of 128 bytes to %d connections, the next when all have it: each leaves alone.", wsListeners),
+	},
+	{
+		key: "burst", title: "fan-out of bursts", unit: "deliveries", run: driveBursts,
+		about: fmt.Sprintf("%d messages of 128 bytes at once to %d connections, the next when all have them: they may leave together.", wsBurst, wsListeners),
+	},
+	{
+		key: "broadcast", title: "broadcast", unit: "ms", run: driveBroadcast, figure: true,
+		about: fmt.Sprintf("When 99 of 100 of %d connections have a message of 128 bytes.", wsCrowd),
 	},
 }
 
 // wsSample is one run.
-type wsSample struct{ PerSec, ServerCPU float64 } // microseconds for one
+type wsSample struct {
+	PerSec    float64 // or the figure
+	ServerCPU float64 // microseconds for one
+}
 
 type wsResult struct {
 	target  wsTarget
@@ -85,10 +107,14 @@ func benchWS(ctx context.Context, opts options, space *workspace, progress io.Wr
 			return nil, fmt.Errorf("server %s: %w", t.name, err)
 		}
 	}
-	machine := describeMachine(ctx, space)
+	machine, measured := describeMachine(ctx, space), map[string][]wsResult{}
 	for _, load := range wsLoads {
 		results := make([]wsResult, len(wsTargets))
-		for round := range opts.wsRounds + 1 { // the first one warms
+		rounds := opts.wsRounds + 1 // the first one warms
+		if load.once {
+			rounds = 1
+		}
+		for round := range rounds {
 			for turn := range wsTargets {
 				i := (round + turn) % len(wsTargets)
 				results[i].target = wsTargets[i]
@@ -96,16 +122,17 @@ func benchWS(ctx context.Context, opts options, space *workspace, progress io.Wr
 				if err != nil {
 					return nil, interrupted(ctx, errors.Join(fmt.Errorf("ws %s: %s: %w", load.key, wsTargets[i].name, err), servers[i].died()))
 				}
-				if round == 0 {
+				if round == 0 && !load.once {
 					continue
 				}
 				results[i].samples = append(results[i].samples, one)
-				fmt.Fprintf(progress, "ws %s %d/%d %-10s %9.0f/s  server %.2f µs\n", load.key, round, opts.wsRounds, wsTargets[i].name, one.PerSec, one.ServerCPU)
+				fmt.Fprintf(progress, "ws %s %d/%d %-10s %9.0f %s\n", load.key, round, opts.wsRounds, wsTargets[i].name, one.PerSec, load.unit)
 			}
 		}
 		sections = append(sections, wsSection(load, results, opts, machine))
+		measured[load.key] = results
 	}
-	return sections, nil
+	return append([]section{wsBarSection(measured)}, sections...), nil
 }
 
 func (l wsLoad) sample(ctx context.Context, t wsTarget, srv *server, duration time.Duration) (wsSample, error) {
@@ -118,6 +145,9 @@ func (l wsLoad) sample(ctx context.Context, t wsTarget, srv *server, duration ti
 	})
 	took := time.Since(began)
 	after, _, last := srv.usage()
+	if l.figure {
+		return wsSample{PerSec: done}, errors.Join(err, failed, last)
+	}
 	return wsSample{done / took.Seconds(), microseconds(after.server-before.server) / done}, errors.Join(err, failed, last)
 }
 

@@ -21,6 +21,9 @@ func TestWebSocketLoads(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, load := range wsLoads {
+		if load.figure { // crowds, of which one process cannot have both ends
+			continue
+		}
 		began := false
 		done, err := load.run(ctx, target, srv, 100*time.Millisecond, func() { began = true })
 		if err != nil || done == 0 || !began {

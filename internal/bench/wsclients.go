@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/md5"
@@ -90,70 +89,22 @@ func driveEcho(ctx context.Context, t wsTarget, srv *server, duration time.Durat
 	return float64(trips.Load()), errors.Join(errs...)
 }
 
-// driveFanOut publishes one message after the other until duration is over, and counts what arrives.
-func driveFanOut(ctx context.Context, t wsTarget, srv *server, duration time.Duration, begin func()) (float64, error) {
-	conns, err := dialAll(ctx, wsListeners, srv.base, t.listen)
-	defer closeAll(conns)
-	if err != nil {
-		return 0, err
+// publishPusher makes a signed call with so many events.
+func publishPusher(ctx context.Context, base string, n int) error {
+	event := `{"name":"e","channel":"all","data":"` + wsPayload + `"}`
+	path, body := "/apps/bench/events", event
+	if n > 1 {
+		path, body = "/apps/bench/batch_events", `{"batch":[`+strings.Repeat(event+",", n-1)+event+`]}`
 	}
-	if t.hello != "" {
-		for _, c := range conns {
-			if err := c.WriteMessage(websocket.TextMessage, []byte(t.hello)); err != nil {
-				return 0, err
-			}
-			for _, want := range []string{"connection_established", "subscription_succeeded"} {
-				if _, got, err := c.ReadMessage(); err != nil || !bytes.Contains(got, []byte(want)) {
-					return 0, fmt.Errorf("waiting for %s: %q, %w", want, got, err)
-				}
-			}
-		}
-	}
-	var received atomic.Int64
-	arrived := make(chan struct{}, 1)
-	var goal atomic.Int64
-	for _, c := range conns {
-		go func() { // ends with the connection
-			b := make([]byte, 4<<10)
-			for {
-				n, err := c.NetConn().Read(b)
-				if err != nil {
-					return
-				}
-				if received.Add(int64(n)) == goal.Load() {
-					arrived <- struct{}{}
-				}
-			}
-		}()
-	}
-	begin()
-	messages := 0
-	for end := time.Now().Add(duration); time.Now().Before(end); messages++ {
-		goal.Add(int64(t.frame * len(conns)))
-		if err := t.publish(ctx, srv.base); err != nil {
-			return 0, err
-		}
-		select {
-		case <-arrived:
-		case <-time.After(startTimeout):
-			return 0, fmt.Errorf("message %d: %d bytes of %d arrived", messages+1, received.Load(), goal.Load())
-		}
-	}
-	return float64(messages * len(conns)), nil
-}
-
-// publishPusher makes a signed call.
-func publishPusher(ctx context.Context, base string) error {
-	body := `{"name":"e","channel":"all","data":"` + wsPayload + `"}`
 	sum := md5.Sum([]byte(body))
 	query := fmt.Sprintf("auth_key=key&auth_timestamp=%d&auth_version=1.0&body_md5=%s", time.Now().Unix(), hex.EncodeToString(sum[:]))
 	mac := hmac.New(sha256.New, []byte("bench-secret"))
-	mac.Write([]byte("POST\n/apps/bench/events\n" + query))
-	return post(ctx, base+"/apps/bench/events?"+query+"&auth_signature="+hex.EncodeToString(mac.Sum(nil)), body)
+	mac.Write([]byte("POST\n" + path + "\n" + query))
+	return post(ctx, base+path+"?"+query+"&auth_signature="+hex.EncodeToString(mac.Sum(nil)), body)
 }
 
-func publishGorilla(ctx context.Context, base string) error {
-	return post(ctx, base+"/publish", wsPayload)
+func publishGorilla(ctx context.Context, base string, n int) error {
+	return post(ctx, fmt.Sprint(base, "/publish?n=", n), wsPayload)
 }
 
 func post(ctx context.Context, url, body string) error {

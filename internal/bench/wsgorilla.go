@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -76,8 +77,11 @@ func serveGorilla(ctx context.Context, address string) error {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		for c := range listeners {
-			_ = c.WritePreparedMessage(message) // its reader notices
+		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
+		for range max(n, 1) {
+			for c := range listeners {
+				_ = c.WritePreparedMessage(message) // its reader notices
+			}
 		}
 	})
 	server := &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: 10 * time.Second}

@@ -44,3 +44,27 @@ func natsAnswers(addr string) error {
 	}
 	return nil
 }
+
+// NATSTLS runs a server that talks TLS alone, and only with clients that show the certificate.
+func NATSTLS(t testing.TB) (*Server, Certificates) {
+	t.Helper()
+	c := certificates(t, Dir(t))
+	return NATS(t, "--tls", "--tlsverify", "--tlscert", c.Cert, "--tlskey", c.Key, "--tlscacert", c.CA), c
+}
+
+// NATSCluster starts three servers that are one.
+func NATSCluster(t testing.TB) []*Server {
+	t.Helper()
+	var ports [3]int
+	var routes []string
+	for i := range ports {
+		ports[i] = FreePort(t)
+		routes = append(routes, "nats://"+loopback(ports[i]))
+	}
+	var servers []*Server
+	for i, port := range ports {
+		servers = append(servers, NATS(t, "--name", fmt.Sprint("n", i), "--cluster_name", "test", "--cluster", "nats://"+loopback(port),
+			"--routes", strings.Join(routes, ",")))
+	}
+	return servers
+}

@@ -55,6 +55,23 @@ func ASGuest(t testing.TB, source string) string {
 	return out
 }
 
+// TinyGo returns the path of the pinned TinyGo.
+func TinyGo(t testing.TB) string {
+	t.Helper()
+	return local(t, "tinygo", "tinygo", "bin", "tinygo")
+}
+
+// TinyGoGuest compiles a package of the checkout with TinyGo, as sdk/go/README.md says, and returns the path of the module.
+func TinyGoGuest(t testing.TB, pkg string, flags ...string) string {
+	t.Helper()
+	out := filepath.Join(Dir(t), filepath.Base(pkg)+".wasm")
+	args := []string{"build", "-target=wasip1", "-buildmode=c-shared", "-scheduler=none", "-gc=precise", "-no-debug", "-panic=print"}
+	cmd := exec.Command(TinyGo(t), append(append(args, flags...), "-o", out, pkg)...)
+	cmd.Env = append(os.Environ(), "GOFLAGS=")
+	run(t, "compile guest "+pkg, cmd)
+	return out
+}
+
 func guestName(source string) string {
 	base := filepath.Base(source)
 	return base[:len(base)-len(filepath.Ext(base))]

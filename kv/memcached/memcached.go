@@ -67,11 +67,7 @@ var _ kv.Store = (*Store)(nil)
 // Open asks every server for its version, and fails when one does not answer, after cfg.Wait at the latest, or is too old.
 func Open(ctx context.Context, cfg kv.MemcachedConfig, log *slog.Logger) (*Store, error) {
 	s := &Store{cfg: cfg, where: strings.Join(cfg.Addresses, ","), log: log}
-	if !legal(cfg.Prefix) || len(cfg.Prefix) > maxKey-60 {
-		return nil, fmt.Errorf("memcached %s: prefix: memcached takes no spaces and control characters in keys, and %d bytes at most here; got %q",
-			s.where, maxKey-60, cfg.Prefix)
-	}
-	dial, err := dialer(cfg.TLS)
+	dial, err := prepare(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("memcached %s: %w", s.where, err)
 	}
@@ -95,6 +91,23 @@ func Open(ctx context.Context, cfg kv.MemcachedConfig, log *slog.Logger) (*Store
 		}
 	}
 	return s, nil
+}
+
+// Check reports what would keep a store from being opened, apart from a server that does not answer: it asks none.
+func Check(cfg kv.MemcachedConfig) error {
+	if _, err := prepare(cfg); err != nil {
+		return fmt.Errorf("memcached %s: %w", strings.Join(cfg.Addresses, ","), err)
+	}
+	return nil
+}
+
+// prepare returns the way to servers of cfg.
+func prepare(cfg kv.MemcachedConfig) (func(ctx context.Context, network, addr string) (net.Conn, error), error) {
+	if !legal(cfg.Prefix) || len(cfg.Prefix) > maxKey-60 {
+		return nil, fmt.Errorf("prefix: memcached takes no spaces and control characters in keys, and %d bytes at most here; got %q",
+			maxKey-60, cfg.Prefix)
+	}
+	return dialer(cfg.TLS)
 }
 
 func (s *Store) awaitServer(ctx context.Context, one *server) error {

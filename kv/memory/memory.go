@@ -42,6 +42,8 @@ type Store struct {
 	now      func() time.Time
 	closed   atomic.Bool
 
+	givenAway atomic.Bool // another process has the data
+
 	mu      sync.Mutex     // guards stopped, and with it that nothing joins tasks once Close waits for them
 	tasks   sync.WaitGroup // maintenance of the map
 	stopped bool
@@ -116,9 +118,19 @@ func (s *Store) Has(_ context.Context, items []kv.Item) error {
 		return kv.ErrClosed
 	}
 	for i := range items {
-		_, items[i].Found = s.cache.GetIfPresent(items[i].Key)
+		_, items[i].Found = s.look(items[i].Key)
 	}
 	return nil
+}
+
+// look finds the entry of a key. Only what evicts has to hear what is read: telling it makes the map start a goroutine every few reads,
+// which costs more than they do.
+func (s *Store) look(key string) (entry, bool) {
+	if s.evicts {
+		return s.cache.GetIfPresent(key)
+	}
+	e, found := s.cache.GetEntryQuietly(key)
+	return e.Value, found
 }
 
 // Get sets Found and Value of the items.
@@ -128,7 +140,7 @@ func (s *Store) Get(_ context.Context, items []kv.Item) error {
 	}
 	var hits uint64
 	for i := range items {
-		e, found := s.cache.GetIfPresent(items[i].Key)
+		e, found := s.look(items[i].Key)
 		if items[i].Found = found && e.set == nil; items[i].Found {
 			items[i].Value = e.value
 			hits++
@@ -146,7 +158,7 @@ func (s *Store) TTL(_ context.Context, items []kv.Item) error {
 	}
 	for i := range items {
 		var e entry
-		e, items[i].Found = s.cache.GetIfPresent(items[i].Key)
+		e, items[i].Found = s.look(items[i].Key)
 		items[i].Expires = e.deadline()
 	}
 	return nil

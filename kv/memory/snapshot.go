@@ -40,7 +40,7 @@ var errDamaged = errors.New("the file is damaged")
 
 // save writes the snapshot: whole under another name, flushed, and only then under its own.
 func (s *Store) save(ctx context.Context) (err error) {
-	if s.snapshot == "" {
+	if s.snapshot == "" || s.givenAway.Load() {
 		return nil
 	}
 	defer func() {

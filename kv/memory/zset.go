@@ -65,7 +65,7 @@ func (s *Store) setOf(key string) (*sortedSet, error) {
 	if s.closed.Load() {
 		return nil, kv.ErrClosed
 	}
-	e, found := s.cache.GetIfPresent(key)
+	e, found := s.look(key)
 	if found && e.set == nil {
 		return nil, kv.ErrKind
 	}

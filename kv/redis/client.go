@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -168,4 +169,12 @@ var _ redis.Error = redisError("")
 func isDial(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// Check reports what would keep a store from being opened, apart from a server that does not answer: it asks none.
+func Check(cfg kv.RedisConfig) error {
+	if _, err := options(cfg); err != nil {
+		return fmt.Errorf("redis %s: %w", where(cfg), err)
+	}
+	return nil
 }

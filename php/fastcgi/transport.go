@@ -28,6 +28,9 @@ type Transport struct {
 	Index  string        // the script for paths that name none
 	Header time.Duration // limit for the head of the answer, from the end of the request on; 0 is none
 	Logger *slog.Logger  // of what scripts say on stderr
+
+	// Params are told to scripts beside those of the request, such as REMOTE_USER. Nil: there are none.
+	Params func(r *http.Request, add func(name, value string))
 }
 
 var (
@@ -183,6 +186,9 @@ func (t *Transport) params(r *http.Request, length int64) ([]byte, error) {
 		w.Add("REMOTE_PORT", port)
 	}
 	w.Add("SERVER_NAME", (&url.URL{Host: r.Host}).Hostname())
+	if t.Params != nil {
+		t.Params(r, w.Add)
+	}
 	addHeaders(&w, r)
 	b, err := w.End()
 	return AppendHeader(b, Params, requestID, 0), err

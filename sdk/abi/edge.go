@@ -256,6 +256,14 @@ const (
 	WSUnsubscribe = "unsubscribe"
 	// WSDisconnect: close(conn i64, code, reason, len) -> 0.
 	WSDisconnect = "close"
+	// WSUser: user(conn i64, buf, limit) -> len. Whose the connection is; nothing is nobody's.
+	WSUser = "user"
+	// WSSetUser: set_user(conn i64, user, len) -> 0.
+	WSSetUser = "set_user"
+	// WSGet: get(conn i64, name, len, buf, limit) -> len. An attribute of the connection, as ws.raw.NAME.jwt.attributes or set gave it.
+	WSGet = "get"
+	// WSSet: set(conn i64, name, len, value, len) -> 0. An empty value takes the attribute away.
+	WSSet = "set"
 )
 
 // Kinds of WebSocket messages.

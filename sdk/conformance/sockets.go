@@ -13,7 +13,11 @@ import (
 )
 
 // hub keeps what guests send.
-type hub struct{ said []string }
+type hub struct {
+	said       []string
+	user       string
+	attributes map[string]string
+}
 
 func (h *hub) say(format string, args ...any) error {
 	h.said = append(h.said, fmt.Sprintf(format, args...))
@@ -40,12 +44,41 @@ func (h *hub) Close(_ string, conn int64, code uint32, reason string) error {
 	return h.say("close %d %d %s", conn, code, reason)
 }
 
-// RunSockets tests the WebSocket handler of the guest at path, through the plugin host.
-func RunSockets(t *testing.T, path string) {
+func (h *hub) User(string, int64) (string, error) { return h.user, nil }
+
+func (h *hub) SetUser(_ string, conn int64, user string) error {
+	h.user = user
+	return h.say("user %d %s", conn, user)
+}
+
+func (h *hub) Get(_ string, _ int64, name string) (string, error) { return h.attributes[name], nil }
+
+func (h *hub) Set(_ string, conn int64, name, value string) error {
+	return h.say("set %d %s %s", conn, name, value)
+}
+
+// RunAttributes tests what the WebSocket handler of the guest at path knows of a connection: its user and its attributes.
+func RunAttributes(t *testing.T, path string) {
 	t.Helper()
-	h, log := &hub{}, &testenv.Log{}
-	all := modules(path, nil)
-	host, err := wasmhost.New(t.Context(), wasmhost.Config{Modules: all}, wasmhost.Options{
+	h := &hub{attributes: map[string]string{"role": "owner", "long": strings.Repeat("x", 3000)}}
+	p := socketPlugin(t, path, h, &testenv.Log{})
+	r := httptest.NewRequest("GET", "/socket", nil)
+	r.Header.Set("X-Open", "ws-set-user,ada;ws-set,seat,7")
+	if status, err := p.WSOpen(httptest.NewRecorder(), r, 7); status != 0 || err != nil {
+		t.Errorf("open: %d, %v", status, err)
+	}
+	if _, err := p.WSMessage(t.Context(), 7, 1, []byte("ws-user;ws-get,role;ws-get,long;ws-get,nothing;ws-set,seat,")); err != nil {
+		t.Error(err)
+	}
+	want := "user 7 ada\nset 7 seat 7\nset 7 seat \nsend 7 1 ada;owner;" + h.attributes["long"] + ";!not-found"
+	if got := strings.Join(h.said, "\n"); got != want {
+		t.Errorf("the hub was told\n%.400s\nwant\n%.400s", got, want)
+	}
+}
+
+func socketPlugin(t *testing.T, path string, h *hub, log *testenv.Log) *wasmhost.Plugin {
+	t.Helper()
+	host, err := wasmhost.New(t.Context(), wasmhost.Config{Modules: modules(path, nil)}, wasmhost.Options{
 		Logger: slog.New(slog.NewJSONHandler(log, nil)), CacheDir: testenv.Dir(t), Services: wasmhost.Services{Hub: h},
 	})
 	if err != nil {
@@ -53,6 +86,14 @@ func RunSockets(t *testing.T, path string) {
 	}
 	t.Cleanup(func() { host.Stop(context.Background()) })
 	p, _ := host.Plugin("plain")
+	return p
+}
+
+// RunSockets tests the WebSocket handler of the guest at path, through the plugin host.
+func RunSockets(t *testing.T, path string) {
+	t.Helper()
+	h, log := &hub{}, &testenv.Log{}
+	p := socketPlugin(t, path, h, log)
 	heard := func(what string, want ...string) {
 		t.Helper()
 		if got := strings.Join(h.said, "\n"); got != strings.Join(want, "\n") {

@@ -198,7 +198,7 @@ func startRPC(t testing.TB, dir, listen string) *rpc.Server {
 func startRPCOn(t testing.TB, dir, listen string, open opener) *rpc.Server {
 	t.Helper()
 	stores := map[string]kv.Store{}
-	for _, name := range []string{"main", "cache", "small"} {
+	for _, name := range []string{"main", "cache", "small", "sessions"} {
 		store := open(t, name)
 		t.Cleanup(func() { check(t, store.Close(context.Background())) })
 		stores[name] = store

@@ -71,7 +71,7 @@ func startServices(t testing.TB) (*edgetest.Server, string) {
 		check(t, listener.Close())
 	}
 	s := edgetest.Start(t, fmt.Sprintf(`
-http: {routes: [{php: app}]}
+http: {routes: [{php: app}], cache: {pages: {store: cache}}}
 php: {app: {command: [%s, %s], user: %s, workers: {min: 2, max: 2}}}
 kv: {main: {driver: memory}, cache: {driver: memory}}
 rpc: {listen: "tcp://%s", secret: "%s"}

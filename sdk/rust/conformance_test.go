@@ -10,7 +10,9 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	conformance.RunAll(t, testenv.RustGuest(t, "sdk/rust/conformance/guest.rs"))
+	guest := testenv.RustGuest(t, "sdk/rust/conformance/guest.rs")
+	conformance.RunAll(t, guest)
+	conformance.RunAttributes(t, guest)
 }
 
 func TestDriver(t *testing.T) {

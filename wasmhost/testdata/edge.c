@@ -58,6 +58,10 @@ IMPORT("edge_ws_v1", send) int ws_send(i64, u32, const char *, u32);
 IMPORT("edge_ws_v1", publish) int ws_publish(const char *, u32, u32, const char *, u32);
 IMPORT("edge_ws_v1", subscribe) int ws_subscribe(i64, const char *, u32);
 IMPORT("edge_ws_v1", close) int ws_disconnect(i64, u32, const char *, u32);
+IMPORT("edge_ws_v1", user) int ws_user(i64, char *, u32);
+IMPORT("edge_ws_v1", set_user) int ws_set_user(i64, const char *, u32);
+IMPORT("edge_ws_v1", get) int ws_get(i64, const char *, u32, char *, u32);
+IMPORT("edge_ws_v1", set) int ws_set(i64, const char *, u32, const char *, u32);
 #endif
 
 IMPORT("edge_metrics_v1", define) int metric_define(u32, const char *, u32);
@@ -202,6 +206,11 @@ EXPORT(ws_message) int ws_message(i64 conn, u32 kind, u32 n) {
 	if (n && box[0] == 'Q') return 4000;
 	if (n && box[0] == 'X') return ws_disconnect(conn, 1001, "bye", 3) ? 1011 : 0;
 	if (n && box[0] == 'B') return 7;
+	if (n && box[0] == '?') { /* who is it, and in which role */
+		int user = ws_user(conn, out, 64), role = user < 0 ? user : ws_get(conn, "role", 4, out + user, 64);
+		return ws_send(conn, 1, out, role < 0 ? user : user + role);
+	}
+	if (n && box[0] == '=') return ws_set_user(conn, "eve", 3) | ws_set(conn, "role", 4, box + 1, n - 1) ? 1011 : 0;
 	return ws_send(conn, kind, box, n) ? 1011 : ws_publish("room.1", 6, kind, box, n) ? 1011 : 0;
 }
 EXPORT(ws_close) void ws_close(i64 conn, u32 code) { queue_push("closed", 6); }

@@ -32,6 +32,10 @@ func TestThreeServers(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build edge: %v\n%s", err, out)
 	}
+	t.Run("webhooks", func(t *testing.T) {
+		t.Parallel()
+		webhooksOfADeadServer(t, binary)
+	})
 	t.Run("redis", func(t *testing.T) {
 		t.Parallel()
 		s := testenv.Redis(t)
@@ -45,7 +49,7 @@ func TestThreeServers(t *testing.T) {
 }
 
 func threeServers(t *testing.T, binary string, broker *testenv.Server, section string) {
-	nodes := []*process{serve(t, binary, section), serve(t, binary, section), serve(t, binary, section)}
+	nodes := []*process{serve(t, binary, section, ""), serve(t, binary, section, ""), serve(t, binary, section, "")}
 	var clients []*client
 	for i, n := range nodes {
 		c := n.dial()
@@ -101,7 +105,8 @@ type process struct {
 
 const appSecret = "a-secret-of-the-app"
 
-func serve(t *testing.T, binary, broker string) *process {
+// serve starts a server; app is what else is in the section of its app.
+func serve(t *testing.T, binary, broker, app string) *process {
 	t.Helper()
 	dir := testenv.Dir(t)
 	p := &process{t: t, addr: fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t)), health: fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t)), done: make(chan struct{})}
@@ -110,8 +115,8 @@ http: {listen: [{address: "%s"}], routes: [{respond: hello}]}
 telemetry: {health: {listen: "%s"}}
 ws:
   broker: %s
-  pusher: {apps: {main: {id: "1", key: app-key, secret: %s}}}
-`, p.addr, p.health, broker, appSecret)
+  pusher: {apps: {main: {id: "1", key: app-key, secret: %s%s}}}
+`, p.addr, p.health, broker, appSecret, app)
 	if err := os.WriteFile(filepath.Join(dir, "edge.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}

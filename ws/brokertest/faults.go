@@ -137,6 +137,11 @@ func RunApart(t *testing.T, f Faulty, lease time.Duration) {
 	a.Await(news, "1", "2", "3")
 	awaitAll(a, room, "+a", "+everywhere", "+nobody's", "+z", "+apart", "-apart", "-nobody's")
 	awaitAll(z, room, "+z", "+everywhere", "+nobody's", "+apart", "-apart", "-nobody's", "+a")
+	for user, want := range map[string]int{"-apart": 1, "-nobody's": 1, "-everywhere": 0, "~": 1, "-": 0} {
+		testenv.Eventually(t, fmt.Sprintf("of those who are left, %q is told to %d", user, want), func() bool {
+			return count(append(a.Departures(room), z.Departures(room)...), user) == want
+		})
+	}
 	if took := time.Since(began); took > lease+10*time.Second {
 		t.Errorf("the members went after %s, the lease is %s", took, lease)
 	}
@@ -156,6 +161,11 @@ func RunApart(t *testing.T, f Faulty, lease time.Duration) {
 	}
 	a.AwaitThat(room, "they come again", func(got []string) bool {
 		return count(got, "+apart") == 2 && count(got, "+nobody's") == 2 && count(got, "+everywhere") == 1 && count(got, "-apart") == 1
+	})
+	testenv.Eventually(t, "who was cut off says that its members are not dead", func() bool {
+		got := apart.Departures(room)
+		slices.Sort(got)
+		return slices.Equal(got, []string{"+apart", "+nobody's"})
 	})
 	apart.AwaitThat(room, "who came meanwhile", func(got []string) bool { return count(got, "+late") == 1 })
 	if apart.Stats().Recovered == 0 {

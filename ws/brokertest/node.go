@@ -3,6 +3,7 @@ package brokertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,6 +26,7 @@ type Node struct {
 	got      map[ws.Address][]ws.Publication
 	done     []string
 	occupied map[ws.Address]int
+	departed []ws.Departure
 }
 
 // Start makes a node and starts its broker, until the test ends or Stop is called.
@@ -65,6 +67,47 @@ func (n *Node) Do(space string, c ws.Command) int {
 	}
 	n.done = append(n.done, fmt.Sprintf("%s %d %s %v %s %d %s", space, c.Conn, c.User, c.All, text, c.Code, c.Reason))
 	return 0
+}
+
+// Answer is of ws.Node: the node has the connections whose IDs are its own and even, and says what it was asked.
+func (n *Node) Answer(_ context.Context, space string, c ws.Command, request []byte) ([]byte, error) {
+	switch {
+	case c.Conn%2 != 0:
+		return nil, ws.ErrClosed
+	case request == nil:
+		n.Do(space, c)
+		return nil, nil
+	case string(request) == "fail":
+		return nil, errors.New("it was to fail")
+	}
+	return fmt.Appendf(nil, "%s: %s %s", n.id, space, request), nil
+}
+
+// Departed is of ws.Node.
+func (n *Node) Departed(d ws.Departure) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.departed = append(n.departed, d)
+}
+
+// Departures lists what the node was told of others: "-USER", "-" for their last subscribers, "~" for others, and with + what is back.
+func (n *Node) Departures(of ws.Address) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var list []string
+	for _, d := range n.departed {
+		sign := "-"
+		switch {
+		case d.Channel != of:
+			continue
+		case d.Undone:
+			sign = "+"
+		case d.User == "" && !d.Vacated:
+			sign = "~"
+		}
+		list = append(list, sign+d.User)
+	}
+	return list
 }
 
 // Subscribers is of ws.Node.

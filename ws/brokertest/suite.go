@@ -47,7 +47,7 @@ func Run(t *testing.T, fleet func(t testing.TB) Fleet) {
 	}{
 		{"Publish", testPublish}, {"Order", testOrder}, {"OrderOfKept", testOrderOfKept}, {"Watch", testWatch},
 		{"History", testHistory}, {"HistoryExpires", testHistoryExpires}, {"Presence", testPresence}, {"PresenceOrder", testPresenceOrder},
-		{"Channels", testChannels}, {"Tell", testTell}, {"Stop", testStop}, {"Names", testNames},
+		{"Channels", testChannels}, {"Tell", testTell}, {"Ask", testAsk}, {"Stop", testStop}, {"Names", testNames},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -422,6 +422,58 @@ func testTell(t *testing.T, f Fleet) {
 			t.Errorf("%s did %q, want %q", n.id, n.done, want)
 		}
 	}
+}
+
+// testAsk: the node that gave out the ID of a connection answers for it, and nobody else; who asks learns that it has gone.
+func testAsk(t *testing.T, f Fleet) {
+	nodes := f.nodes(t, 3)
+	a, z := nodes[0], nodes[len(nodes)-1]
+	theirs := connOf(z.id)
+	send := ws.Command{Conn: theirs, Send: ws.PrepareText("hi"), Code: 4000, Reason: "bye"}
+	if a == z {
+		if _, err := a.Ask(t.Context(), "s", send, nil); !errors.Is(err, ws.ErrClosed) {
+			t.Errorf("alone: %v", err)
+		}
+		return
+	}
+	if _, err := a.Ask(t.Context(), "s", send, nil); err != nil {
+		t.Error(err)
+	}
+	z.mu.Lock()
+	if want := fmt.Sprintf("s %d  false text hi 4000 bye", theirs); !slices.Equal(z.done, []string{want}) {
+		t.Errorf("%q was done, want %q", z.done, want)
+	}
+	z.mu.Unlock()
+	if got, err := a.Ask(t.Context(), "s", ws.Command{Conn: theirs}, []byte("who?")); err != nil || string(got) != z.id+": s who?" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := a.Ask(t.Context(), "s", ws.Command{Conn: theirs}, []byte("fail")); err == nil || err.Error() != "it was to fail" {
+		t.Errorf("an error of the other node: %v", err)
+	}
+	for name, id := range map[string]ws.ConnID{"which has gone": theirs + 1, "of nobody": connOf("nobody")} {
+		if _, err := a.Ask(t.Context(), "s", ws.Command{Conn: id}, []byte("who?")); !errors.Is(err, ws.ErrClosed) {
+			t.Errorf("one %s: %v", name, err)
+		}
+	}
+	var wg sync.WaitGroup
+	for i := range 100 { // more than are answered at a time
+		wg.Go(func() {
+			if got, err := a.Ask(t.Context(), "s", ws.Command{Conn: theirs}, fmt.Append(nil, i)); err != nil || string(got) != fmt.Sprint(z.id, ": s ", i) {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// connOf is an even ID that a node of that name may have given out.
+func connOf(node string) ws.ConnID {
+	for bits := range ws.ConnID(1 << 15) {
+		if id := bits<<48 + 2; id.Of(node) {
+			return id
+		}
+	}
+	panic("no ID is the node's")
 }
 
 // testStop: nothing is delivered any more, and the others see the members go that have left.

@@ -84,7 +84,9 @@ func (b *Broker) Start(ctx context.Context, node ws.Node) error {
 		b.running.Go(l.keep)
 	}
 	b.running.Go(b.gossip)
-	b.running.Go(b.answerAll)
+	for range answerers {
+		b.running.Go(b.answerAll)
+	}
 	return nil
 }
 
@@ -104,7 +106,7 @@ func (b *Broker) Stop(ctx context.Context) error {
 			}
 		}
 	}
-	b.tell(ctx, &note{Type: noteBye})
+	_ = b.tell(ctx, &note{Type: noteBye})
 	return b.driver.Stop(ctx)
 }
 
@@ -231,6 +233,8 @@ func (s sink) Published(of ws.Address, log Log, at ws.Position, message []byte) 
 }
 
 func (s sink) Told(message []byte) { s.b.told(message) }
+
+func (s sink) Departed(d ws.Departure) { s.b.node.Departed(d) }
 
 func (s sink) Lost(i int, err error) {
 	if i < len(s.b.lanes) {

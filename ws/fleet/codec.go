@@ -65,6 +65,7 @@ const (
 	noteBye    = "bye"    // I go
 	noteTell   = "tell"   // a command
 	noteAsk    = "ask"    // which channels do you have?
+	noteCall   = "call"   // do this with your connection, and answer
 	noteAnswer = "answer" // these
 )
 
@@ -81,6 +82,10 @@ type note struct {
 	Prefix   string   `json:"prefix,omitempty"`
 	Channels []census `json:"channels,omitempty"`
 	More     bool     `json:"more,omitempty"` // another part of the answer follows
+
+	Request []byte `json:"request,omitempty"` // of a call, or what it is answered with
+	Error   string `json:"error,omitempty"`   // why it was not done
+	Gone    bool   `json:"gone,omitempty"`    // there is no such connection here
 }
 
 // census is a channel as one node sees it. Users are hashes of their names.

@@ -104,6 +104,9 @@ type Sink interface {
 	Published(of ws.Address, log Log, at ws.Position, message []byte)
 	Told(message []byte)
 
+	// Departed says that Renew has taken a user, or this or the last subscriber, of a dead node away from a channel.
+	Departed(d ws.Departure)
+
 	// Lost says that something may not have arrived, or will not until Connect is called again.
 	Lost(lane int, err error)
 }

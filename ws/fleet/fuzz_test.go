@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"reflect"
 	"testing"
@@ -60,11 +61,16 @@ func (quietNode) Deliver(ws.Address, ws.Publication)       {}
 func (n *quietNode) Do(string, ws.Command) int             { n.did++; return 0 }
 func (quietNode) Subscribers(ws.Address) int               { return 0 }
 func (quietNode) Occupied(string, string) []ws.ChannelInfo { return nil }
+func (quietNode) Departed(ws.Departure)                    {}
+func (quietNode) Answer(context.Context, string, ws.Command, []byte) ([]byte, error) {
+	return nil, ws.ErrClosed
+}
 
 // FuzzNote hears what other nodes say: nothing that is said breaks the node, or grows in it.
 func FuzzNote(f *testing.F) {
 	for _, n := range []note{
 		{Type: noteHello}, {Type: noteBye}, {Type: noteTell, Space: "s", Command: &command{All: true, Kind: ws.Text, Send: []byte("x"), Code: 4000}},
+		{Type: noteCall, Ask: 1, Space: "s", Command: &command{Conn: 1 << 62}, Request: []byte("{}")}, {Type: noteAnswer, To: "me", Ask: 1, Error: "no", Gone: true},
 		{Type: noteAsk, Ask: 1, Space: "s", Prefix: "p"}, {Type: noteAnswer, To: "me", Ask: 1, Channels: []census{{Name: "c", Subscribers: -1, Users: []uint64{1}}}},
 	} {
 		n.From = "you"

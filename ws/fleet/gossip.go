@@ -67,7 +67,7 @@ func (b *Broker) gossip() {
 	tick := time.NewTicker(b.opts.Lease / 3)
 	defer tick.Stop()
 	for kind := noteHello; ; kind = noteBeat {
-		b.tell(b.life, &note{Type: kind})
+		_ = b.tell(b.life, &note{Type: kind})
 		select {
 		case <-b.life.Done():
 			return
@@ -124,6 +124,13 @@ func (b *Broker) told(message []byte) {
 		b.node.Do(n.Space, c)
 	case noteAsk:
 		b.peers.question(n)
+	case noteCall:
+		switch {
+		case n.Command == nil:
+			b.stats.malformed.Add(1)
+		case n.Command.Conn.Of(b.node.ID()): // another node's, else
+			b.peers.question(n)
+		}
 	case noteAnswer:
 		if n.To == b.node.ID() {
 			b.peers.answer(n)
@@ -161,7 +168,7 @@ func (p *peers) answer(n *note) {
 	}
 }
 
-// answerAll answers the questions of other nodes, one at a time, until the broker stops.
+// answerAll answers the questions of other nodes until the broker stops.
 func (b *Broker) answerAll() {
 	for {
 		select {
@@ -170,8 +177,11 @@ func (b *Broker) answerAll() {
 		case q := <-b.peers.questions:
 			switch {
 			case q.Type == noteHello:
-				b.tell(b.life, &note{Type: noteBeat})
-			case time.Since(q.at) < b.opts.Timeout: // or nobody waits any more
+				_ = b.tell(b.life, &note{Type: noteBeat})
+			case time.Since(q.at) > b.opts.Timeout: // nobody waits any more
+			case q.Type == noteCall:
+				b.answerCall(q.note)
+			default:
 				b.reply(q.note)
 			}
 		}
@@ -218,21 +228,11 @@ func (b *Broker) Channels(ctx context.Context, space, prefix string) ([]ws.Chann
 	if len(others) == 0 {
 		return sum.list(), nil
 	}
-	p := &b.peers
-	p.mu.Lock()
-	if len(p.answers) >= maxAsking {
-		p.mu.Unlock()
-		return sum.list(), ErrQueue
+	id, answers, done, err := b.peers.register()
+	if err != nil {
+		return sum.list(), err
 	}
-	p.asked++
-	id, answers := p.asked, make(chan *note, maxParts)
-	p.answers[id] = answers
-	p.mu.Unlock()
-	defer func() {
-		p.mu.Lock()
-		delete(p.answers, id)
-		p.mu.Unlock()
-	}()
+	defer done()
 	if err := b.tell(ctx, &note{Type: noteAsk, Ask: id, Space: space, Prefix: prefix}); err != nil {
 		b.stats.partial.Add(1)
 		return sum.list(), ctx.Err() // a lost broker degrades to this node

@@ -37,6 +37,7 @@ type watch struct {
 
 	mu    sync.Mutex        // held through a delivery: it is what makes the order
 	known bool              // now is where the subscribers are
+	dead  bool              // the others were told that this node's subscribers have gone
 	now   [logs]ws.Position // behind what was delivered last
 }
 
@@ -191,7 +192,7 @@ func (l *lane) heal(ctx context.Context, first bool) error {
 	if !first {
 		l.broker.log.Info("the broker is back", "broker", l.broker.opts.Name, "part", l.number, "after", time.Since(since).Round(time.Millisecond))
 		l.broker.stats.heals.Add(1)
-		l.broker.tell(ctx, &note{Type: noteHello})
+		_ = l.broker.tell(ctx, &note{Type: noteHello})
 	}
 	return nil
 }
@@ -206,14 +207,21 @@ func (l *lane) connect(ctx context.Context, channels []ws.Address) error {
 func (l *lane) restore(ctx context.Context, lease Lease) error {
 	if lease != Kept {
 		l.mu.Lock()
+		watches := make([]*watch, 0, len(l.watches))
 		for _, w := range l.watches {
 			l.unsynced[w] = struct{}{}
+			watches = append(watches, w)
 		}
 		rooms := make([]*room, 0, len(l.rooms))
 		for _, r := range l.rooms {
 			rooms = append(rooms, r)
 		}
 		l.mu.Unlock()
+		for _, w := range watches {
+			w.mu.Lock()
+			w.dead = w.dead || lease == Ended
+			w.mu.Unlock()
+		}
 		for _, r := range rooms {
 			r.mu.Lock()
 			r.forgotten(lease == Ended)
@@ -333,7 +341,10 @@ func (l *lane) syncWatch(ctx context.Context, w *watch) error {
 		if err := l.driver.Listen(ctx, w.of); err != nil {
 			return err
 		}
-		_, err := l.watchAndRecover(ctx, w)
+		first, err := l.watchAndRecover(ctx, w)
+		if err == nil {
+			l.revive(w, first)
+		}
 		return err
 	})
 	if err != nil && l.broker.driver.Broken(err) {
@@ -344,6 +355,17 @@ func (l *lane) syncWatch(ctx context.Context, w *watch) error {
 	defer l.mu.Unlock()
 	delete(l.unsynced, w)
 	return nil
+}
+
+// revive tells this node of a channel that was vacated without it, as the others said meanwhile.
+func (l *lane) revive(w *watch, first bool) {
+	w.mu.Lock()
+	undone := w.dead && first
+	w.dead = false
+	w.mu.Unlock()
+	if undone {
+		l.broker.node.Departed(ws.Departure{Channel: w.of, Vacated: true, Undone: true})
+	}
 }
 
 func (l *lane) watchAndRecover(ctx context.Context, w *watch) (first bool, err error) {

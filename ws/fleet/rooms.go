@@ -24,6 +24,7 @@ type attendee struct {
 	hello   announcement
 	unsaid  bool // the other nodes have not heard hello
 	unknown bool // to the server
+	dead    bool // the others were told that the user has gone
 }
 
 // announcement is what is published when a user comes or goes. What was published on this node already has an ID, by which it is
@@ -83,6 +84,7 @@ func (r *room) forgotten(said bool) {
 	}
 	for _, a := range r.users {
 		a.unknown = true
+		a.dead = a.dead || said && !a.unsaid
 		if said && !a.unsaid && a.member.Farewell != nil {
 			a.unsaid, a.hello.id = true, messageID{}
 		}
@@ -279,16 +281,20 @@ func (l *lane) syncRoom(ctx context.Context, r *room) error {
 		if a.unsaid {
 			announce = l.said(&a.hello)
 		}
-		goodbye := announces(a.member.Farewell, a.member)
+		goodbye, undone := announces(a.member.Farewell, a.member), false
 		err := l.patient(ctx, func(ctx context.Context) error {
-			_, _, err := l.driver.Join(ctx, r.of, a.member, announce, l.broker.encoded(&goodbye))
+			changed, _, err := l.driver.Join(ctx, r.of, a.member, announce, l.broker.encoded(&goodbye))
+			undone = undone || err == nil && changed && a.dead
 			return err
 		})
 		if err != nil && l.broker.driver.Broken(err) {
 			return err
 		}
 		l.broker.stats.failed(err)
-		a.unknown, a.unsaid = false, false
+		a.unknown, a.unsaid, a.dead = false, false, false
+		if undone {
+			l.broker.node.Departed(ws.Departure{Channel: r.of, User: a.member.ID, Undone: true})
+		}
 	}
 	l.mu.Lock()
 	delete(l.unsettled, r)

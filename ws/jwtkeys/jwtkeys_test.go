@@ -59,7 +59,7 @@ func sign(t testing.TB, method jwt.SigningMethod, key any, claims jwt.MapClaims,
 
 func verifier(t testing.TB, cfg jwtkeys.Config, issuer, audience string) *jwtkeys.Verifier {
 	t.Helper()
-	keys, err := cfg.Load()
+	keys, err := cfg.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestRefused(t *testing.T) {
 }
 
 func FuzzVerify(f *testing.F) {
-	keys, err := (&jwtkeys.Config{Secret: secret}).Load()
+	keys, err := (&jwtkeys.Config{Secret: secret}).Open()
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -30,6 +30,9 @@ type Config struct {
 	// JWKSFile is a JSON file with a set of keys (RFC 7517). Default none.
 	JWKSFile string `koanf:"jwks_file"`
 
+	// JWKSURL is where such a set is; who answers there makes tokens, so use https. It is asked when tokens come. Default none.
+	JWKSURL string `koanf:"jwks_url"`
+
 	// Algorithms that are accepted. Default: HS256 with a secret, those of the key otherwise.
 	Algorithms []string `koanf:"algorithms"`
 }
@@ -49,8 +52,16 @@ const minRSABits = 2048
 
 var hmacAlgorithms = []string{"HS256", "HS384", "HS512"}
 
-// Load reads the keys of a section. A section without any has none.
+// Any reports whether the section says where keys are.
+func (k *Config) Any() bool {
+	return k.Secret != "" || k.PublicKeyFile != "" || k.JWKSFile != "" || k.JWKSURL != ""
+}
+
+// Load reads the keys of a section that are on this machine. A section without any has none.
 func (k *Config) Load() ([]Key, error) {
+	if err := k.validURL(); err != nil {
+		return nil, err
+	}
 	var keys []Key
 	if k.Secret != "" {
 		if len(k.Secret) < minSecret {
@@ -86,6 +97,9 @@ func (k *Config) Load() ([]Key, error) {
 // narrow leaves the algorithms that the section allows, by default all that fit the key.
 func (k *Config) narrow(keys []Key) ([]Key, error) {
 	for _, name := range k.Algorithms {
+		if k.JWKSURL != "" && slices.Contains(publicAlgorithms, name) {
+			continue
+		}
 		if !slices.ContainsFunc(keys, func(key Key) bool { return slices.Contains(key.Algorithms, name) }) {
 			return nil, fmt.Errorf("algorithms: no key of the section can be used with %q", name)
 		}
@@ -176,7 +190,10 @@ type jwk struct {
 }
 
 // parseJWKS reads a key set. Keys for other uses than signatures are left out; one that cannot be read is an error.
-func parseJWKS(data []byte) ([]Key, error) {
+func parseJWKS(data []byte) ([]Key, error) { return parseKeys(data, true) }
+
+// parseKeys leaves out what cannot be read unless it is strict.
+func parseKeys(data []byte, strict bool) ([]Key, error) {
 	var set struct {
 		Keys []jwk `json:"keys"`
 	}
@@ -194,6 +211,9 @@ func parseJWKS(data []byte) ([]Key, error) {
 				err = fmt.Errorf("alg %q does not fit the key", j.Alg)
 			}
 			key.Algorithms = []string{j.Alg}
+		}
+		if err != nil && !strict {
+			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("keys[%d]: %w", i, err)

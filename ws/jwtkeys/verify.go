@@ -37,17 +37,13 @@ func Choose(keys []Key, t *jwt.Token) (any, error) {
 
 // Verifier checks tokens.
 type Verifier struct {
-	keys   []Key
+	keys   *Ring
 	parser *jwt.Parser
 }
 
 // NewVerifier makes one for tokens of an issuer and an audience; empty is any.
-func NewVerifier(keys []Key, issuer, audience string) *Verifier {
-	var algorithms []string
-	for _, k := range keys {
-		algorithms = append(algorithms, k.Algorithms...)
-	}
-	options := []jwt.ParserOption{jwt.WithValidMethods(algorithms), jwt.WithStrictDecoding(), jwt.WithLeeway(leeway)}
+func NewVerifier(keys *Ring, issuer, audience string) *Verifier {
+	options := []jwt.ParserOption{jwt.WithValidMethods(keys.Algorithms()), jwt.WithStrictDecoding(), jwt.WithLeeway(leeway)}
 	if issuer != "" {
 		options = append(options, jwt.WithIssuer(issuer))
 	}
@@ -78,7 +74,7 @@ func (v *Verifier) Verify(token string) (Claims, error) {
 		return nil, fmt.Errorf("it is longer than %d bytes", maxToken)
 	}
 	claims := jwt.MapClaims{}
-	parsed, err := v.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) { return Choose(v.keys, t) })
+	parsed, err := v.parser.ParseWithClaims(token, claims, v.keys.Choose)
 	if err != nil {
 		return nil, err
 	}

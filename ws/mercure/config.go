@@ -67,6 +67,9 @@ type Keys struct {
 	// JWKSFile is a JSON file with a set of keys (RFC 7517). Default none.
 	JWKSFile string `koanf:"jwks_file"`
 
+	// JWKSURL is where such a set is; who answers there makes tokens, so use https. It is asked when tokens come. Default none.
+	JWKSURL string `koanf:"jwks_url"`
+
 	// Algorithms that are accepted. Default: HS256 with a secret, those of the key otherwise.
 	Algorithms []string `koanf:"algorithms"`
 
@@ -141,10 +144,10 @@ func (c Config) Validate() error {
 		report("cookie_name: %q must be up to 100 letters, digits, -, _, . and ~", c.CookieName)
 	}
 	if !c.Publisher.any() {
-		report("publisher: has no key: write secret, public_key_file or jwks_file")
+		report("publisher: has no key: write secret, public_key_file, jwks_file or jwks_url")
 	}
 	for name, k := range map[string]Keys{"publisher": c.Publisher, "subscriber": c.Subscriber} {
-		if _, err := k.load(); err != nil {
+		if _, err := k.source().Load(); err != nil {
 			report("%s.%w", name, err)
 		}
 	}
@@ -173,8 +176,6 @@ func (c Config) Validate() error {
 	}
 	return errors.Join(append(errs, append(c.History.problems(), c.Limits.problems()...)...)...)
 }
-
-func (k *Keys) any() bool { return k.Secret != "" || k.PublicKeyFile != "" || k.JWKSFile != "" }
 
 func (h *History) problems() []error {
 	var errs []error

@@ -2,8 +2,9 @@ package mercure
 
 import "github.com/edge-server/edge/ws/jwtkeys"
 
-// load reads the keys of a section. A section without any has none.
-func (k *Keys) load() ([]jwtkeys.Key, error) {
-	from := jwtkeys.Config{Secret: k.Secret, PublicKeyFile: k.PublicKeyFile, JWKSFile: k.JWKSFile, Algorithms: k.Algorithms}
-	return from.Load()
+// source is where the keys of a section come from.
+func (k *Keys) source() *jwtkeys.Config {
+	return &jwtkeys.Config{Secret: k.Secret, PublicKeyFile: k.PublicKeyFile, JWKSFile: k.JWKSFile, JWKSURL: k.JWKSURL, Algorithms: k.Algorithms}
 }
+
+func (k *Keys) any() bool { return k.source().Any() }

@@ -112,7 +112,7 @@ func (s *Server) readKeys() error {
 		roles[1].keys = s.cfg.Publisher
 	}
 	for _, role := range roles {
-		keys, err := role.keys.load()
+		keys, err := role.keys.source().Open()
 		if err != nil {
 			return fmt.Errorf("%s.%w", role.name, err)
 		}

@@ -79,7 +79,7 @@ type mercureClaim struct {
 
 // verifier checks the tokens of one role.
 type verifier struct {
-	keys      []jwtkeys.Key
+	keys      *jwtkeys.Ring
 	algs      []string
 	protocol  int
 	issuer    string // protocol 1
@@ -89,14 +89,8 @@ type verifier struct {
 	now       func() time.Time
 }
 
-func newVerifier(keys []jwtkeys.Key, c *selectorCache, limits *Limits, now func() time.Time) *verifier {
-	v := &verifier{keys: keys, selectors: c, limits: limits, now: now}
-	for _, k := range keys {
-		v.algs = append(v.algs, k.Algorithms...)
-	}
-	slices.Sort(v.algs)
-	v.algs = slices.Compact(v.algs)
-	return v
+func newVerifier(keys *jwtkeys.Ring, c *selectorCache, limits *Limits, now func() time.Time) *verifier {
+	return &verifier{keys: keys, algs: keys.Algorithms(), selectors: c, limits: limits, now: now}
 }
 
 // verify returns what a token allows. The error says why it is refused, for those who debug the hub; clients of protocol 1 are not told.
@@ -109,7 +103,7 @@ func (v *verifier) verify(token string) (*grants, error) {
 		options = append(options, jwt.WithExpirationRequired(), jwt.WithIssuer(v.issuer), jwt.WithAudience(v.audience))
 	}
 	var c claims
-	parsed, err := jwt.NewParser(options...).ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) { return jwtkeys.Choose(v.keys, t) })
+	parsed, err := jwt.NewParser(options...).ParseWithClaims(token, &c, v.keys.Choose)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,9 @@ type Config struct {
 	// Credentials is a file, .creds, with a JWT and its key. Default "".
 	Credentials string `koanf:"credentials"`
 
+	// NKey is a file with the seed of an nkey of a user. Default "".
+	NKey string `koanf:"nkey"`
+
 	// TLS encrypts connections. Default: none.
 	TLS *tlsclient.Config `koanf:"tls"`
 
@@ -69,6 +72,15 @@ func (c *Config) Validate() error {
 			complain("servers[%d]: must not have a name or password; write username, password or token", i)
 		}
 	}
+	logins := 0
+	for _, one := range []string{c.Username, c.Token, c.Credentials, c.NKey} {
+		if one != "" {
+			logins++
+		}
+	}
+	if logins > 1 {
+		complain("username: is one way to log in; write only one of username, token, credentials and nkey")
+	}
 	if c.Password != "" && c.Username == "" {
 		complain("password: needs a username")
 	}
@@ -94,9 +106,12 @@ func (d *Driver) connect() (*nats.Conn, error) {
 		return nil, err
 	}
 	timeout := d.opts.Timeout
+	if n := len(d.cfg.Servers); n > 1 { // the first one may be one that does not answer
+		timeout = max(timeout/time.Duration(n), 100*time.Millisecond)
+	}
 	options := []nats.Option{
-		nats.Name("edge-ws " + d.node), nats.NoReconnect(), nats.Timeout(timeout), nats.PingInterval(timeout), nats.MaxPingsOutstanding(1),
-		nats.FlusherTimeout(timeout), nats.NoCallbacksAfterClientClose(),
+		nats.Name("edge-ws " + d.node), nats.NoReconnect(), nats.Timeout(timeout), nats.PingInterval(d.opts.Timeout), nats.MaxPingsOutstanding(1),
+		nats.FlusherTimeout(d.opts.Timeout), nats.NoCallbacksAfterClientClose(),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { d.sink.Lost(0, err) }),
 		nats.ClosedHandler(func(c *nats.Conn) { d.sink.Lost(0, errors.Join(errClosed, c.LastError())) }),
 	}
@@ -104,6 +119,12 @@ func (d *Driver) connect() (*nats.Conn, error) {
 		options = append(options, nats.Secure(encryption))
 	}
 	switch {
+	case d.cfg.NKey != "":
+		login, err := nats.NkeyOptionFromSeed(d.cfg.NKey)
+		if err != nil {
+			return nil, fmt.Errorf("nkey: %s: %w", d.cfg.NKey, err)
+		}
+		options = append(options, login)
 	case d.cfg.Credentials != "":
 		options = append(options, nats.UserCredentials(d.cfg.Credentials))
 	case d.cfg.Token != "":

@@ -116,7 +116,8 @@ func (k *link) append(ctx context.Context, to ws.Address, message []byte, keep w
 			e.at, seen = ws.Position{Epoch: before.at.Epoch, Offset: before.at.Offset + 1}, before.seq
 			e.previous = before.seq
 		}
-		_, err = k.js.Publish(ctx, subject, e.encode(), jetstream.WithExpectLastSequencePerSubject(seen), jetstream.WithRetryAttempts(0))
+		_, err = k.js.Publish(ctx, subject, e.encode(), jetstream.WithExpectLastSequencePerSubject(seen),
+			jetstream.WithRetryAttempts(1), jetstream.WithRetryWait(streamWait))
 		if err == nil {
 			return e.at, nil
 		}

@@ -69,13 +69,20 @@ func New(cfg Config, opts Options) *Driver { return &Driver{cfg: cfg, opts: opts
 // Start is of fleet.Driver.
 func (d *Driver) Start(ctx context.Context, node string, sink fleet.Sink) error {
 	d.node, d.sink = base64.RawURLEncoding.EncodeToString([]byte(node)), sink
-	ctx, cancel := context.WithTimeout(ctx, 2*d.opts.Timeout)
+	patience := 2 * d.opts.Timeout
+	if d.cfg.Replicas > 1 {
+		patience += clusterPatience
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := d.Connect(ctx, nil); err != nil {
 		return fmt.Errorf("ws.broker.nats: %s: %w", strings.Join(d.cfg.Servers, ","), err)
 	}
 	return nil
 }
+
+// clusterPatience is how long the servers of a cluster may take at the start to agree who holds streams that are new.
+const clusterPatience = 10 * time.Second
 
 // Stop is of fleet.Driver.
 func (d *Driver) Stop(context.Context) error {
@@ -161,36 +168,49 @@ func (k *link) open(ctx context.Context, channels []ws.Address) (err error) {
 	return k.conn.FlushWithContext(ctx)
 }
 
-func (k *link) makeStreams(ctx context.Context) (err error) {
+func (k *link) makeStreams(ctx context.Context) error {
 	d := k.driver
 	c, prefix := d.cfg, d.opts.Prefix
 	storage := jetstream.MemoryStorage
 	if c.Storage == StorageFile {
 		storage = jetstream.FileStorage
 	}
-	k.history, err = k.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: prefix + "-history", Subjects: []string{prefix + ".h.>"}, Storage: storage, Replicas: c.Replicas,
-		MaxMsgsPerSubject: int64(c.HistorySize), MaxAge: c.HistoryTTL, Description: "kept publications of edge",
-	})
+	lease := fleet.LeaseTime(d.opts.Lease)
+	streams := []struct {
+		to     *jetstream.Stream
+		config jetstream.StreamConfig
+	}{
+		{&k.history, jetstream.StreamConfig{
+			Name: prefix + "-history", Subjects: []string{prefix + ".h.>"}, Storage: storage,
+			MaxMsgsPerSubject: int64(c.HistorySize), MaxAge: c.HistoryTTL, Description: "kept publications of edge",
+		}},
+		{&k.channels, jetstream.StreamConfig{
+			Name: prefix + "-channels", Subjects: []string{prefix + ".r.>"}, Storage: jetstream.MemoryStorage,
+			MaxMsgsPerSubject: 1, Description: "members and subscribers of edge",
+		}},
+		{&k.nodes, jetstream.StreamConfig{
+			Name: prefix + "-nodes", Subjects: []string{prefix + ".n.>"}, Storage: jetstream.MemoryStorage,
+			MaxMsgsPerSubject: 1, MaxAge: lease, Duplicates: lease, Description: "leases of edge",
+		}},
+	}
+	errs := make([]error, len(streams))
+	var wg sync.WaitGroup
+	for i := range streams { // at once: the servers of a cluster take a second to agree on each
+		s := &streams[i]
+		s.config.Replicas = c.Replicas
+		wg.Go(func() { // ends with ctx
+			if *s.to, errs[i] = k.js.CreateOrUpdateStream(ctx, s.config); errs[i] != nil {
+				errs[i] = fmt.Errorf("stream %s: %w", s.config.Name, errs[i])
+			}
+		})
+	}
+	wg.Wait()
+	err := errors.Join(errs...)
 	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, nats.ErrNoResponders) {
 		return errors.New("the server has no JetStream, which keeps history and members; start it with -js, or enable JetStream for the account")
 	}
 	if err != nil {
-		return fmt.Errorf("stream %s-history: %w", prefix, err)
-	}
-	k.channels, err = k.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: prefix + "-channels", Subjects: []string{prefix + ".r.>"}, Storage: jetstream.MemoryStorage, Replicas: c.Replicas,
-		MaxMsgsPerSubject: 1, Description: "members and subscribers of edge",
-	})
-	if err != nil {
-		return fmt.Errorf("stream %s-channels: %w", prefix, err)
-	}
-	k.nodes, err = k.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: prefix + "-nodes", Subjects: []string{prefix + ".n.>"}, Storage: jetstream.MemoryStorage, Replicas: c.Replicas,
-		MaxMsgsPerSubject: 1, MaxAge: fleet.LeaseTime(d.opts.Lease), Duplicates: fleet.LeaseTime(d.opts.Lease), Description: "leases of edge",
-	})
-	if err != nil {
-		return fmt.Errorf("stream %s-nodes: %w", prefix, err)
+		return err
 	}
 	created := k.channels.CachedInfo().Created
 	d.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -182,7 +183,8 @@ func (k *link) store(ctx context.Context, of ws.Address, r *record, seen uint64)
 	if err != nil {
 		return err
 	}
-	_, err = k.js.Publish(ctx, k.driver.opts.Prefix+".r."+token(of), b, jetstream.WithExpectLastSequencePerSubject(seen), jetstream.WithRetryAttempts(0))
+	_, err = k.js.Publish(ctx, k.driver.opts.Prefix+".r."+token(of), b, jetstream.WithExpectLastSequencePerSubject(seen),
+		jetstream.WithRetryAttempts(1), jetstream.WithRetryWait(streamWait))
 	return err
 }
 
@@ -329,7 +331,8 @@ func (d *Driver) Renew(ctx context.Context, reap bool) (fleet.Lease, error) {
 	case err != nil:
 		return lease, err
 	}
-	if _, err := k.js.Publish(ctx, subject, nil, jetstream.WithRetryAttempts(0)); err != nil {
+	// The servers of a cluster hear of a stream a moment after it was made.
+	if _, err := k.js.Publish(ctx, subject, nil, jetstream.WithRetryAttempts(20), jetstream.WithRetryWait(streamWait)); err != nil {
 		return lease, err
 	}
 	k.fresh = false
@@ -390,22 +393,39 @@ const reapers = 8
 
 // bury takes dead nodes out of a record.
 func (k *link) bury(ctx context.Context, of ws.Address, alive map[string]bool) error {
-	_, err := k.change(ctx, of, func(r *record) (changed bool) {
+	var gone []ws.Departure
+	r, err := k.change(ctx, of, func(r *record) (changed bool) {
+		gone = nil // it may be tried again
 		for _, node := range slices.Clone(r.Watchers) {
-			changed = !alive[node] && r.unwatch(node) || changed
+			if !alive[node] && r.unwatch(node) {
+				gone = append(gone, ws.Departure{Channel: of, Vacated: len(r.Watchers) == 0})
+				changed = true
+			}
 		}
 		for user, m := range r.Members {
 			for node, farewell := range m.Nodes {
-				if !alive[node] {
-					r.leave(node, user, farewell)
-					changed = true
+				if alive[node] {
+					continue
 				}
+				if r.leave(node, user, farewell) {
+					gone = append(gone, ws.Departure{Channel: of, User: user})
+				}
+				changed = true
 			}
 		}
 		return changed
 	})
+	if r == nil {
+		return err
+	}
+	for _, d := range gone {
+		k.driver.sink.Departed(d)
+	}
 	return err
 }
+
+// streamWait is the pause before a stream that nobody seems to have is asked again.
+const streamWait = 50 * time.Millisecond
 
 // Resign is of fleet.Lane.
 func (d *Driver) Resign(ctx context.Context) error {

@@ -58,6 +58,7 @@ func newApp(name string, cfg App, s *Server) (*app, error) {
 	}
 	a.patience = newPatience(a)
 	a.caches.ttl = cfg.CacheTTL
+	a.space.Handle(ws.Handlers{Departed: a.departed})
 	return a, nil
 }
 
@@ -254,6 +255,27 @@ func (a *app) tell(e happening) {
 		if h.wants(e.name, e.channel) {
 			h.tell(e, time.Now())
 		}
+	}
+}
+
+// departed tells what a server that has died cannot: that its members and subscribers have gone. One of the others hears of each, once.
+func (a *app) departed(d ws.Departure) {
+	channel, k := d.Channel.Channel, kindOf(d.Channel.Channel)
+	if k.has(kindUser) {
+		return
+	}
+	switch {
+	case d.User != "" && d.Undone:
+		a.tell(happening{name: hookMemberAdded, channel: channel, userID: d.User})
+	case d.User != "":
+		a.tell(happening{name: hookMemberRemoved, channel: channel, userID: d.User})
+	case d.Vacated && d.Undone:
+		a.tell(happening{name: hookOccupied, channel: channel})
+	case d.Vacated:
+		a.tell(happening{name: hookVacated, channel: channel})
+	}
+	if d.User == "" {
+		a.counted(channel, k)
 	}
 }
 

@@ -44,8 +44,8 @@ func (JWT) Defaults() any { return JWT{Query: "token", User: "sub"} }
 
 // Validate reports every problem.
 func (j *JWT) Validate() error {
-	if j.Secret == "" && j.PublicKeyFile == "" && j.JWKSFile == "" {
-		return errors.New("needs secret, public_key_file or jwks_file: what tokens are checked with")
+	if !j.Any() {
+		return errors.New("needs secret, public_key_file, jwks_file or jwks_url: what tokens are checked with")
 	}
 	if _, err := j.Load(); err != nil {
 		return err
@@ -72,7 +72,7 @@ type guard struct {
 }
 
 func newGuard(cfg *JWT) (*guard, error) {
-	keys, err := cfg.Load()
+	keys, err := cfg.Open()
 	if err != nil {
 		return nil, fmt.Errorf("jwt.%w", err)
 	}

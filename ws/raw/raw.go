@@ -7,18 +7,13 @@ package raw
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/edge-server/edge/ws"
 )
@@ -108,6 +103,7 @@ type Options struct {
 func New(name string, cfg Config, opts Options) (*App, error) {
 	a := &App{name: name, cfg: cfg, backend: opts.Backend, log: opts.Logger, slots: make(chan struct{}, cfg.Concurrency)}
 	a.space = opts.Hub.Space(SpaceName(name))
+	a.space.Handle(ws.Handlers{Answer: a.answerOrder})
 	var err error
 	if cfg.JWT != nil {
 		if a.guard, err = newGuard(cfg.JWT); err != nil {
@@ -175,7 +171,7 @@ func (a *App) OnOpen(*ws.Conn) {}
 func (a *App) OnMessage(c *ws.Conn, kind ws.Kind, message []byte) {
 	a.slots <- struct{}{}
 	defer func() { <-a.slots }()
-	a.count(a.backend.Message(context.Background(), c, kind, message))
+	_ = a.count(a.backend.Message(context.Background(), c, kind, message))
 }
 
 // OnClose is of ws.Protocol.
@@ -185,7 +181,7 @@ func (a *App) OnClose(c *ws.Conn, code ws.CloseCode, reason string) {
 	}
 	a.slots <- struct{}{}
 	defer func() { <-a.slots }()
-	a.count(a.backend.Disconnect(context.Background(), c, code, reason))
+	_ = a.count(a.backend.Disconnect(context.Background(), c, code, reason))
 }
 
 func (a *App) count(err error) error {
@@ -195,54 +191,6 @@ func (a *App) count(err error) error {
 		a.failed.Add(1)
 	}
 	return err
-}
-
-// manage is POST (send), GET (tell about) and DELETE (close) of /@connections/ID.
-func (a *App) manage(w http.ResponseWriter, r *http.Request, text string) {
-	// Hashes have one length: the comparison takes the same time whatever was sent.
-	said, want := sha256.Sum256([]byte(r.Header.Get("Authorization"))), sha256.Sum256([]byte("Bearer "+a.cfg.Secret))
-	if subtle.ConstantTimeCompare(said[:], want[:]) != 1 {
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		http.Error(w, "401 unauthorized", http.StatusUnauthorized)
-		return
-	}
-	id, err := ws.ParseConnID(text)
-	conn := a.space.Conn(id)
-	if err != nil || conn == nil {
-		http.Error(w, "410 gone: there is no such connection", http.StatusGone)
-		return
-	}
-	switch r.Method {
-	case http.MethodPost:
-		a.manageSend(w, r, conn)
-	case http.MethodDelete:
-		conn.Close(ws.CloseNormal, "")
-		w.WriteHeader(http.StatusNoContent)
-	case http.MethodGet:
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(Describe(conn))
-	default:
-		w.Header().Set("Allow", "GET, POST, DELETE")
-		http.Error(w, "405 method not allowed", http.StatusMethodNotAllowed)
-	}
-}
-
-func (a *App) manageSend(w http.ResponseWriter, r *http.Request, conn *ws.Conn) {
-	const most = 16 << 20
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
-	if err != nil {
-		http.Error(w, "413 the message is too large", http.StatusRequestEntityTooLarge)
-		return
-	}
-	kind := ws.Text
-	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/octet-stream") || !utf8.Valid(body) {
-		kind = ws.Binary
-	}
-	if conn.Send(ws.Prepare(kind, body)) != nil {
-		http.Error(w, "410 gone: there is no such connection", http.StatusGone)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
 }
 
 // Description is what others may know of a connection.

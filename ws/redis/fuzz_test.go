@@ -13,11 +13,19 @@ import (
 func FuzzAnswers(f *testing.F) {
 	f.Add("(\ne\n7\n#\n(\n(\n7-0\n(\nd\nm\n)\n)\n)\n)")
 	f.Add("(\nann\n12:{}\nbob\n3:\n)")
+	f.Add("(\n(\ns\x00c\nann\n#\n)\n)")
 	f.Fuzz(func(t *testing.T, text string) {
 		lines := bufio.NewScanner(strings.NewReader(text))
 		answer := tree(lines, 0)
 		if past, err := parsePast(answer, ws.Position{Epoch: "e", Offset: 3}, 2); err == nil && len(past.Entries) > 2 {
 			t.Fatalf("%d entries of 2", len(past.Entries))
+		}
+		if list, err := parseDepartures(answer); err == nil {
+			for _, d := range list {
+				if d.Undone {
+					t.Fatalf("%+v", d)
+				}
+			}
 		}
 		if members, err := parseMembers(answer); err == nil {
 			for _, m := range members {

@@ -229,8 +229,15 @@ func (l *lane) Renew(ctx context.Context, reap bool) (fleet.Lease, error) {
 			return lease, err
 		}
 		list, ok := answer.([]any)
-		if !ok || len(list) != 2 {
+		if !ok || len(list) != 3 {
 			return lease, errAnswer
+		}
+		departures, err := parseDepartures(list[2])
+		if err != nil {
+			return lease, err
+		}
+		for _, d := range departures {
+			l.driver.sink.Departed(d)
 		}
 		switch list[0] {
 		case int64(1):
@@ -242,6 +249,29 @@ func (l *lane) Renew(ctx context.Context, reap bool) (fleet.Lease, error) {
 			return lease, nil
 		}
 	}
+}
+
+// parseDepartures reads [[CHAN USER VACATED] …].
+func parseDepartures(answer any) ([]ws.Departure, error) {
+	raw, ok := answer.([]any)
+	if !ok {
+		return nil, errAnswer
+	}
+	list := make([]ws.Departure, 0, len(raw))
+	for _, r := range raw {
+		triple, ok := r.([]any)
+		if !ok || len(triple) != 3 {
+			return nil, errAnswer
+		}
+		name, ok := triple[0].(string)
+		user, ok2 := triple[1].(string)
+		space, channel, found := strings.Cut(name, "\x00")
+		if !ok || !ok2 || !found {
+			return nil, errAnswer
+		}
+		list = append(list, ws.Departure{Channel: ws.Address{Space: space, Channel: channel}, User: user, Vacated: triple[2] == int64(1)})
+	}
+	return list, nil
 }
 
 // Resign is of fleet.Lane.

@@ -147,21 +147,24 @@ elseif not redis.call('ZSCORE', base .. 'nodes', node) then
 end
 redis.call('ZADD', base .. 'nodes', now + ARGV[3], node)
 if ARGV[5] ~= '1' then
-  return {found, 0}
+  return {found, 0, {}}
 end
 local dead = redis.call('ZRANGEBYSCORE', base .. 'nodes', '-inf', '(' .. now, 'LIMIT', 0, 1)[1]
 if not dead then
-  return {found, 0}
+  return {found, 0, {}}
 end
+local gone = {}
 redis.call('SET', base .. 'ended:' .. dead, 1, 'PX', 3600000)
 for _, entry in ipairs(redis.call('SRANDMEMBER', base .. 'node:' .. dead, 100)) do
   local chan = string.sub(entry, 2)
   if string.sub(entry, 1, 1) == 'w' then
-    unwatch(dead, chan)
+    gone[#gone + 1] = {chan, '', unwatch(dead, chan)}
   else
     local farewells = redis.call('HGETALL', base .. 'n:' .. dead .. ' ' .. chan)
     for i = 1, #farewells, 2 do
-      leave(dead, chan, farewells[i], farewells[i + 1], ARGV[4])
+      if leave(dead, chan, farewells[i], farewells[i + 1], ARGV[4]) == 1 then
+        gone[#gone + 1] = {chan, farewells[i], 0}
+      end
     end
     redis.call('SREM', base .. 'node:' .. dead, entry)
   end
@@ -169,7 +172,7 @@ end
 if redis.call('EXISTS', base .. 'node:' .. dead) == 0 then
   redis.call('ZREM', base .. 'nodes', dead)
 end
-return {found, 1}`)
+return {found, 1, gone}`)
 
 	// node: what is left of it is taken away by the others
 	resignScript = newScript(`

@@ -9,7 +9,9 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	conformance.RunAll(t, testenv.GoGuest(t, "./sdk/go/conformance"))
+	guest := testenv.GoGuest(t, "./sdk/go/conformance")
+	conformance.RunAll(t, guest)
+	conformance.RunAttributes(t, guest)
 }
 
 func TestDriver(t *testing.T) {

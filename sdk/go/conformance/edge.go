@@ -310,6 +310,19 @@ func (s *script) sockets(name string, arg func(int) string) bool {
 		s.problem(s.conn.Subscribe(arg(1)))
 	case "ws-unsubscribe":
 		s.problem(s.conn.Unsubscribe(arg(1)))
+	case "ws-user":
+		user, err := s.conn.User()
+		s.textOr(err, user)
+	case "ws-set-user":
+		s.problem(s.conn.SetUser(arg(1)))
+	case "ws-get":
+		value, err := s.conn.Get(arg(1))
+		if err == nil && value == "" {
+			err = edge.ErrNotFound
+		}
+		s.textOr(err, value)
+	case "ws-set":
+		s.problem(s.conn.Set(arg(1), arg(2)))
 	case "ws-close":
 		s.closeCode, s.closeReason = number(arg(1)), arg(2)
 	default:

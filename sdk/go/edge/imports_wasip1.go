@@ -134,7 +134,9 @@ func httpDo(head string, body []byte, timeoutMS uint32) int32 {
 }
 
 //go:wasmimport edge_net_v1 http_status
-func httpStatus(h int32) int32
+func hostHttpStatus(h int32) int32
+
+func httpStatus(h int32) int32 { return hostHttpStatus(h) } // TinyGo has no values of imported functions
 
 //go:wasmimport edge_net_v1 http_header
 //go:noescape
@@ -161,7 +163,9 @@ func httpRead(h int32, buf []byte) int64 {
 }
 
 //go:wasmimport edge_net_v1 http_close
-func httpClose(h int32) int32
+func hostHttpClose(h int32) int32
+
+func httpClose(h int32) int32 { return hostHttpClose(h) } // TinyGo has no values of imported functions
 
 // edge_php_v1
 
@@ -174,7 +178,9 @@ func phpCall(pool string, head string, body []byte, timeoutMS uint32) int32 {
 }
 
 //go:wasmimport edge_php_v1 status
-func phpStatus(h int32) int32
+func hostPhpStatus(h int32) int32
+
+func phpStatus(h int32) int32 { return hostPhpStatus(h) } // TinyGo has no values of imported functions
 
 //go:wasmimport edge_php_v1 header
 //go:noescape
@@ -201,7 +207,9 @@ func phpRead(h int32, buf []byte) int64 {
 }
 
 //go:wasmimport edge_php_v1 close
-func phpClose(h int32) int32
+func hostPhpClose(h int32) int32
+
+func phpClose(h int32) int32 { return hostPhpClose(h) } // TinyGo has no values of imported functions
 
 // edge_metrics_v1
 

@@ -74,16 +74,28 @@ final class RPC
     /** Calls a method with protobuf: the message that was encoded goes out as it is, and so the answer comes back. */
     public function callProto(string $method, string $message): string
     {
+        return $this->callBytes("\x80", $method, $message);
+    }
+
+    /**
+     * Calls a method with bytes, and returns those of the answer.
+     *
+     * @internal
+     *
+     * @param string $codec the flag of the frame: "\x80" is protobuf, "\x04" raw
+     */
+    public function callBytes(string $codec, string $method, string $message): string
+    {
         $name = \strlen($method);
         $size = $name + \strlen($message);
         if ($this->relay === null || $this->tcp || $size > self::SHORT || Trace::$options !== '') {
-            return $this->exchange(Frame::PROTO, $method, $message);
+            return $this->exchange(\ord($codec), $method, $message);
         }
         // The shortest way, for calls that follow each other by the thousand: the first half of a header depends on nothing but
         // the size, so its checksum is made once.
-        if (null === $head = $this->heads[$size] ?? null) {
-            $head = "\x15\x80" . \pack('V', $size);
-            $this->heads[$size] = $head .= \pack('Vv', \crc32($head), 0);
+        if (null === $head = $this->heads[$codec][$size] ?? null) {
+            $head = "\x15" . $codec . \pack('V', $size);
+            $this->heads[$codec][$size] = $head .= \pack('Vv', \crc32($head), 0);
         }
         $mark = \pack('VV', $this->calls = $this->calls + 1 & 0xffffffff, $name) . $method;
         try {
@@ -94,7 +106,7 @@ final class RPC
                 throw $e;
             }
 
-            return $this->exchange(Frame::PROTO, $method, $message);
+            return $this->exchange(\ord($codec), $method, $message);
         }
 
         return $answer ?? $this->take($method, $this->calls);
@@ -103,7 +115,7 @@ final class RPC
     /** The largest call that goes the shortest way: one that a socket takes whole or not at all. */
     private const SHORT = 4096;
 
-    /** @var array<int, string> The first twelve bytes of a call, by the size of its payload. */
+    /** @var array<string, array<int, string>> The first twelve bytes of a call, by its codec and the size of its payload. */
     private array $heads = [];
 
     private function exchange(int $codec, string $method, string $argument): string

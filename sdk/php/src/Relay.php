@@ -152,7 +152,7 @@ final class Relay
             $this->explain();
         }
         $skip = \strlen($mark);
-        if ($length < $skip + 12 || $bytes[0] !== "\x15" || $bytes[1] !== "\x80" || \substr_compare($bytes, $mark, 12, $skip) !== 0) {
+        if ($length < $skip + 12 || $bytes[0] !== "\x15" || $bytes[1] !== $frame[1] || \substr_compare($bytes, $mark, 12, $skip) !== 0) {
             $this->buffer = $bytes;
 
             return null;

@@ -491,6 +491,10 @@ impl<'a> Script<'a> {
             "ws-send" => self.unit(socket.send(Message::text(args.text(1)))),
             "ws-subscribe" => self.unit(socket.subscribe(args.bytes(1))),
             "ws-unsubscribe" => self.unit(socket.unsubscribe(args.bytes(1))),
+            "ws-user" => self.try_bytes(socket.user()),
+            "ws-set-user" => self.unit(socket.set_user(args.bytes(1))),
+            "ws-get" => self.try_bytes(socket.get(args.bytes(1))),
+            "ws-set" => self.unit(socket.set(args.bytes(1), args.bytes(2))),
             "ws-close" => self.close = Some((args.number(1) as u16, args.bytes(2).to_vec())),
             _ => return false,
         }

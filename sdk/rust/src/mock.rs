@@ -30,6 +30,8 @@ pub(crate) struct World {
     pub answered: bool, // by the rest of the chain
     pub logs: Vec<(i32, String)>,
     pub vars: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub users: BTreeMap<i64, Vec<u8>>, // of connections
+    pub attributes: BTreeMap<(i64, Vec<u8>), Vec<u8>>,
     pub kv: BTreeMap<(String, Vec<u8>), (Vec<u8>, i64, i64)>, // value, ttl, version
     pub stores: Vec<String>,
     pub elsewhere: Option<Elsewhere>,
@@ -612,6 +614,25 @@ pub(crate) mod raw {
     }
 
     pub unsafe fn ws_unsubscribe(_conn: i64, _p: P, _n: usize) -> i32 {
+        0
+    }
+
+    pub unsafe fn ws_user(conn: i64, buf: M, limit: usize) -> i32 {
+        with(|w| give(w.users.get(&conn).map_or(&[][..], |user| user), buf, limit) as i32)
+    }
+
+    pub unsafe fn ws_set_user(conn: i64, p: P, n: usize) -> i32 {
+        with(|w| w.users.insert(conn, bytes(p, n).to_vec()));
+        0
+    }
+
+    pub unsafe fn ws_get(conn: i64, p: P, n: usize, buf: M, limit: usize) -> i32 {
+        with(|w| w.attributes.get(&(conn, bytes(p, n).to_vec())).map_or(-8, |value| give(value, buf, limit) as i32))
+    }
+
+    pub unsafe fn ws_set(conn: i64, p: P, n: usize, v: P, vn: usize) -> i32 {
+        let (name, value) = ((conn, bytes(p, n).to_vec()), bytes(v, vn).to_vec());
+        with(|w| if value.is_empty() { w.attributes.remove(&name) } else { w.attributes.insert(name, value) });
         0
     }
 

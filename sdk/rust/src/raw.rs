@@ -110,5 +110,9 @@ imports! {
         fn ws_subscribe = "subscribe"(conn: i64, topic: P, len: usize) -> i32;
         fn ws_unsubscribe = "unsubscribe"(conn: i64, topic: P, len: usize) -> i32;
         fn ws_disconnect = "close"(conn: i64, code: u32, reason: P, len: usize) -> i32;
+        fn ws_user = "user"(conn: i64, buf: M, limit: usize) -> i32;
+        fn ws_set_user = "set_user"(conn: i64, user: P, len: usize) -> i32;
+        fn ws_get = "get"(conn: i64, name: P, name_len: usize, buf: M, limit: usize) -> i32;
+        fn ws_set = "set"(conn: i64, name: P, name_len: usize, value: P, len: usize) -> i32;
     }
 }

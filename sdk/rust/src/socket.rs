@@ -1,5 +1,10 @@
 //! WebSockets.
 
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+
+#[cfg(feature = "alloc")]
+use crate::core_api::try_fetch;
 use crate::error::done;
 use crate::{raw, Request, Result};
 
@@ -141,6 +146,31 @@ impl Socket {
     pub fn unsubscribe(self, topic: impl AsRef<[u8]>) -> Result<()> {
         let topic = topic.as_ref();
         done(unsafe { raw::ws_unsubscribe(self.0, topic.as_ptr(), topic.len()) })
+    }
+
+    /// Whose the connection is; empty: nobody's.
+    #[cfg(feature = "alloc")]
+    pub fn user(self) -> Result<Vec<u8>> {
+        try_fetch(|buf, limit| unsafe { raw::ws_user(self.0, buf, limit) })
+    }
+
+    /// Says whose the connection is.
+    pub fn set_user(self, user: impl AsRef<[u8]>) -> Result<()> {
+        let user = user.as_ref();
+        done(unsafe { raw::ws_set_user(self.0, user.as_ptr(), user.len()) })
+    }
+
+    /// An attribute of the connection, or `Error::NotFound`.
+    #[cfg(feature = "alloc")]
+    pub fn get(self, name: impl AsRef<[u8]>) -> Result<Vec<u8>> {
+        let name = name.as_ref();
+        try_fetch(|buf, limit| unsafe { raw::ws_get(self.0, name.as_ptr(), name.len(), buf, limit) })
+    }
+
+    /// Gives the connection an attribute, which all events of it see; an empty value takes it away.
+    pub fn set(self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        let (name, value) = (name.as_ref(), value.as_ref());
+        done(unsafe { raw::ws_set(self.0, name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
     }
 
     /// Closes the connection.

@@ -27,3 +27,25 @@ func unsubscribe(conn int64, topic string) int32
 //go:wasmimport edge_ws_v1 close
 //go:noescape
 func disconnect(conn int64, code uint32, reason string) int32
+
+//go:wasmimport edge_ws_v1 user
+//go:noescape
+func hostUser(conn int64, buf unsafe.Pointer, limit uint32) int32
+
+func user(conn int64, buf []byte) int32 { return hostUser(conn, pointer(buf), length(buf)) }
+
+//go:wasmimport edge_ws_v1 set_user
+//go:noescape
+func setUser(conn int64, user string) int32
+
+//go:wasmimport edge_ws_v1 get
+//go:noescape
+func hostGet(conn int64, name string, buf unsafe.Pointer, limit uint32) int32
+
+func get(conn int64, name string, buf []byte) int32 {
+	return hostGet(conn, name, pointer(buf), length(buf))
+}
+
+//go:wasmimport edge_ws_v1 set
+//go:noescape
+func set(conn int64, name, value string) int32

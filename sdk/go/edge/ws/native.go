@@ -15,13 +15,15 @@ type Test struct {
 	Sent       map[Conn][]string // by connection
 	Subscribed map[Conn][]string
 	Closed     map[Conn]int // codes
+	Users      map[Conn]string
+	Attributes map[Conn]map[string]string
 }
 
 var hub = &Test{}
 
 // NewTest begins anew.
 func NewTest() *Test {
-	hub = &Test{Sent: map[Conn][]string{}, Subscribed: map[Conn][]string{}, Closed: map[Conn]int{}}
+	hub = &Test{Sent: map[Conn][]string{}, Subscribed: map[Conn][]string{}, Closed: map[Conn]int{}, Users: map[Conn]string{}, Attributes: map[Conn]map[string]string{}}
 	return hub
 }
 
@@ -63,6 +65,40 @@ func unsubscribe(conn int64, topic string) int32 {
 	}
 	hub.Subscribed[Conn(conn)] = kept
 	return 0
+}
+
+func user(conn int64, buf []byte) int32 { return give(buf, hub.Users[Conn(conn)]) }
+
+func setUser(conn int64, user string) int32 {
+	hub.Users[Conn(conn)] = user
+	return 0
+}
+
+func get(conn int64, name string, buf []byte) int32 {
+	value, ok := hub.Attributes[Conn(conn)][name]
+	if !ok {
+		return int32(abi.ErrNotFound)
+	}
+	return give(buf, value)
+}
+
+func set(conn int64, name, value string) int32 {
+	all := hub.Attributes[Conn(conn)]
+	if all == nil {
+		all = map[string]string{}
+		hub.Attributes[Conn(conn)] = all
+	}
+	if all[name] = value; value == "" {
+		delete(all, name)
+	}
+	return 0
+}
+
+func give(buf []byte, value string) int32 {
+	if len(value) <= len(buf) {
+		copy(buf, value)
+	}
+	return int32(len(value))
 }
 
 func disconnect(conn int64, code uint32, _ string) int32 {

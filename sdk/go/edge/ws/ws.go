@@ -62,6 +62,41 @@ func (c Conn) Close(code int, reason string) error {
 	return problem(disconnect(int64(c), uint32(code), reason))
 }
 
+// User is who the connection belongs to; empty is nobody.
+func (c Conn) User() (string, error) {
+	return text(func(buf []byte) int32 { return user(int64(c), buf) })
+}
+
+// SetUser says who the connection belongs to.
+func (c Conn) SetUser(name string) error { return problem(setUser(int64(c), name)) }
+
+// Get returns an attribute of the connection, "" without one.
+func (c Conn) Get(name string) (string, error) {
+	value, err := text(func(buf []byte) int32 { return get(int64(c), name, buf) })
+	if err == abi.ErrNotFound {
+		err = nil
+	}
+	return value, err
+}
+
+// Set gives the connection an attribute, which all events of it see; an empty value takes it away.
+func (c Conn) Set(name, value string) error { return problem(set(int64(c), name, value)) }
+
+// text calls a getter, once more with more room if need be.
+func text(get func(buf []byte) int32) (string, error) {
+	buf := make([]byte, 256)
+	for {
+		n := get(buf)
+		if n < 0 {
+			return "", abi.Errno(n)
+		}
+		if int(n) <= len(buf) {
+			return string(buf[:n]), nil
+		}
+		buf = make([]byte, n)
+	}
+}
+
 func problem(n int32) error {
 	if n < 0 {
 		return abi.Errno(n)

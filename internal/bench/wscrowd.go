@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// wsCrowd is how many connections the figures about crowds are of.
+const wsCrowd = 10_000
+
+// crowd are connections that listen: what comes is counted and thrown away.
+type crowd struct {
+	conns    []*websocket.Conn
+	received atomic.Int64 // bytes
+	goal     atomic.Int64
+	arrived  chan struct{} // gets one when received passes goal
+
+	closing  atomic.Bool
+	drinking sync.WaitGroup
+}
+
+// listen connects n listeners; subscribe has them say what they listen to.
+func listen(ctx context.Context, t wsTarget, srv *server, n int) (*crowd, error) {
+	c := &crowd{arrived: make(chan struct{}, 1)}
+	var err error
+	if c.conns, err = dialAll(ctx, n, srv.base, t.listen); err != nil {
+		c.close()
+		return nil, err
+	}
+	if t.hello != "" {
+		if err := c.subscribe(t.hello); err != nil {
+			c.close()
+			return nil, err
+		}
+	}
+	if err := c.drink(); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *crowd) subscribe(hello string) error {
+	for _, conn := range c.conns {
+		if err := conn.WriteMessage(websocket.TextMessage, []byte(hello)); err != nil {
+			return err
+		}
+		for _, want := range []string{"connection_established", "subscription_succeeded"} {
+			if _, got, err := conn.ReadMessage(); err != nil || !bytes.Contains(got, []byte(want)) {
+				return fmt.Errorf("waiting for %s: %q, %w", want, got, err)
+			}
+		}
+	}
+	return nil
+}
+
+// took counts what has come.
+func (c *crowd) took(n int) {
+	goal, now := c.goal.Load(), c.received.Add(int64(n))
+	if now >= goal && now-int64(n) < goal {
+		c.arrived <- struct{}{}
+	}
+}
+
+// await publishes and waits until so many more bytes have come.
+func (c *crowd) await(ctx context.Context, more int, publish func() error) error {
+	c.goal.Add(int64(more))
+	if err := publish(); err != nil {
+		return err
+	}
+	select {
+	case <-c.arrived:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(startTimeout):
+		return fmt.Errorf("%d bytes of %d arrived", c.received.Load(), c.goal.Load())
+	}
+}
+
+// close ends the connections at once, so that their ports are free for the next ones.
+func (c *crowd) close() {
+	c.closing.Store(true)
+	if runtime.GOOS == "linux" { // elsewhere readers end with their connections
+		c.drinking.Wait()
+	}
+	defer c.drinking.Wait()
+	for _, conn := range c.conns {
+		if conn == nil {
+			continue
+		}
+		if tcp, ok := conn.NetConn().(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+		_ = conn.Close()
+	}
+}
+
+// driveFanOut publishes one message after the other until duration is over, and counts what arrives.
+func driveFanOut(ctx context.Context, t wsTarget, srv *server, duration time.Duration, begin func()) (float64, error) {
+	return drivePublishing(ctx, t, srv, duration, begin, 1)
+}
+
+// driveBursts publishes as many messages at once as a call may have, before it waits for them.
+func driveBursts(ctx context.Context, t wsTarget, srv *server, duration time.Duration, begin func()) (float64, error) {
+	return drivePublishing(ctx, t, srv, duration, begin, wsBurst)
+}
+
+func drivePublishing(ctx context.Context, t wsTarget, srv *server, duration time.Duration, begin func(), burst int) (float64, error) {
+	c, err := listen(ctx, t, srv, wsListeners)
+	if err != nil {
+		return 0, err
+	}
+	defer c.close()
+	begin()
+	messages := 0
+	for end := time.Now().Add(duration); time.Now().Before(end); messages += burst {
+		err := c.await(ctx, t.frame*len(c.conns)*burst, func() error { return t.publish(ctx, srv.base, burst) })
+		if err != nil {
+			return 0, fmt.Errorf("message %d: %w", messages+1, err)
+		}
+	}
+	return float64(messages * len(c.conns)), nil
+}
+
+// driveBroadcast measures in how many milliseconds 99 of 100 have a message; the median of those that fit into duration.
+func driveBroadcast(ctx context.Context, t wsTarget, srv *server, duration time.Duration, begin func()) (float64, error) {
+	c, err := listen(ctx, t, srv, wsCrowd)
+	if err != nil {
+		return 0, err
+	}
+	defer c.close()
+	begin()
+	var took []float64
+	for end := time.Now().Add(duration); time.Now().Before(end); {
+		most := t.frame * (len(c.conns) * 99 / 100)
+		began := time.Now()
+		if err := c.await(ctx, most, func() error { return t.publish(ctx, srv.base, 1) }); err != nil {
+			return 0, err
+		}
+		took = append(took, float64(time.Since(began))/float64(time.Millisecond))
+		all := int64(len(took) * t.frame * len(c.conns))
+		for c.received.Load() < all && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		c.goal.Store(all)
+	}
+	slices.Sort(took)
+	return took[len(took)/2], ctx.Err()
+}
+
+// driveIdle measures how many bytes of the server's memory a connection takes that listens and gets nothing.
+func driveIdle(ctx context.Context, t wsTarget, srv *server, _ time.Duration, begin func()) (float64, error) {
+	first, err := listen(ctx, t, srv, 100) // so that what there is once is there
+	if err != nil {
+		return 0, err
+	}
+	first.close()
+	begin()
+	before, _, err := srv.usage()
+	if err != nil {
+		return 0, err
+	}
+	c, err := listen(ctx, t, srv, wsCrowd)
+	if err != nil {
+		return 0, err
+	}
+	defer c.close()
+	least := int64(0)
+	for range idleLooks { // what the handshakes took is given back after a while
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(idlePause):
+		}
+		now, _, err := srv.usage()
+		if err != nil {
+			return 0, err
+		}
+		if least == 0 || now.serverResidentKiB < least {
+			least = now.serverResidentKiB
+		}
+	}
+	return float64(least-before.serverResidentKiB) * 1024 / wsCrowd, nil
+}
+
+const (
+	idleLooks = 10
+	idlePause = time.Second
+)

@@ -1,0 +1,131 @@
+package kv
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Fetch is the method of the same name: what MGet does, for sdk/php, in the codec RAW. Taking fifty values out of a message by hand
+// takes PHP longer than all the rest; what its own unserialize() reads, it has in a tenth of the time. The argument is
+//
+//	how (1 byte)  storage  NUL  key  NUL  key …
+//
+// and the answer serialize([values, texts]): two arrays by key, in the order of the request, without those that do not exist. In texts
+// are the bytes that are stored. In values are, with how '1', what serialize() made of scalars and arrays of them; with how '0' there is
+// nothing. A key with a NUL in it is asked for by MGet.
+type Fetch struct {
+	storage string
+	decode  bool
+	items   []Item
+	plain   []bool // the items whose values PHP can read where they stand
+}
+
+// ParseRaw implements rpc.RawMessage.
+func (f *Fetch) ParseRaw(data []byte) error {
+	how, rest, ok := byte(0), data, len(data) > 0
+	if ok {
+		how, rest = data[0], data[1:]
+	}
+	storage, keys, found := bytes.Cut(rest, []byte{0})
+	if !ok || !found || how != '0' && how != '1' {
+		return errFetch
+	}
+	if bytes.Count(keys, []byte{0}) >= maxItems {
+		return errTooManyItems
+	}
+	all, err := text(keys) // one copy for all keys
+	if err != nil {
+		return err
+	}
+	if f.decode = how == '1'; string(storage) != f.storage {
+		f.storage = string(storage)
+	}
+	for more := true; more; {
+		var key string
+		key, all, more = strings.Cut(all, "\x00")
+		f.items = append(f.items, Item{Key: key})
+	}
+	return nil
+}
+
+// fetch fills in the items. The request is its own answer.
+func (s *Service) fetch(ctx context.Context, f *Fetch) error {
+	front, err := s.store(operations["MGet"], f.storage)
+	if err != nil {
+		return err
+	}
+	for i := range f.items {
+		if strings.TrimSpace(f.items[i].Key) == "" {
+			return errEmptyKey
+		}
+	}
+	if err := front.Get(ctx, f.items); err != nil {
+		return err
+	}
+	size := 0
+	for i := range f.items {
+		if f.items[i].Found {
+			size += len(f.items[i].Value)
+		}
+	}
+	if size > maxAnswer && len(f.items) > 1 {
+		return errAnswerSize
+	}
+	return nil
+}
+
+// AppendRaw implements rpc.RawMessage.
+func (f *Fetch) AppendRaw(dst []byte) []byte {
+	f.plain = slices.Grow(f.plain[:0], len(f.items))[:len(f.items)]
+	room, values, texts := 64, 0, 0
+	for i := range f.items {
+		it := &f.items[i]
+		f.plain[i] = f.decode && it.Found && isPlainPHP(it.Value)
+		if !it.Found {
+			continue
+		}
+		if room += len(it.Key) + len(it.Value) + 2*phpTextRoom; f.plain[i] {
+			values++
+		} else {
+			texts++
+		}
+	}
+	dst = slices.Grow(dst, room)
+	dst = append(dst, `a:2:{i:0;`...)
+	dst = appendPHPArray(dst, values)
+	for i := range f.items {
+		if f.plain[i] {
+			dst = append(appendPHPText(dst, f.items[i].Key), f.items[i].Value...)
+		}
+	}
+	dst = appendPHPArray(append(dst, `}i:1;`...), texts)
+	for i := range f.items {
+		if f.items[i].Found && !f.plain[i] {
+			dst = appendPHPText(appendPHPText(dst, f.items[i].Key), f.items[i].Value)
+		}
+	}
+	return append(dst, `}}`...)
+}
+
+// reset makes the request ready for the next one, keeping its room.
+func (f *Fetch) reset(storage string) {
+	clear(f.items)
+	*f = Fetch{storage: storage, items: f.items[:0], plain: f.plain[:0]}
+}
+
+// phpTextRoom is what a text needs beside its bytes, at most: s:, a length, :"";
+const phpTextRoom = 16
+
+func appendPHPArray(dst []byte, elements int) []byte {
+	dst = strconv.AppendInt(append(dst, `a:`...), int64(elements), 10)
+	return append(dst, `:{`...)
+}
+
+func appendPHPText[T string | []byte](dst []byte, s T) []byte {
+	dst = strconv.AppendInt(append(dst, `s:`...), int64(len(s)), 10)
+	dst = append(append(dst, `:"`...), s...)
+	return append(dst, `";`...)
+}

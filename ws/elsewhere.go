@@ -1,0 +1,111 @@
+package ws
+
+import (
+	"context"
+	"hash/fnv"
+)
+
+// What concerns connections of other nodes: one that lives is asked, one that has died leaves something behind.
+
+// Departure is what a node that died took away with it from a channel. One of the others is told: the one that noticed it first.
+type Departure struct {
+	Channel Address
+
+	// User is who was in the channel by that node alone. Empty: this is about the node's subscribers.
+	User string
+
+	// Vacated says that nobody subscribes to the channel any more.
+	Vacated bool
+
+	// Undone says that the node was only cut off: this node, which the others took for dead, has that user again, or again a channel
+	// that had no subscribers without it.
+	Undone bool
+}
+
+// Handlers are what a space's owner does for the other nodes. None of them may wait for a client.
+type Handlers struct {
+	// Answer answers what Ask was called with on another node. c is a connection of this one.
+	Answer func(ctx context.Context, c *Conn, request []byte) (answer []byte, err error)
+
+	// Departed hears of departures. It must not wait.
+	Departed func(Departure)
+}
+
+// Handle sets the handlers; nil fields do nothing.
+func (s *Space) Handle(h Handlers) { s.handlers.Store(&h) }
+
+// Ask has the node that holds a connection answer a request, by its Handlers.Answer. ErrClosed: no node has such a connection. Those of
+// this node are the caller's own business.
+func (s *Space) Ask(ctx context.Context, id ConnID, request []byte) ([]byte, error) {
+	answer, err := s.hub.broker.Ask(ctx, s.name, Command{Conn: id}, request)
+	s.hub.failed(err)
+	return answer, err
+}
+
+// TellOne is Tell for the connection of a command, and waits until the node that holds it has done it. ErrClosed: no node has it.
+func (s *Space) TellOne(ctx context.Context, c Command) error {
+	if conn := s.Find(c.Conn); conn != nil {
+		return conn.obey(c)
+	}
+	if s.hub.Owns(c.Conn) {
+		return ErrClosed
+	}
+	_, err := s.hub.broker.Ask(ctx, s.name, c, nil)
+	s.hub.failed(err)
+	return err
+}
+
+// obey does what a command says.
+func (c *Conn) obey(do Command) error {
+	if do.Send != nil {
+		if err := c.Send(do.Send); err != nil {
+			return err
+		}
+	}
+	if do.Code != 0 {
+		c.Close(do.Code, do.Reason)
+	}
+	return nil
+}
+
+// Answer is of Node.
+func (h *Hub) Answer(ctx context.Context, space string, c Command, request []byte) ([]byte, error) {
+	s := h.existing(space)
+	if s == nil {
+		return nil, ErrClosed
+	}
+	conn := s.Find(c.Conn)
+	if conn == nil {
+		return nil, ErrClosed
+	}
+	if request == nil {
+		return nil, conn.obey(c)
+	}
+	if handlers := s.handlers.Load(); handlers != nil && handlers.Answer != nil {
+		return handlers.Answer(ctx, conn, request)
+	}
+	return nil, ErrClosed
+}
+
+// Departed is of Node.
+func (h *Hub) Departed(d Departure) {
+	s := h.existing(d.Channel.Space)
+	if s == nil {
+		return
+	}
+	if handlers := s.handlers.Load(); handlers != nil && handlers.Departed != nil {
+		handlers.Departed(d)
+	}
+}
+
+// Of reports whether the ID was given out by a node of that name. One of 32768 other nodes looks the same.
+func (id ConnID) Of(node string) bool { return uint64(id)>>idBits<<idBits == nodeBits(node) }
+
+// nodeBits is what the IDs of a node's connections begin with.
+func nodeBits(node string) uint64 {
+	hash := fnv.New64a()
+	hash.Write([]byte(node))
+	sum := hash.Sum64() // in which names that end differently share the upper bits
+	sum = (sum ^ sum>>33) * 0xff51afd7ed558ccd
+	return sum >> 49 << idBits
+}

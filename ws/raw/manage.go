@@ -1,0 +1,100 @@
+package raw
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/edge-server/edge/ws"
+)
+
+const (
+	maxManaged = 16 << 20 // bytes of a message,
+	maxOrder   = 1 << 20  // and of an order
+)
+
+// manage is POST (send), GET (tell about), PATCH (carry out an order) and DELETE (close) of /@connections/ID, on whichever node that is.
+func (a *App) manage(w http.ResponseWriter, r *http.Request, text string) {
+	// Hashes have one length: the comparison takes the same time whatever was sent.
+	said, want := sha256.Sum256([]byte(r.Header.Get("Authorization"))), sha256.Sum256([]byte("Bearer "+a.cfg.Secret))
+	if subtle.ConstantTimeCompare(said[:], want[:]) != 1 {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, "401 unauthorized", http.StatusUnauthorized)
+		return
+	}
+	id, err := ws.ParseConnID(text)
+	if err != nil {
+		gone(w)
+		return
+	}
+	switch r.Method {
+	case http.MethodPost:
+		a.manageSend(w, r, id)
+	case http.MethodDelete:
+		managed(w, a.space.TellOne(r.Context(), ws.Command{Conn: id, Code: ws.CloseNormal}))
+	case http.MethodGet:
+		a.manageOrder(w, r, id, Order{Describe: true})
+	case http.MethodPatch:
+		var o Order
+		in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder))
+		in.DisallowUnknownFields()
+		err := in.Decode(&o)
+		if err == nil {
+			err = o.Validate()
+		}
+		if err != nil {
+			http.Error(w, fmt.Sprintf("400 the body is JSON with attributes, subscribe and unsubscribe: %v", err), http.StatusBadRequest)
+			return
+		}
+		o.Describe = true
+		a.manageOrder(w, r, id, o)
+	default:
+		w.Header().Set("Allow", "GET, POST, PATCH, DELETE")
+		http.Error(w, "405 method not allowed", http.StatusMethodNotAllowed)
+	}
+}
+
+func (a *App) manageOrder(w http.ResponseWriter, r *http.Request, id ws.ConnID, o Order) {
+	d, err := a.Carry(r.Context(), id, o)
+	if err != nil {
+		managed(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(d) // the client may have gone
+}
+
+func (a *App) manageSend(w http.ResponseWriter, r *http.Request, id ws.ConnID) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxManaged))
+	if err != nil {
+		http.Error(w, "413 the message is too large", http.StatusRequestEntityTooLarge)
+		return
+	}
+	kind := ws.Text
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/octet-stream") || !utf8.Valid(body) {
+		kind = ws.Binary
+	}
+	managed(w, a.space.TellOne(r.Context(), ws.Command{Conn: id, Send: ws.Prepare(kind, body)}))
+}
+
+// managed answers with what became of it.
+func managed(w http.ResponseWriter, err error) {
+	switch {
+	case err == nil:
+		w.WriteHeader(http.StatusNoContent)
+	case errors.Is(err, ws.ErrClosed), errors.Is(err, ErrGone):
+		gone(w)
+	default:
+		http.Error(w, "503 "+err.Error(), http.StatusServiceUnavailable)
+	}
+}
+
+func gone(w http.ResponseWriter) {
+	http.Error(w, "410 gone: there is no such connection", http.StatusGone)
+}
