@@ -72,7 +72,7 @@ func (e *Edge) connections() admin.Connections {
 	}
 	if e.hub != nil {
 		for _, s := range e.hub.Stats().Spaces {
-			c.WebSockets = append(c.WebSockets, admin.Space{Name: s.Name, Open: s.Connections, Channels: int(s.Channels), Delivered: s.Delivered})
+			c.WebSockets = append(c.WebSockets, admin.Space{Name: s.Name, Open: s.Connections, Channels: s.Channels, Delivered: s.Delivered})
 		}
 	}
 	if e.rpc != nil {

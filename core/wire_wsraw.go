@@ -154,7 +154,7 @@ func (b *phpBackend) Message(ctx context.Context, c *ws.Conn, kind ws.Kind, mess
 	}
 	a.setAttributes(c)
 	if len(a.body) > 0 {
-		c.Send(a.message())
+		_ = c.Send(a.message())
 	}
 	if code, reason, ok := a.closing(); ok {
 		c.Close(code, reason)

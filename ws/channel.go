@@ -176,7 +176,7 @@ func (s *Space) Subscribe(ctx context.Context, c *Conn, name string, opts Subscr
 		s.hub.failed(err)
 	}
 	if err != nil {
-		s.Unsubscribe(context.WithoutCancel(ctx), c, name, UnsubscribeOptions{})
+		_, _ = s.Unsubscribe(context.WithoutCancel(ctx), c, name, UnsubscribeOptions{})
 		return result, fmt.Errorf("subscribe to %q: %w", name, err)
 	}
 	sub.settle(result, opts.Reply)
@@ -260,18 +260,18 @@ func (sub *subscription) settle(result Subscribed, reply func(Subscribed) *Prepa
 	}
 	if reply != nil {
 		if m := reply(result); m != nil {
-			sub.conn.enqueue(m, false)
+			_ = sub.conn.enqueue(m, false)
 		}
 	}
 	for _, p := range result.Past.Publications {
-		sub.conn.enqueue(p.Message, true)
+		_ = sub.conn.enqueue(p.Message, true)
 	}
 	now := result.Past.Now
 	for _, p := range sub.held {
 		if p.Position.Offset > 0 && p.Position.Epoch == now.Epoch && p.Position.Offset <= now.Offset {
 			continue // was part of the past
 		}
-		sub.conn.enqueue(p.Message, true)
+		_ = sub.conn.enqueue(p.Message, true)
 	}
 	sub.settled, sub.held = true, nil
 }

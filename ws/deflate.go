@@ -118,8 +118,8 @@ func deflate(p *Prepared) []byte {
 	w := deflaters.Get().(*flate.Writer)
 	defer deflaters.Put(w)
 	w.Reset(&out)
-	w.Write(p.Payload())
-	w.Flush() // into memory
+	_, _ = w.Write(p.Payload()) // into memory
+	_ = w.Flush()
 	body := bytes.TrimSuffix(out.Bytes(), flushTail)
 	frame := make([]byte, 0, headSize(len(body))+len(body))
 	frame = appendHead(frame, byte(p.kind)|bitFin|bitRSV1, len(body))
@@ -153,7 +153,7 @@ func inflate(compressed []byte, limit int, text bool) (*[]byte, error) {
 	f.in.Reset(compressed)
 	f.tail.Reset(streamTail)
 	f.both = io.MultiReader(&f.in, &f.tail)
-	f.inflate.(flate.Resetter).Reset(f.both, nil)
+	_ = f.inflate.(flate.Resetter).Reset(f.both, nil)
 
 	var check textCheck
 	out := messages.Get().(*[]byte)

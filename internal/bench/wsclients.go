@@ -24,7 +24,7 @@ var wsPayload = strings.Repeat("websocket payload ", 8)[:128]
 var wsPusherFrame = 4 + len(`{"event":"e","channel":"all","data":""}`) + len(wsPayload)
 
 func dialWS(ctx context.Context, base, path string) (*websocket.Conn, error) {
-	conn, res, err := websocket.DefaultDialer.DialContext(ctx, "ws"+strings.TrimPrefix(base, "http")+path, nil)
+	conn, res, err := websocket.DefaultDialer.DialContext(ctx, "ws"+strings.TrimPrefix(base, "http")+path, nil) //nolint:bodyclose // the body of an upgrade is the connection
 	if err != nil && res != nil {
 		err = fmt.Errorf("%w: %s", err, res.Status)
 	}

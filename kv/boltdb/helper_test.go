@@ -75,7 +75,7 @@ func helperWrite(cfg kv.BoltConfig, rounds int) error {
 				if _, err := s.Increment(ctx, head(w), 1, time.Time{}); err != nil {
 					panic(err)
 				}
-				os.Stdout.WriteString(fmt.Sprintf("%d %d\n", w, n))
+				fmt.Fprintf(os.Stdout, "%d %d\n", w, n)
 				if n%3 == 0 { // so that pages become free and are used again
 					if err := s.Delete(ctx, []kv.Item{{Key: entry(w, n-1)}}); err != nil {
 						panic(err)

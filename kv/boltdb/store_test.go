@@ -191,7 +191,7 @@ func TestStoresShareAFile(t *testing.T) {
 			wantGone(t, a, "k")
 			want(t, b, "k", "of b")
 
-			if _, err := Open(t.Context(), files, "c", kv.BoltConfig(with(cfg, func(c *kv.BoltConfig) { c.Bucket = "a" }))); err == nil ||
+			if _, err := Open(t.Context(), files, "c", with(cfg, func(c *kv.BoltConfig) { c.Bucket = "a" })); err == nil ||
 				!strings.Contains(err.Error(), `store "a" has bucket a`) {
 				t.Errorf("two stores in one bucket: %v", err)
 			}

@@ -36,7 +36,7 @@ func (f *file) stopping() bool {
 
 // due reports whether the first deadline of the index has come.
 func (s *Store) due(now int64) (due bool) {
-	s.file.view(func(tx *bolt.Tx) error { // a damaged index is found by whoever writes
+	_ = s.file.view(func(tx *bolt.Tx) error { // a damaged index is found by whoever writes
 		index := tx.Bucket(s.index)
 		if index == nil {
 			return nil

@@ -249,7 +249,7 @@ func (c *change) commit() error {
 		return c.tx.Commit()
 	})
 	if !ok {
-		c.try(func(c *change) error { return c.tx.Rollback() }) // or nobody could close the file
+		_, _ = c.try(func(c *change) error { return c.tx.Rollback() }) // or nobody could close the file
 	}
 	c.settleOverlays(err == nil)
 	f.measure()

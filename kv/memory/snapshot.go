@@ -65,8 +65,8 @@ func (s *Store) save(ctx context.Context) (err error) {
 func (s *Store) writeSnapshot(ctx context.Context, f io.Writer) error {
 	sum := sha256.New()
 	w := bufio.NewWriterSize(io.MultiWriter(f, sum), 256<<10)
-	w.WriteString(snapshotMagic) //nolint:errcheck // a bufio.Writer keeps its first error for Flush
-	w.WriteByte(snapshotV1)      //nolint:errcheck
+	w.WriteString(snapshotMagic) // a bufio.Writer keeps its first error for Flush
+	_ = w.WriteByte(snapshotV1)
 	now := s.now().UnixMilli()
 	var record []byte
 	for key, e := range s.cache.All() {

@@ -17,7 +17,6 @@ type registry struct {
 	users    map[string]int
 	latest   uint64 // place of the last update that was handed out
 	lastID   string
-	closed   bool
 }
 
 type subscribers map[*subscriber]struct{}

@@ -123,26 +123,6 @@ var registered struct {
 // Handle registers the store. Call it in init.
 func Handle(can Features, s Store) { registered.features, registered.store = can, s }
 
-// operation reads an operation of the wire.
-func operation(o abi.Op) (op Op, ok bool) {
-	op = Op{Do: Action(o.Op), Key: o.Key, Value: o.Value, How: How{TTL: Millis(max(o.TTL, 0))}}
-	switch op.Do {
-	case Set:
-		op.How.IfAbsent, op.How.IfPresent, op.How.KeepTTL = o.Flags&abi.SetNX != 0, o.Flags&abi.SetXX != 0, o.Flags&abi.SetKeepTTL != 0
-		if o.Flags&abi.SetIfVersion != 0 {
-			op.How.IfVersion = o.Version
-		}
-	case Delete:
-		op.How.IfVersion = o.Version
-	case Incr:
-		if len(o.Value) != 8 {
-			return op, false
-		}
-		op.Delta = int64(binary.LittleEndian.Uint64(o.Value))
-	}
-	return op, true
-}
-
 // One does an operation of a batch by the other methods of the store.
 func One(s Store, op *Op) {
 	switch op.Do {

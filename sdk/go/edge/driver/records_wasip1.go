@@ -119,3 +119,23 @@ func mailed(n, m uint32) (first, second []byte) {
 	all := mail.Get(n + m)
 	return all[:n:n], all[n:]
 }
+
+// operation reads an operation of the wire.
+func operation(o abi.Op) (op Op, ok bool) {
+	op = Op{Do: Action(o.Op), Key: o.Key, Value: o.Value, How: How{TTL: Millis(max(o.TTL, 0))}}
+	switch op.Do {
+	case Set:
+		op.How.IfAbsent, op.How.IfPresent, op.How.KeepTTL = o.Flags&abi.SetNX != 0, o.Flags&abi.SetXX != 0, o.Flags&abi.SetKeepTTL != 0
+		if o.Flags&abi.SetIfVersion != 0 {
+			op.How.IfVersion = o.Version
+		}
+	case Delete:
+		op.How.IfVersion = o.Version
+	case Incr:
+		if len(o.Value) != 8 {
+			return op, false
+		}
+		op.Delta = int64(binary.LittleEndian.Uint64(o.Value))
+	}
+	return op, true
+}
