@@ -22,9 +22,9 @@ test_packages += php-cache-integration-tests php-symfony-cache php-igbinary # th
 test_packages += python3-jsonschema # which judges edge.yaml by docs/edge.schema.json
 test_packages += zsh fish bash-completion man-db mandoc # what completes edge's commands, and shows and judges its manual page
 test_packages += debootstrap systemd # a bare Debian to install the package in, and the judge of its unit
-test_packages += llvm-19-dev libclang-19-dev clang-19 lld-19 # what TinyGo is built on
+test_packages += g++ llvm-19-dev libclang-19-dev clang-19 lld-19 # what TinyGo is built on
 test_packages += wasi-libc libclang-rt-19-dev-wasm32 binaryen # and what it builds plugins with
-bench_packages := nginx-light php-fpm php-cgi wrk php-redis # the peers of make bench, whose program is tested too
+bench_packages := nginx-light php-fpm php-cgi wrk nghttp2-client php-redis # the peers of make bench, whose program is tested too
 bench_packages += php-symfony-framework-bundle php-symfony-twig-bundle php-symfony-runtime php-symfony-mime php-symfony-yaml php-laravel-framework
 
 # What tests were skipped, and for want of what.
@@ -36,6 +36,7 @@ toxiproxy     := github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0
 pebble        := github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1
 pebble_names  := github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv@v2.10.1
 nfpm          := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+caddy         := github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.1
 golangci_lint := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: help
@@ -139,7 +140,8 @@ containers: deps ## run the steps of the Dockerfiles in bare Debians, without a 
 	EDGE_TEST_SOAK=1 EDGE_TEST_REQUIRE=all go test -timeout 30m -count 1 -v -run TestContainerStepsSoak ./examples
 
 .PHONY: bench
-bench: deps plugins ## Edge beside nginx + php-fpm and bare Go (19 minutes); rewrites the tables of docs/benchmarks.md
+bench: deps plugins ## Edge beside nginx + php-fpm and bare Go (25 minutes); rewrites the tables of docs/benchmarks.md
+	@$(call tool,caddy,$(caddy))
 	go run ./internal/bench -out docs/benchmarks.md
 
 .PHONY: fuzz

@@ -156,7 +156,7 @@ func FuzzHostFunctions(f *testing.F) {
 	gen := fuzzGeneration(f)
 	f.Fuzz(func(t *testing.T, function uint16, at uint8, a, b, c, d, e, g, h, k uint64) {
 		host := functions[int(function)%len(functions)]
-		inst := &instance{Context: t.Context(), gen: gen, names: map[string]headerName{}, stderr: &lineWriter{log: gen.log}}
+		inst := &instance{Context: t.Context(), gen: gen, names: map[string]headerName{}, stdout: &lineWriter{log: gen.log}, stderr: &lineWriter{log: gen.log}}
 		r := httptest.NewRequest("POST", "/path?query", strings.NewReader("the body of the request"))
 		r.Header = http.Header{"Accept": {"a", "b"}, "X-Empty": {}}
 		inst.begin(httptest.NewRecorder(), r)

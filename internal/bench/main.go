@@ -48,6 +48,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if len(args) == 2 && args[0] == gorillaCommand {
 		return serveGorilla(ctx, args[1])
 	}
+	if len(args) == 6 && args[0] == filesCommand {
+		return serveFiles(ctx, fileSite{folder: args[1], cert: args[2], key: args[3], plain: args[4], tls: args[5]})
+	}
 	opts, err := parseOptions(args, getenv, stderr)
 	if err != nil {
 		return err
@@ -81,7 +84,7 @@ func bench(ctx context.Context, opts options, progress io.Writer) (sections []se
 	}
 	all := !opts.isPartial() && opts.partial == "" && !opts.isAside()
 	stores := opts.kvOnly || all
-	if err := space.findTools(opts.targets, stores, opts.wsOnly || all, opts.wasmOnly || all); err != nil {
+	if err := space.findTools(opts.targets, stores, opts.wsOnly || all, opts.wasmOnly || all, opts.filesOnly || all); err != nil {
 		return nil, err
 	}
 	if opts.kvOnly {
@@ -92,6 +95,9 @@ func bench(ctx context.Context, opts options, progress io.Writer) (sections []se
 	}
 	if opts.wasmOnly {
 		return benchWasm(ctx, opts, space, progress)
+	}
+	if opts.filesOnly {
+		return benchFiles(ctx, opts, space, progress)
 	}
 	opts.load.program = space.tool["wrk"]
 
@@ -114,7 +120,7 @@ func bench(ctx context.Context, opts options, progress io.Writer) (sections []se
 		sections = append(sections, newSection(m, opts, machine, time.Now()))
 	}
 	if all {
-		for _, more := range []func(context.Context, options, *workspace, io.Writer) ([]section, error){benchKV, benchWS, benchWasm} {
+		for _, more := range []func(context.Context, options, *workspace, io.Writer) ([]section, error){benchKV, benchWS, benchWasm, benchFiles} {
 			rows, err := more(ctx, opts, space, progress)
 			if err != nil {
 				return nil, err

@@ -209,7 +209,7 @@ func TestMissingToolsAreNamedTogether(t *testing.T) {
 	space := testWorkspace(t)
 	t.Setenv("PATH", t.TempDir())
 	absent := []target{{Name: "one", Tools: []string{"clang"}}, {Name: "two", Tools: []string{"clang", "wasm-ld"}}}
-	err := space.findTools(absent, false, false, false)
+	err := space.findTools(absent, false, false, false, false)
 	for _, want := range []string{"clang is missing, needed by [one two]: apt-get install clang lld", "wasm-ld is missing, needed by [two]", "wrk is missing"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)

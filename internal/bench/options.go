@@ -36,10 +36,14 @@ type options struct {
 	wsDuration time.Duration
 
 	wasmOnly bool // plugins alone
+
+	filesOnly    bool // files alone
+	fileRounds   int
+	fileDuration time.Duration // whole seconds
 }
 
 // isAside reports whether something else than scenarios and targets is measured.
-func (o options) isAside() bool { return o.kvOnly || o.wsOnly || o.wasmOnly }
+func (o options) isAside() bool { return o.kvOnly || o.wsOnly || o.wasmOnly || o.filesOnly }
 
 func parseOptions(args []string, getenv func(string) string, usage io.Writer) (options, error) {
 	var opts options
@@ -59,6 +63,9 @@ func parseOptions(args []string, getenv func(string) string, usage io.Writer) (o
 	flags.IntVar(&opts.wsRounds, "ws-runs", 5, "runs per server of WebSockets and load")
 	flags.DurationVar(&opts.wsDuration, "ws-duration", 2*time.Second, "length of one of them")
 	flags.BoolVar(&opts.wasmOnly, "wasm", false, "only plugins, beside http-wasm-host-go, which takes about a minute")
+	flags.BoolVar(&opts.filesOnly, "files", false, "only files, beside http.FileServer and Caddy, which takes two minutes")
+	flags.IntVar(&opts.fileRounds, "files-runs", 5, "runs per server of files and protocol")
+	flags.DurationVar(&opts.fileDuration, "files-duration", 2*time.Second, "length of one of them, in whole seconds")
 	flags.StringVar(&opts.out, "out", "", "Markdown `file` whose sections are replaced (default print only)")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
@@ -88,6 +95,9 @@ func (o options) validate() error {
 	}
 	if o.wsRounds < 1 || o.wsDuration < 100*time.Millisecond {
 		errs = append(errs, errors.New("-ws-runs must be at least 1, -ws-duration at least 100ms, since CPU is counted in ticks of 10ms"))
+	}
+	if o.fileRounds < 1 || o.fileDuration < time.Second || o.fileDuration%time.Second != 0 {
+		errs = append(errs, errors.New("-files-runs must be at least 1, -files-duration whole seconds, which is all wrk takes"))
 	}
 	if o.runs < 1 {
 		errs = append(errs, fmt.Errorf("-runs: must be at least 1, got %d", o.runs))

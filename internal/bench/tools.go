@@ -26,14 +26,17 @@ var tools = map[string]tool{
 	"wasm-ld": {[]string{"wasm-ld", "wasm-ld-[0-9]*"}, "apt-get install lld"},
 	"go":      {[]string{"go"}, "see https://go.dev/doc/install"},
 
+	"caddy":  {[]string{"caddy"}, "make deps, with .tools/ in the PATH"},
+	"h2load": {[]string{"h2load"}, "apt-get install nghttp2-client"},
+
 	"rustc": {[]string{"rustc"}, "apt-get install rustc libstd-rust-dev-wasm32"},
 
 	"redis-server": {[]string{"redis-server"}, "apt-get install redis-server php-redis"},
 	"memcached":    {[]string{"memcached"}, "apt-get install memcached"},
 }
 
-// findTools looks for wrk and for the tools of the targets, of the key-value stores, of WebSockets and of plugins. Everything that is missing is in the error.
-func (w *workspace) findTools(targets []target, stores, sockets, plugins bool) error {
+// findTools looks for wrk and for the tools of the targets, of the key-value stores, of WebSockets, of plugins and of files. Everything that is missing is in the error.
+func (w *workspace) findTools(targets []target, stores, sockets, plugins, files bool) error {
 	needed := map[string][]string{}
 	if len(targets) > 0 {
 		needed["wrk"] = []string{"the measurement"}
@@ -51,6 +54,11 @@ func (w *workspace) findTools(targets []target, stores, sockets, plugins bool) e
 	if plugins {
 		for _, key := range []string{"go", "clang", "wasm-ld"} {
 			needed[key] = append(needed[key], "plugins")
+		}
+	}
+	if files {
+		for _, key := range []string{"wrk", "h2load", "caddy", "go", "clang", "wasm-ld"} {
+			needed[key] = append(needed[key], "files")
 		}
 	}
 	for _, t := range targets {
@@ -72,7 +80,7 @@ func (w *workspace) findTools(targets []target, stores, sockets, plugins bool) e
 
 // find searches PATH and the sbin folders, which Debian leaves out of a user's PATH.
 func (t tool) find() (string, bool) {
-	dirs := append(filepath.SplitList(os.Getenv("PATH")), "/usr/local/sbin", "/usr/sbin", "/sbin")
+	dirs := append(filepath.SplitList(os.Getenv("PATH")), ".tools", "/usr/local/sbin", "/usr/sbin", "/sbin")
 	for _, name := range t.names {
 		for _, dir := range dirs {
 			matches, err := filepath.Glob(filepath.Join(dir, name))
