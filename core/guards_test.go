@@ -44,6 +44,26 @@ func with(t testing.TB, m edgetest.Mode, path string, headers ...string) (*http.
 	return m.Do(t, req)
 }
 
+// TestNoTargetAnswersTrace, whatever it is. (What plugins make of it is in TestTCK.)
+func TestNoTargetAnswersTrace(t *testing.T) {
+	t.Parallel()
+	s := edgetest.Start(t, `
+http: {routes: [{match: {path: /respond}, respond: {body: here}}, {match: {path: /redirect}, redirect: {to: /}}, {php: app}]}
+`+phpApp(t, "guards.php", ""))
+	for _, m := range s.Modes(t) {
+		for _, path := range []string{"/respond", "/redirect", "/user"} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodTrace, m.URL+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Cookie", "secret=1")
+			if res, body := m.Do(t, req); res.StatusCode != http.StatusMethodNotAllowed || res.Header.Get("Allow") == "" || strings.Contains(body, "secret") {
+				t.Errorf("%s: TRACE %s got %s %q", m.Name, path, res.Status, body)
+			}
+		}
+	}
+}
+
 // TestBasicAuth: the user reaches PHP and the access log, in every protocol, and whoever has no password reaches nothing.
 func TestBasicAuth(t *testing.T) {
 	t.Parallel()

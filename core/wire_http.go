@@ -86,6 +86,9 @@ func (e *Edge) routeHandler(w *world, route *Route, unnamed []*wasmhost.Plugin) 
 	if err != nil {
 		return nil, err
 	}
+	if route.Wasm == "" {
+		h = withoutTrace(h)
+	}
 	for _, plugin := range slices.Backward(unnamed) {
 		h = e.pluginStep(plugin, h)
 	}
@@ -192,6 +195,18 @@ func (e *Edge) target(w *world, route *Route) (http.Handler, error) {
 	default:
 		return newRedirector(route.Redirect), nil
 	}
+}
+
+// withoutTrace refuses TRACE, which would show scripts what cookies they may not see. Plugins get it first: http-wasm lets them answer it.
+func withoutTrace(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodTrace {
+			w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+			http.Error(w, "405 method not allowed", http.StatusMethodNotAllowed)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // originFellThrough answers when a plugin that a route names as its origin passes the request on: there is nothing behind it.

@@ -33,7 +33,7 @@ func (e *Edge) addRouters(t *routeTable, w *world) error {
 			errs = append(errs, err)
 			continue
 		}
-		t.pools[name] = limitBody(int64(w.cfg.HTTP.Limits.Body), withAttributes(h))
+		t.pools[name] = limitBody(int64(w.cfg.HTTP.Limits.Body), withAttributes(withoutTrace(h)))
 	}
 	return errors.Join(errs...)
 }

@@ -154,7 +154,7 @@ func unitHolds(t *testing.T, d debian) {
 	if err := os.WriteFile(filepath.Join(units, "edge.service"), []byte(here), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	verify := exec.Command(analyze, "verify", "edge.service", "edge-http.socket", "edge-https.socket")
+	verify := exec.Command(analyze, "--man=no", "verify", "edge.service", "edge-http.socket", "edge-https.socket")
 	verify.Dir, verify.Env = units, append(os.Environ(), "SYSTEMD_UNIT_PATH="+units+":")
 	if out, err := verify.CombinedOutput(); err != nil || strings.Contains(string(out), "edge") {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 )
@@ -86,23 +85,7 @@ func (c *Client) CachePurge(ctx context.Context, p CachePurge) (done CachePurged
 	if err != nil {
 		return done, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/cache/purge", bytes.NewReader(body))
-	if err != nil {
-		return done, err
-	}
-	res, err := c.roundTrip(req)
-	if err != nil {
-		return done, err
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	if err != nil {
-		return done, fmt.Errorf("read the answer of %s: %w", c.where, err)
-	}
-	if res.StatusCode != http.StatusOK {
-		return done, &KVError{res.StatusCode, problem(text, fmt.Sprintf("POST /cache/purge answered %s", res.Status))}
-	}
-	return done, json.Unmarshal(text, &done)
+	return done, c.ask(ctx, http.MethodPost, "/cache/purge", bytes.NewReader(body), &done)
 }
 
 // cachePatience is how long a purge may take: prefixes are looked for among all keys.

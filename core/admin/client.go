@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -59,7 +60,12 @@ func (c *Client) Reload(ctx context.Context) error {
 func (c *Client) do(ctx context.Context, method, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // a reload boots workers
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
+	return c.ask(ctx, method, path, nil, into)
+}
+
+// ask reads an answer of 200 into what is given. What the server says with another status is a *KVError.
+func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, into any) error {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return err
 	}
@@ -68,20 +74,15 @@ func (c *Client) do(ctx context.Context, method, path string, into any) error {
 		return err
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
+	text, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
 	if err != nil {
 		return fmt.Errorf("read the answer of %s: %w", c.where, err)
 	}
 	if res.StatusCode != http.StatusOK {
-		var problem struct {
-			Error string `json:"error"`
-		}
-		if json.Unmarshal(body, &problem) != nil || problem.Error == "" {
-			return fmt.Errorf("%s %s answered %s", method, path, res.Status)
-		}
-		return errors.New(problem.Error)
+		path, _, _ = strings.Cut(path, "?")
+		return &KVError{res.StatusCode, problem(text, fmt.Sprintf("%s %s answered %s", method, path, res.Status))}
 	}
-	return json.Unmarshal(body, into)
+	return json.Unmarshal(text, into)
 }
 
 // roundTrip sends a request with the token, and says why nobody answers.

@@ -2,10 +2,8 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -53,30 +51,9 @@ func (c *Client) Upgrade(ctx context.Context, binary string, timeout time.Durati
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout+time.Minute) // the server gives up first, and says why
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/upgrade?"+query.Encode(), nil)
-	if err != nil {
-		return done, err
+	err = c.ask(ctx, http.MethodPost, "/upgrade?"+query.Encode(), nil, &done)
+	if hasStatus(err, http.StatusNotFound) {
+		err = errors.New("the running edge knows no upgrade: restart it once")
 	}
-	res, err := c.roundTrip(req)
-	if err != nil {
-		return done, err
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	if err != nil {
-		return done, fmt.Errorf("read the answer of %s: %w", c.where, err)
-	}
-	if res.StatusCode == http.StatusOK {
-		return done, json.Unmarshal(body, &done)
-	}
-	var problem struct {
-		Error string `json:"error"`
-	}
-	switch {
-	case json.Unmarshal(body, &problem) == nil && problem.Error != "":
-		return done, errors.New(problem.Error)
-	case res.StatusCode == http.StatusNotFound:
-		return done, errors.New("the running edge knows no upgrade: restart it once")
-	}
-	return done, fmt.Errorf("POST /upgrade answered %s", res.Status)
+	return done, err
 }

@@ -2,8 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -211,24 +209,7 @@ func (t WSTarget) query(app string) url.Values {
 func (c *Client) ws(ctx context.Context, method, path string, q url.Values, body io.Reader, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, wsPatience)
 	defer cancel()
-	path = "/ws" + path + "?" + q.Encode()
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
-	if err != nil {
-		return err
-	}
-	res, err := c.roundTrip(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if res.StatusCode == http.StatusOK {
-		return json.NewDecoder(res.Body).Decode(into)
-	}
-	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	if err != nil {
-		return fmt.Errorf("read the answer of %s: %w", c.where, err)
-	}
-	return &KVError{res.StatusCode, problem(text, fmt.Sprintf("%s %s answered %s", method, path, res.Status))}
+	return c.ask(ctx, method, "/ws"+path+"?"+q.Encode(), body, into)
 }
 
 // wsPatience is how long the server may take, and with it the other nodes.

@@ -104,8 +104,6 @@ func judge(r *http.Request) (refusal, int) {
 	switch {
 	case r.Method == http.MethodConnect:
 		return refusedConnect, http.StatusNotImplemented // this is not a tunnel
-	case r.Method == http.MethodTrace:
-		return refusedMethod, http.StatusMethodNotAllowed // it would show scripts what cookies they may not see
 	case strings.IndexByte(r.URL.Path, 0) >= 0:
 		return refusedTarget, http.StatusBadRequest // libraries in C end the path there
 	case r.Method == "PRI":

@@ -115,7 +115,6 @@ var malformed = []struct {
 	{"target with bare CR", "GET /\rx HTTP/1.1\r\nHost: a\r\n\r\n", 400},
 	{"target with broken escape", "GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", 400},
 	{"target with NUL", "GET /a%00b HTTP/1.1\r\nHost: a\r\n\r\n", 400},
-	{"TRACE", "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405},
 	{"asterisk with GET", "GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400},
 	{"absolute form without host", "GET http:/x HTTP/1.1\r\nHost: a\r\n\r\n", 400},
 	{"absolute form without slashes", "GET http:x HTTP/1.1\r\nHost: a\r\n\r\n", 400},
