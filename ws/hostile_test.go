@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,16 +30,18 @@ func TestHostileClients(t *testing.T) {
 	t.Parallel()
 	big := ws.Prepare(ws.Text, bytes.Repeat([]byte("x"), 8<<10))
 	for _, carrier := range carriers {
-		for name, attack := range map[string]func(t *testing.T, w *world, l *link){
-			"never reads": func(t *testing.T, w *world, l *link) {
+		for name, attack := range map[string]func(t *testing.T, w *world, l *link, read *atomic.Int64){
+			"never reads": func(t *testing.T, w *world, _ *link, read *atomic.Int64) {
 				testenv.Eventually(t, "it is gone", func() bool {
-					for range 8 {
+					for range 8 { // each when the one who behaves has the one before
+						before := read.Load()
 						w.space.Publish(t.Context(), "all", big, ws.PublishOptions{})
+						testenv.Eventually(t, "it has been read", func() bool { return read.Load() > before })
 					}
 					return w.space.Len() == 1
 				})
 			},
-			"an octet at a time": func(t *testing.T, w *world, l *link) {
+			"an octet at a time": func(t *testing.T, w *world, l *link, _ *atomic.Int64) {
 				for _, b := range octets(frame(whole, bytes.Repeat([]byte("x"), 100))) {
 					l.Write(b)
 					time.Sleep(20 * time.Millisecond) // what the attack is
@@ -48,7 +51,7 @@ func TestHostileClients(t *testing.T) {
 				}
 				t.Error("it could go on")
 			},
-			"floods": func(t *testing.T, w *world, l *link) {
+			"floods": func(t *testing.T, w *world, l *link, _ *atomic.Int64) {
 				go func() { // ends with the connection
 					for {
 						if _, err := l.Write(bytes.Repeat(frame(fin|ping, nil), 100)); err != nil {
@@ -58,10 +61,10 @@ func TestHostileClients(t *testing.T) {
 				}()
 				testenv.Eventually(t, "it is gone", func() bool { return w.space.Len() == 1 })
 			},
-			"is silent": func(t *testing.T, w *world, l *link) {
+			"is silent": func(t *testing.T, w *world, l *link, _ *atomic.Int64) {
 				testenv.Eventually(t, "it is gone", func() bool { return w.space.Len() == 1 })
 			},
-			"goes without a word": func(t *testing.T, w *world, l *link) {
+			"goes without a word": func(t *testing.T, w *world, l *link, _ *atomic.Int64) {
 				l.close()
 				testenv.Eventually(t, "it is gone", func() bool { return w.space.Len() == 1 })
 			},
@@ -73,7 +76,8 @@ func TestHostileClients(t *testing.T) {
 				}}, impatient)
 				good := w.dial()
 				heard := make(chan string, 1<<16)
-				go func() { // ends with the connection; it reads whatever comes, pings too
+				var read atomic.Int64 // large messages
+				go func() {           // ends with the connection; it reads whatever comes, pings too
 					for {
 						_, b, err := good.ReadMessage()
 						if err != nil {
@@ -82,12 +86,14 @@ func TestHostileClients(t *testing.T) {
 						}
 						if len(b) < 100 {
 							heard <- string(b)
+						} else {
+							read.Add(1)
 						}
 					}
 				}()
 				l := carrier.open(w, nil)
 				testenv.Eventually(t, "both are there", func() bool { return w.space.Len() == 2 })
-				attack(t, w, l)
+				attack(t, w, l, &read)
 				good.WriteMessage(websocket.TextMessage, []byte("still here"))
 				if got := <-heard; got != "still here" {
 					t.Errorf("the one who behaves got %q", got)
