@@ -16,13 +16,14 @@ import (
 
 // files serves a folder. What is not there, not readable, hidden or the source of a program is all the same 404.
 //
-// The folder is opened for each request, so that one that a deployment puts in its place is served at once. Everything below it is
+// The folder is looked up for each request, so that one that a deployment puts in its place is served at once. Everything below it is
 // opened through os.Root: a symbolic link may point to another file of the folder but not out of it. The files:
 //
 //	files.go          from a path to a file; which names are nobody's business
 //	files_config.go   what edge.yaml says
 //	files_try.go      try_files and the page of applications that route in the browser
 //	files_answer.go   how a file is sent: validators, ranges, compressed siblings
+//	files_hot.go      small files that need not be opened again
 //	files_browse.go   the list of a folder
 type files struct {
 	root, strip string
@@ -34,6 +35,7 @@ type files struct {
 	etag        string
 	cache       []CacheRule
 	large       chan struct{} // a place for each large file that may be open; nil: no limit
+	hot         hotFiles
 }
 
 func (h *files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -51,6 +53,12 @@ func (h *files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		notFound(w)
 		return
+	}
+	if isPlain(r) {
+		if f := h.hot.find(clean); f != nil {
+			f.answer(w, r)
+			return
+		}
 	}
 	folder, err := os.OpenRoot(h.root)
 	if err != nil {
@@ -88,7 +96,7 @@ func (h *files) serveName(w http.ResponseWriter, r *http.Request, folder *os.Roo
 	case asFolder && name != ".":
 		return fs.ErrNotExist
 	}
-	return h.send(w, r, folder, found{file, info, name})
+	return h.send(w, r, folder, found{file, info, name, clean})
 }
 
 // serveFolder serves the index of a folder, or lists it.
@@ -104,7 +112,7 @@ func (h *files) serveFolder(w http.ResponseWriter, r *http.Request, folder *os.R
 		}
 		defer file.Close()
 		if !info.IsDir() {
-			return h.send(w, r, folder, found{file, info, index})
+			return h.send(w, r, folder, found{file, info, index, ""})
 		}
 	}
 	if h.browse {

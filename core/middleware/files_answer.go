@@ -28,6 +28,7 @@ type found struct {
 	*os.File
 	info fs.FileInfo
 	name string // below the folder
+	path string // the request's, if it alone leads here: such a file may be remembered
 }
 
 // send answers with the file, or with one beside it that is compressed as the client likes. An error means that nothing was sent.
@@ -46,7 +47,7 @@ func (h *files) send(w http.ResponseWriter, r *http.Request, folder *os.Root, f 
 		defer h.release()
 	}
 	h.describe(w.Header(), better, encoding)
-	answer(w, r, better.File, better.info)
+	answer(w, r, better.File, better.info, func(body []byte) { h.remember(better, body) })
 	return nil
 }
 
@@ -88,7 +89,7 @@ func (h *files) sibling(r *http.Request, folder *os.Root, f found) (found, strin
 		file, info, err := openFile(folder, f.name+siblings[encoding])
 		if err == nil {
 			if !info.IsDir() && !info.ModTime().Before(f.info.ModTime().Add(-siblingSlack)) {
-				return found{file, info, f.name}, encoding, true
+				return found{file, info, f.name, ""}, encoding, true
 			}
 			file.Close()
 		}
@@ -126,15 +127,15 @@ func (h *files) release() {
 // serveFile answers with the file, a range of it, or 304.
 func serveFile(w http.ResponseWriter, r *http.Request, file *os.File, info fs.FileInfo) {
 	w.Header()["Etag"] = []string{etag(info, false, "")}
-	answer(w, r, file, info)
+	answer(w, r, file, info, func([]byte) {})
 }
 
-// answer sends a file whose validators stand in the header already.
-func answer(w http.ResponseWriter, r *http.Request, file *os.File, info fs.FileInfo) {
+// answer sends a file whose validators stand in the header already. A small one is shown to whole, too.
+func answer(w http.ResponseWriter, r *http.Request, file *os.File, info fs.FileInfo, whole func([]byte)) {
 	header := w.Header()
 	header["X-Content-Type-Options"] = noSniff // a browser must not take an uploaded text for a script
 	if isPlain(r) && info.Size() <= smallFile {
-		answerSmall(w, r, file, info)
+		answerSmall(w, r, file, info, whole)
 		return
 	}
 	if header.Get("Content-Encoding") != "" && r.Header.Get("If-Match") == "" && r.Header.Get("If-Unmodified-Since") == "" {
@@ -159,7 +160,7 @@ func isPlain(r *http.Request) bool {
 }
 
 // answerSmall reads the file before it sends anything.
-func answerSmall(w http.ResponseWriter, r *http.Request, file *os.File, info fs.FileInfo) {
+func answerSmall(w http.ResponseWriter, r *http.Request, file *os.File, info fs.FileInfo, whole func([]byte)) {
 	buf := smallFiles.Get().(*[smallFile]byte)
 	defer smallFiles.Put(buf)
 	n, err := io.ReadFull(file, buf[:info.Size()])
@@ -174,16 +175,13 @@ func answerSmall(w http.ResponseWriter, r *http.Request, file *os.File, info fs.
 		http.Error(w, "500 internal server error", http.StatusInternalServerError)
 		return
 	default:
-		if modified := info.ModTime(); modified.Unix() > 0 {
-			header["Last-Modified"] = []string{modified.UTC().Format(http.TimeFormat)}
+		if modified := lastModified(info); modified != "" {
+			header["Last-Modified"] = []string{modified}
 		}
+		whole(buf[:n])
 	}
 	if len(header["Content-Type"]) == 0 {
-		contentType := mime.TypeByExtension(path.Ext(info.Name()))
-		if contentType == "" {
-			contentType = http.DetectContentType(buf[:min(n, 512)])
-		}
-		header["Content-Type"] = []string{contentType}
+		header["Content-Type"] = []string{contentTypeOf(info.Name(), buf[:n])}
 	}
 	header["Accept-Ranges"] = acceptRanges
 	header["Content-Length"] = []string{strconv.Itoa(n)}
@@ -191,6 +189,21 @@ func answerSmall(w http.ResponseWriter, r *http.Request, file *os.File, info fs.
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(buf[:n]) // an error is the client's going
 	}
+}
+
+// lastModified is "" when nobody knows.
+func lastModified(info fs.FileInfo) string {
+	if modified := info.ModTime(); modified.Unix() > 0 {
+		return modified.UTC().Format(http.TimeFormat)
+	}
+	return ""
+}
+
+func contentTypeOf(name string, body []byte) string {
+	if known := mime.TypeByExtension(path.Ext(name)); known != "" {
+		return known
+	}
+	return http.DetectContentType(body[:min(len(body), 512)])
 }
 
 var acceptRanges = []string{"bytes"}

@@ -165,6 +165,7 @@ func NewFiles(cfg FilesConfig) (http.Handler, error) {
 	h := &files{
 		root: root, strip: strings.TrimSuffix(cfg.Strip, "/"), index: cfg.Index, try: cfg.TryFiles, spa: cfg.SPA, browse: cfg.Browse,
 		encodings: cfg.Precompressed, etag: cfg.ETag, cache: cfg.Cache,
+		hot: hotFiles{age: hotAge},
 	}
 	if h.index == nil {
 		h.index = []string{"index.html"}

@@ -53,7 +53,7 @@ func (h *files) serveTry(w http.ResponseWriter, r *http.Request, folder *os.Root
 	case info.IsDir() != asFolder:
 		return false, nil
 	case !asFolder:
-		return true, h.send(w, r, folder, found{file, info, name})
+		return true, h.send(w, r, folder, found{file, info, name, ""})
 	case ofPath && !strings.HasSuffix(clean, "/") && (h.browse || h.hasIndex(folder, name)):
 		redirectToFolder(w, r, clean)
 		return true, nil
@@ -104,5 +104,5 @@ func (h *files) servePage(w http.ResponseWriter, r *http.Request, folder *os.Roo
 	if info.IsDir() {
 		return fs.ErrNotExist
 	}
-	return h.send(w, r, folder, found{file, info, h.spa})
+	return h.send(w, r, folder, found{file, info, h.spa, ""})
 }
