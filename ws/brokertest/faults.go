@@ -86,11 +86,7 @@ func RunLoss(t *testing.T, f Faulty) {
 	}
 	members := []string{"comes", "goes0", "goes2", "stays0", "stays1", "stays2"}
 	for _, n := range nodes {
-		testenv.Eventually(t, "the members are as they should be", func() bool {
-			got := n.Users(room)
-			slices.Sort(got)
-			return slices.Equal(got, members)
-		})
+		n.awaitMembers(room, members)
 		n.AwaitThat(room, "the comings and goings", func(got []string) bool {
 			got = slices.Sorted(slices.Values(got))
 			return slices.Equal(got, []string{"+comes", "+goes0", "+goes1", "+goes2", "+stays0", "+stays1", "+stays2", "-goes1"}[:len(got)]) && len(got) == 8
@@ -104,6 +100,20 @@ func RunLoss(t *testing.T, f Faulty) {
 	if err := nodes[0].Tell(t.Context(), "s", ws.Command{All: true}); err != nil {
 		t.Error(err)
 	}
+}
+
+// awaitMembers says who is there when these are not, in the end.
+func (n *Node) awaitMembers(at ws.Address, members []string) {
+	n.t.Helper()
+	var got []string
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		got = n.Users(at)
+		slices.Sort(got)
+		if slices.Equal(got, members) {
+			return
+		}
+	}
+	n.t.Fatalf("node %s has the members %q, want %q", n.id, got, members)
 }
 
 // RunApart cuts one node off: the others go on, see its members go within the lease, and come again afterwards; it gets what was kept
