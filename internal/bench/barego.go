@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
 )
@@ -16,16 +15,12 @@ import (
 const bareGoCommand = "serve-bare-go"
 
 func launchBareGo(_ context.Context, space *workspace, srv *server) error {
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
-	}
 	address, err := freeAddress()
 	if err != nil {
 		return err
 	}
 	srv.base = "http://" + address
-	return srv.run(space, "server", self, bareGoCommand, address, srv.app.name)
+	return srv.runSelf(space, bareGoCommand, address, srv.app.name)
 }
 
 // serveBareGo serves every scenario of an application with nothing but net/http until ctx ends.

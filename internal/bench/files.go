@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,15 +50,7 @@ var fileServers = []fileServer{
 }
 
 func (f fileServer) has(load string) bool {
-	if f.loads == nil {
-		return true
-	}
-	for _, key := range f.loads {
-		if key == load {
-			return true
-		}
-	}
-	return false
+	return f.loads == nil || slices.Contains(f.loads, load)
 }
 
 // fileLoad is the same file over one protocol.

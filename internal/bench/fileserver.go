@@ -25,11 +25,7 @@ import (
 const filesCommand = "serve-files"
 
 func launchBareFiles(_ context.Context, space *workspace, site fileSite, srv *server) error {
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
-	}
-	return srv.run(space, "server", self, filesCommand, site.folder, site.cert, site.key, site.plain, site.tls)
+	return srv.runSelf(space, filesCommand, site.folder, site.cert, site.key, site.plain, site.tls)
 }
 
 // serveFiles serves a folder with nothing but http.FileServer until ctx ends.

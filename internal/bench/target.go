@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"time"
 )
@@ -190,6 +191,15 @@ func (s *server) run(space *workspace, name string, argv ...string) error {
 	}
 	s.processes = append(s.processes, p)
 	return nil
+}
+
+// runSelf adds this program, as the server that its first argument names.
+func (s *server) runSelf(space *workspace, args ...string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	return s.run(space, "server", append([]string{self}, args...)...)
 }
 
 // died returns an error when a process of the server has ended.

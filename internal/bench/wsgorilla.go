@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -18,16 +16,12 @@ import (
 const gorillaCommand = "serve-gorilla"
 
 func launchGorilla(_ context.Context, space *workspace, srv *server) error {
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
-	}
 	address, err := freeAddress()
 	if err != nil {
 		return err
 	}
 	srv.base = "http://" + address
-	return srv.run(space, "server", self, gorillaCommand, address)
+	return srv.runSelf(space, gorillaCommand, address)
 }
 
 // serveGorilla echoes at /echo, and sends what is posted to /publish to those who are connected at /listen, until ctx ends.

@@ -28,7 +28,8 @@ func ReturnStartPages() error {
 	defer mappings.Close()
 	var errs []error
 	var from, to uint64 // of the mapping that is being read; to is 0 when it is none of the program's
-	for lines := bufio.NewScanner(mappings); lines.Scan(); {
+	lines := bufio.NewScanner(mappings)
+	for lines.Scan() {
 		switch fields := strings.Fields(lines.Text()); {
 		case len(fields) >= 6 && strings.Contains(fields[0], "-"):
 			from, to = 0, 0
@@ -41,7 +42,7 @@ func ReturnStartPages() error {
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, lines.Err())...)
 }
 
 // mappingOf reads the addresses of a line such as 00400000-011ee000.
