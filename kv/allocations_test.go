@@ -18,7 +18,11 @@ func TestHandlingOfAGetAllocates(t *testing.T) {
 	ctx := context.Background()
 	var out []byte
 	round := func(method string, wire []byte) {
-		req, _ := s.service.NewRequest(method)
+		method, _, _ = strings.Cut(method, "/")
+		req, ok := s.service.NewRequest(method)
+		if !ok {
+			t.Fatalf("there is no method %s", method)
+		}
 		var resp any
 		var err error
 		switch r := req.(type) {
@@ -44,8 +48,9 @@ func TestHandlingOfAGetAllocates(t *testing.T) {
 		s.service.Release(req, resp)
 	}
 	for method, wire := range map[string][]byte{
-		"MGet": (&kv.Request{Storage: "main", Items: items("cart:7")}).AppendProto(nil),
-		"Get":  (&kv.Op{Storage: "main", Key: "cart:7"}).AppendProto(nil),
+		"MGet":      (&kv.Request{Storage: "main", Items: items("cart:7")}).AppendProto(nil),
+		"Get":       (&kv.Op{Storage: "main", Key: "cart:7"}).AppendProto(nil),
+		"Fetch/one": []byte("2main\x00cart:7"),
 		// However many keys there are.
 		"Fetch": []byte("1main" + strings.Repeat("\x00cart:7", 50)),
 	} {

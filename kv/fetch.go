@@ -16,9 +16,13 @@ import (
 // and the answer serialize([values, texts]): two arrays by key, in the order of the request, without those that do not exist. In texts
 // are the bytes that are stored. In values are, with how '1', what serialize() made of scalars and arrays of them; with how '0' there is
 // nothing. A key with a NUL in it is asked for by MGet.
+//
+// With how '2' everything behind the first NUL is one key, and the answer is what is stored: nothing if that does not exist, and with a
+// NUL before it if it is empty or begins with one.
 type Fetch struct {
 	storage string
-	decode  bool
+	decode  bool // how is '1'
+	bare    bool // how is '2'
 	items   []Item
 	plain   []bool // the items whose values PHP can read where they stand
 }
@@ -30,18 +34,23 @@ func (f *Fetch) ParseRaw(data []byte) error {
 		how, rest = data[0], data[1:]
 	}
 	storage, keys, found := bytes.Cut(rest, []byte{0})
-	if !ok || !found || how != '0' && how != '1' {
+	if !ok || !found || how < '0' || how > '2' {
 		return errFetch
 	}
-	if bytes.Count(keys, []byte{0}) >= maxItems {
+	f.decode, f.bare = how == '1', how == '2'
+	if string(storage) != f.storage {
+		f.storage = string(storage)
+	}
+	if !f.bare && bytes.Count(keys, []byte{0}) >= maxItems {
 		return errTooManyItems
 	}
 	all, err := text(keys) // one copy for all keys
 	if err != nil {
 		return err
 	}
-	if f.decode = how == '1'; string(storage) != f.storage {
-		f.storage = string(storage)
+	if f.bare {
+		f.items = append(f.items, Item{Key: all})
+		return nil
 	}
 	for more := true; more; {
 		var key string
@@ -79,6 +88,9 @@ func (s *Service) fetch(ctx context.Context, f *Fetch) error {
 
 // AppendRaw implements rpc.RawMessage.
 func (f *Fetch) AppendRaw(dst []byte) []byte {
+	if f.bare {
+		return appendBare(dst, &f.items[0])
+	}
 	f.plain = slices.Grow(f.plain[:0], len(f.items))[:len(f.items)]
 	room, values, texts := 64, 0, 0
 	for i := range f.items {
@@ -108,6 +120,13 @@ func (f *Fetch) AppendRaw(dst []byte) []byte {
 		}
 	}
 	return append(dst, `}}`...)
+}
+
+func appendBare(dst []byte, it *Item) []byte {
+	if it.Found && (len(it.Value) == 0 || it.Value[0] == 0) {
+		dst = append(dst, 0)
+	}
+	return append(dst, it.Value...)
 }
 
 // reset makes the request ready for the next one, keeping its room.

@@ -30,11 +30,17 @@ func (s *fixture) fetch(argument string) (string, error) {
 func TestFetch(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
-	s.call("Set", msg("a", `s:1:"x";`, ""), msg("5", `i:7;`, ""), msg("raw", `x;}`, ""), msg("n", "12", ""))
+	s.call("Set", msg("a", `s:1:"x";`, ""), msg("5", `i:7;`, ""), msg("raw", `x;}`, ""), msg("n", "12", ""), msg("empty", "", ""), msg("nul", "\x00\x01", ""),
+		msg("a\x00b", "both", ""))
 	for argument, want := range map[string]string{
 		"1main\x00a\x00none\x00raw\x005\x00n": `a:2:{i:0;a:2:{s:1:"a";s:1:"x";s:1:"5";i:7;}i:1;a:2:{s:3:"raw";s:3:"x;}";s:1:"n";s:2:"12";}}`,
 		"0main\x00a":                          `a:2:{i:0;a:0:{}i:1;a:1:{s:1:"a";s:8:"s:1:"x";";}}`,
 		"1main\x00none":                       `a:2:{i:0;a:0:{}i:1;a:0:{}}`,
+		"2main\x00a":                          `s:1:"x";`,
+		"2main\x00none":                       "",
+		"2main\x00empty":                      "\x00",
+		"2main\x00nul":                        "\x00\x00\x01",
+		"2main\x00a\x00b":                     "both",
 	} {
 		for range 2 { // a request that was used before
 			if got, err := s.fetch(argument); err != nil || got != want {
@@ -47,9 +53,12 @@ func TestFetch(t *testing.T) {
 		"1main":               "the argument of Fetch",
 		"3main\x00a":          "the argument of Fetch",
 		"1main\x00a\x00 \x00": "rpc_mget: key can't be empty string",
+		"2main\x00":           "rpc_mget: key can't be empty string",
+		"2nope\x00a":          "rpc_mget: no such storage: nope (there are: main)",
 		"1nope\x00a":          "rpc_mget: no such storage: nope (there are: main)",
 		"1\x00a":              "rpc_mget: no storage provided",
 		"1main\x00\xff":       "invalid UTF-8",
+		"2main\x00\xff":       "invalid UTF-8",
 		"1main" + strings.Repeat("\x00k", 1<<17+1): "more than 131072 items",
 	} {
 		if _, err := s.fetch(argument); err == nil || !strings.Contains(err.Error(), want) {

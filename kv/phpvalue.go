@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-var errFetch = errors.New("the argument of Fetch is how, storage, NUL and keys with a NUL between them")
+var errFetch = errors.New("the argument of Fetch is how (0, 1 or 2), storage, NUL and keys with a NUL between them")
 
 // maxPHPDepth is how deep the arrays of a value may be that PHP reads where it stands.
 const maxPHPDepth = 8

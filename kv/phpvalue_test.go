@@ -64,7 +64,7 @@ func FuzzPlainPHP(f *testing.F) {
 
 // FuzzFetch: what a client sends is bytes of anybody.
 func FuzzFetch(f *testing.F) {
-	for _, s := range []string{"", "1", "1main", "1main\x00a", "0main\x00a\x00b", "1main\x00\x00", "2main\x00a", "1main\x00\xff"} {
+	for _, s := range []string{"", "1", "1main", "1main\x00a", "0main\x00a\x00b", "1main\x00\x00", "2main\x00a", "2main\x00a\x00b", "3main\x00a", "1main\x00\xff"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -79,6 +79,9 @@ func FuzzFetch(f *testing.F) {
 		how := "0"
 		if r.decode {
 			how = "1"
+		}
+		if r.bare {
+			how = "2"
 		}
 		if again := how + r.storage + "\x00" + strings.Join(joined, "\x00"); again != string(data) {
 			t.Errorf("%q was read as %q", data, again)

@@ -15,8 +15,8 @@ import (
 // for what came and for what the client has taken, and a second one that looks for more to do. For a get from memory that is most of the
 // work.
 //
-// Eagerly, for a client that asks one quick question right after the other: in poll(2), on a descriptor that the poller does not know. A
-// question costs three system calls then. Meanwhile the goroutine keeps its processor, so that only some lines may be eager at a time,
+// Eagerly, for a client that asks one quick question right after the other: in read(2), on a descriptor that the poller does not know. A
+// question costs two system calls then. Meanwhile the goroutine keeps its processor, so that only some lines may be eager at a time,
 // none of them while other calls of it run, and one whose client pauses is patient again.
 type line struct {
 	keen *eagerness
@@ -68,7 +68,7 @@ func (l *line) Read(p []byte) (int, error) {
 		if l.rapid++; l.rapid%turns == 0 {
 			runtime.Gosched()
 		}
-		if n, err, came := readSoon(l.eager, p, l.keen.pause); came {
+		if n, err, came := readSoon(l.eager, p); came {
 			return n, err
 		}
 		if err := l.calm(); err != nil {
@@ -99,12 +99,13 @@ func (l *line) rouse() {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fd, err := detach(socket)
-	if err != nil || l.ended {
+	if l.ended {
 		l.keen.seats.Add(1)
-		if err == nil {
-			closeDescriptor(fd)
-		}
+		return
+	}
+	fd, err := detach(socket, l.keen.pause)
+	if err != nil {
+		l.keen.seats.Add(1)
 		return
 	}
 	l.eager = fd

@@ -6,12 +6,13 @@ import (
 	"net"
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// detach returns another descriptor of the connection, which no poller knows.
-func detach(socket *net.UnixConn) (fd int, err error) {
+// detach returns another descriptor of the connection, which no poller knows. A read waits in the kernel, for a pause at most.
+func detach(socket *net.UnixConn, pause time.Duration) (fd int, err error) {
 	raw, err := socket.SyscallConn()
 	if err != nil {
 		return notEager, err
@@ -21,10 +22,16 @@ func detach(socket *net.UnixConn) (fd int, err error) {
 	if err := errors.Join(err, dupErr); err != nil {
 		return notEager, err
 	}
+	timeout := unix.NsecToTimeval(pause.Nanoseconds())
+	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout)
+	if err = errors.Join(err, unix.SetNonblock(fd, false)); err != nil {
+		closeDescriptor(fd)
+		return notEager, err
+	}
 	return fd, nil
 }
 
-// attach is the inverse of detach; fd is closed in any case.
+// attach is the inverse of detach, whose descriptors do not wait; fd is closed in any case.
 func attach(fd int) (net.Conn, error) {
 	file := os.NewFile(uintptr(fd), "rpc")
 	defer file.Close()
@@ -43,13 +50,8 @@ func hangUp(fd int, all bool) {
 }
 
 // readSoon reads what comes within a pause. It reports false when nothing did.
-func readSoon(fd int, p []byte, pause time.Duration) (n int, err error, came bool) { //nolint:revive // the error belongs to n
-	timeout := unix.NsecToTimespec(pause.Nanoseconds())
-	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+func readSoon(fd int, p []byte) (n int, err error, came bool) { //nolint:revive // the error belongs to n
 	// A signal interrupts the wait, and counts as a pause.
-	if ready, err := unix.Ppoll(fds[:], &timeout, nil); err != nil || ready == 0 {
-		return 0, nil, false
-	}
 	switch n, err = unix.Read(fd, p); {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 		return 0, nil, false
@@ -61,13 +63,17 @@ func readSoon(fd int, p []byte, pause time.Duration) (n int, err error, came boo
 	return n, nil, true
 }
 
-// writeNow writes what the socket takes without waiting.
+// writeNow writes what the socket takes without waiting: no scheduler needs to know of it.
 func writeNow(fd int, p []byte) (int, error) {
-	n, err := unix.Write(fd, p)
-	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	switch errno {
+	case 0:
+		return int(n), nil
+	case unix.EAGAIN, unix.EINTR:
 		return 0, nil
 	}
-	return max(n, 0), os.NewSyscallError("write", err)
+	return 0, os.NewSyscallError("sendto", errno)
 }
 
 // hasHungUp reports whether nothing more will come than what is there.

@@ -35,6 +35,9 @@ final class KV
     /** The field "storage" of every request, packed. */
     private readonly string $packed;
 
+    /** What the argument of kv.Fetch begins with that asks for one key. */
+    private readonly string $one;
+
     /**
      * @param string          $storage    a name of the kv section
      * @param Serializer|null $serializer by default serialize() and unserialize()
@@ -43,18 +46,32 @@ final class KV
     {
         $this->rpc = $rpc ?? RPC::shared();
         $this->packed = "\x0a" . Message::length(\strlen($storage)) . $storage;
+        $this->one = "2$storage\0";
     }
 
     public function get(string $key, mixed $default = null): mixed
     {
-        $size = \strlen($key);
-        $answer = $this->bytes('kv.MGet', $this->packed . (self::$heads[$size] ?? self::head($size)) . $key, "\x80");
-        if ($answer === '') {
-            return $default;
-        }
-        $value = self::valueOf($answer, $size) ?? self::values($answer)[$key] ?? null;
-        if ($value === null) {
-            return $default;
+        if (self::$old) {
+            $value = self::values($this->call('kv.MGet', self::item($key)))[$key] ?? null;
+            if ($value === null) {
+                return $default;
+            }
+        } else {
+            try {
+                $value = $this->rpc->callBytes("\x04", 'kv.Fetch', $this->one . $key);
+            } catch (UnknownMethodException) {
+                self::$old = true;
+
+                return $this->get($key, $default);
+            } catch (RPCException $e) {
+                throw self::failed($e);
+            }
+            if ($value === '') {
+                return $default;
+            }
+            if ($value[0] === "\0") {
+                $value = \substr($value, 1);
+            }
         }
         if ($this->serializer === null && (false !== $decoded = @\unserialize($value))) {
             return $decoded;
@@ -443,10 +460,15 @@ final class KV
         } catch (UnknownMethodException $e) {
             throw $e;
         } catch (RPCException $e) {
-            throw \str_contains($e->getMessage(), 'no such storage')
-                ? new StorageNotFoundException($e->getMessage(), $e->method)
-                : new KVException($e->getMessage(), $e->method);
+            throw self::failed($e);
         }
+    }
+
+    private static function failed(RPCException $e): KVException
+    {
+        return \str_contains($e->getMessage(), 'no such storage')
+            ? new StorageNotFoundException($e->getMessage(), $e->method)
+            : new KVException($e->getMessage(), $e->method);
     }
 
     /** Packs an item of a request: {1: key, 2: value, 3: timeout}, field 2 of it. */
@@ -464,27 +486,6 @@ final class KV
         $size = \strlen($item);
 
         return "\x12" . ($size < 128 ? \chr($size) : Message::length($size)) . $item;
-    }
-
-    /**
-     * The value of an answer with one item whose key has $size bytes. null means that it is something else, or long: the general
-     * way reads it.
-     */
-    private static function valueOf(string $answer, int $size): ?string
-    {
-        // 0a length 0a size key 12 length value: of the two lengths, only the last counts.
-        $length = \strlen($answer);
-        $at = $size + 4 + ($length < 130 ? 0 : 1);
-        if ($size > 127 || $length < $at + 2 || $length > 16000 || $answer[$at] !== "\x12") {
-            return null;
-        }
-        $value = \ord($answer[$at + 1]);
-        if ($value < 128) {
-            return $length === $at + 2 + $value ? \substr($answer, $at + 2) : null;
-        }
-        $value = $value & 0x7f | \ord($answer[$at + 2]) << 7;
-
-        return $length === $at + 3 + $value ? \substr($answer, $at + 3) : null;
     }
 
     /**

@@ -97,7 +97,9 @@ final class RPC
             $head = "\x15" . $codec . \pack('V', $size);
             $this->heads[$codec][$size] = $head .= \pack('Vv', \crc32($head), 0);
         }
-        $mark = \pack('VV', $this->calls = $this->calls + 1 & 0xffffffff, $name) . $method;
+        // The lowest byte of the number is enough to tell an answer from that of a call that was given up.
+        $number = $this->calls = $this->calls + 1 & 0xff;
+        $mark = \chr($number) . ($this->marks[$method] ??= "\0\0\0" . \pack('V', $name) . $method);
         try {
             $answer = $this->relay->answer($head . $mark . $message, $mark);
         } catch (ConnectionException $e) {
@@ -109,7 +111,7 @@ final class RPC
             return $this->exchange(\ord($codec), $method, $message);
         }
 
-        return $answer ?? $this->take($method, $this->calls);
+        return $answer ?? $this->take($method, $number);
     }
 
     /** The largest call that goes the shortest way: one that a socket takes whole or not at all. */
@@ -117,6 +119,9 @@ final class RPC
 
     /** @var array<string, array<int, string>> The first twelve bytes of a call, by its codec and the size of its payload. */
     private array $heads = [];
+
+    /** @var array<string, string> What follows the lowest byte of the number in a call of a method: the rest of it, length and name. */
+    private array $marks = [];
 
     private function exchange(int $codec, string $method, string $argument): string
     {

@@ -9,6 +9,7 @@ use Edge\Exception\ProtocolException;
 use Edge\Exception\StorageNotFoundException;
 use Edge\KV;
 use Edge\RPC;
+use Edge\Serializer;
 use PHPUnit\Framework\TestCase;
 
 final class KVTest extends TestCase
@@ -45,6 +46,28 @@ final class KVTest extends TestCase
         $this->kv->set('key', $value);
         self::assertEquals($value, $this->kv->get('key', 'default'));
         self::assertTrue($this->kv->has('key'));
+    }
+
+    public function testKeysAndBytesOfAllKinds(): void
+    {
+        $this->kv->set("a\0b", 'both');
+        self::assertSame('both', $this->kv->get("a\0b"));
+        self::assertNull($this->kv->get('a'));
+        $bytes = new KV('main', serializer: new class implements Serializer {
+            public function encode(mixed $value): string
+            {
+                return $value;
+            }
+
+            public function decode(string $bytes): mixed
+            {
+                return $bytes;
+            }
+        });
+        foreach (['', "\0", "\0\0x", 'i:1;'] as $value) {
+            $bytes->set('key', $value);
+            self::assertSame($value, $bytes->get('key', 'default'));
+        }
     }
 
     public function testMissing(): void
