@@ -110,8 +110,8 @@ schema: ## write docs/edge.schema.json, by which editors know edge.yaml, out of 
 test: deps ## run every test, with the race detector and real PHP (EDGE_TEST_REQUIRE=all forbids skips)
 	go vet ./...
 	@mkdir -p .tools && rm -f $(skipped)
-	EDGE_TEST_SKIPPED=$(skipped) go test -race -timeout 20m $$(go list ./... | grep -v /plugins-wasm/)
-	EDGE_TEST_SKIPPED=$(skipped) go test -timeout 10m ./plugins-wasm/... # guests have one thread; compiling them is slow enough
+	EDGE_TEST_SKIPPED=$(skipped) .ci/go-test -race -timeout 20m -- $$(go list ./... | grep -v /plugins-wasm/)
+	EDGE_TEST_SKIPPED=$(skipped) .ci/go-test -timeout 10m -- ./plugins-wasm/... # guests have one thread; compiling them is slow enough
 	go test -run 'Alloc|Density' ./php ./wasmhost ./kv # the race detector allocates, too
 	@if [ -f $(skipped) ]; then sort -u $(skipped); fi
 	@$(MAKE) --no-print-directory cross
