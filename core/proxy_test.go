@@ -131,7 +131,7 @@ func TestProxiedWebSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	echo("after a reload")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := s.Stop(ctx); err != nil {
 		t.Error(err)

@@ -82,8 +82,9 @@ func (e *Edge) openAccessLog(cfg *Config) error {
 	if err != nil {
 		return cfg.located(within("http.access_log", err))
 	}
-	e.accessOut = telemetry.Locked(out)
-	e.lifecycle.add("access log", startNothing, func(context.Context) error { return closeLog() })
+	lines := telemetry.NewLines(out, e.channel("http"))
+	e.accessOut = lines
+	e.lifecycle.add("access log", startNothing, func(ctx context.Context) error { return errors.Join(lines.Close(ctx), closeLog()) })
 	return nil
 }
 

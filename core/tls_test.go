@@ -86,7 +86,7 @@ func verified(roots *x509.CertPool, name string, port int, certs ...tls.Certific
 	tr := &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: name, Certificates: certs}, DisableKeepAlives: true,
 	}
-	client := &http.Client{Transport: tr, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: tr, Timeout: time.Minute}
 	req, err := http.NewRequest(http.MethodGet, fmt.Sprintf("https://127.0.0.1:%d/", port), nil)
 	if err != nil {
 		return "", err

@@ -104,8 +104,8 @@ func (c *crowd) sentAway(s *edgetest.Server) {
 			last = at
 		}
 	}
-	// 200 go in two groups, a fiftieth of five seconds apart.
-	if spread := last.Sub(first); len(times) >= 200 && spread < 50*time.Millisecond {
+	// They go in groups of a hundred, a fiftieth of five seconds apart; what is read of only two groups may come at one time on a busy machine.
+	if spread := last.Sub(first); len(times) >= 1000 && spread < 50*time.Millisecond {
 		c.t.Errorf("%d clients were sent away within %s: all of them come back at once", len(times), spread)
 	}
 }

@@ -142,7 +142,7 @@ func TestRawWebSocketsOutliveWhatServesThem(t *testing.T) {
 	}
 	echo("after another configuration")
 
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.Stop(ctx) }() // ends with the connection

@@ -13,7 +13,7 @@ import (
 
 // The rate limiters of certmagic have no end.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"))
+	testenv.Main(m, goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"))
 }
 
 func TestHelloPHP(t *testing.T) {

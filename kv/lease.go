@@ -173,7 +173,7 @@ func (s *Tagged) Computed(ctx context.Context, w *waiters, item Item, token stri
 		tags[i].Key = tagKeys + tag
 	}
 	// A tag that was invalidated meanwhile is not made again: the value is void then, as it should be.
-	if err = s.extend(ctx, tags, item.Expires); err == nil {
+	if _, err = s.extend(ctx, tags, item.Expires); err == nil {
 		err = s.setSealed(ctx, item, holder.tags, holder.generations)
 	}
 	if ended := s.end(ctx, leaseKeys+item.Key, token); !errors.Is(ended, errLost) {

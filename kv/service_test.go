@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
+	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/kv/memory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // TestStory is what a PHP client does: set, get, ask for the time to live, delete, clear.
 func TestStory(t *testing.T) {

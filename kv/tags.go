@@ -410,19 +410,30 @@ func (s *Tagged) setSealed(ctx context.Context, item Item, tags, generations []s
 }
 
 // generationsFor returns the generations of tags, made where there are none, which last at least until expires. A tag that is
-// invalidated meanwhile has a generation that no key holds: what is written under it is void from the start, as if the
-// invalidation had come a moment later.
-func (s *Tagged) generationsFor(ctx context.Context, tags []string, expires time.Time) ([]string, error) {
-	generations := make([]string, len(tags))
+// invalidated later has a generation that no key holds: what is written under it is void from the start, as if the invalidation had
+// come a moment after.
+func (s *Tagged) generationsFor(ctx context.Context, tags []string, expires time.Time) (generations []string, err error) {
 	if len(tags) == 0 || !expires.IsZero() && !expires.After(time.Now()) {
-		return generations, nil
+		return make([]string, len(tags)), nil
 	}
+	for range 16 {
+		lasting := false
+		if generations, lasting, err = s.tryGenerations(ctx, tags, expires); err != nil || lasting {
+			return generations, err
+		}
+	}
+	return nil, ErrBusy
+}
+
+// tryGenerations reports false when a generation that was there has ended amid this, by its deadline or an invalidation.
+func (s *Tagged) tryGenerations(ctx context.Context, tags []string, expires time.Time) (generations []string, lasting bool, err error) {
+	generations = make([]string, len(tags))
 	items := make([]Item, len(tags))
 	for i, tag := range tags {
 		items[i] = Item{Key: tagKeys + tag, Value: []byte(rand.Text()), Expires: expires}
 	}
 	if err := s.Store.Add(ctx, items); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	var old []Item
 	for i := range items {
@@ -431,25 +442,27 @@ func (s *Tagged) generationsFor(ctx context.Context, tags []string, expires time
 		}
 	}
 	if len(old) == 0 {
-		return generations, nil
+		return generations, true, nil
 	}
 	if err := s.Store.Get(ctx, old); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	at := 0
 	for i := range items {
 		if items[i].Found {
-			if old[at].Found {
-				generations[i] = string(old[at].Value)
+			if !old[at].Found {
+				return nil, false, nil
 			}
+			generations[i] = string(old[at].Value)
 			at++
 		}
 	}
-	return generations, s.extend(ctx, old, expires)
+	lasting, err = s.extend(ctx, old, expires)
+	return generations, lasting, err
 }
 
-// extend makes the generations under keys, as far as they are there, last until expires.
-func (s *Tagged) extend(ctx context.Context, keys []Item, expires time.Time) error {
+// extend makes the generations under keys last until expires, and reports whether all are there.
+func (s *Tagged) extend(ctx context.Context, keys []Item, expires time.Time) (lasting bool, err error) {
 	longer := make([]Item, 0, len(keys))
 	if !s.Can().Has(CanTTL) {
 		for i := range keys { // for ever: it may be needed for longer by another value
@@ -458,18 +471,22 @@ func (s *Tagged) extend(ctx context.Context, keys []Item, expires time.Time) err
 	} else {
 		ends := slices.Clone(keys)
 		if err := s.Store.TTL(ctx, ends); err != nil {
-			return err
+			return false, err
 		}
 		for _, it := range ends {
-			if it.Found && !it.Expires.IsZero() && (expires.IsZero() || it.Expires.Before(expires)) {
+			if !it.Found {
+				return false, nil
+			}
+			if !it.Expires.IsZero() && (expires.IsZero() || it.Expires.Before(expires)) {
 				longer = append(longer, Item{Key: it.Key, Expires: expires})
 			}
 		}
 	}
 	if len(longer) == 0 {
-		return nil
+		return true, nil
 	}
-	return s.Store.Expire(ctx, longer)
+	err = s.Store.Expire(ctx, longer)
+	return !slices.ContainsFunc(longer, func(it Item) bool { return !it.Found }), err
 }
 
 // AddTagged stores item under tags if its key is not there, and reports whether it did.

@@ -340,23 +340,29 @@ func TestStreamGivesBackWhatLiesBehind(t *testing.T) {
 // answer that reaches another request would show in its text.
 func TestEveryAnswerIsOnesOwn(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "sdk.php", workers(3, 3))
+	w := newWorld(t, "sdk.php", func(c *php.Config, o *php.Options) {
+		workers(3, 3)(c, o)
+		c.Queue.Timeout = 2 * patience
+	})
 	w.start()
 	var kills, failed, served, wrong atomic.Int64
 	var group sync.WaitGroup
 	stop := make(chan struct{})
 	var killer sync.WaitGroup
 	killer.Go(func() { // ends with the test
+		before := int64(0)
 		for {
 			select {
 			case <-stop:
 				return
 			case <-time.After(20 * time.Millisecond):
 			}
-			if list := w.pool.Workers(); len(list) > 0 {
+			now := served.Load() + failed.Load()
+			if list := w.pool.Workers(); len(list) > 0 && now >= before+5 { // who kills faster than workers start ends all service
 				victim := list[rand.IntN(len(list))]
 				if victim.State != "booting" && syscall.Kill(victim.PID, syscall.SIGKILL) == nil {
 					kills.Add(1)
+					before = now
 				}
 			}
 		}

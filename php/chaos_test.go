@@ -103,7 +103,7 @@ func chaos(t *testing.T, kind string) {
 		t.Errorf("%d processes are left: %v", len(states), states)
 	}
 	testenv.Eventually(t, "the descriptors are closed", func() bool { return openDescriptors(t) <= descriptors })
-	if err := goleak.Find(goroutines); err != nil {
+	if err := testenv.Leaks(goroutines); err != nil {
 		t.Error(err)
 	}
 }

@@ -16,8 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/php"
 )
@@ -25,7 +23,7 @@ import (
 // patience is how long tests wait for what has to happen; the machine may be busy.
 const patience = 30 * time.Second
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // world is a pool behind a server.
 type world struct {

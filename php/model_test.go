@@ -109,7 +109,7 @@ func runModel(t *testing.T, seed uint64, round int) {
 	m.server.Close()
 	m.stop()
 	testenv.Eventually(t, "the descriptors are closed", func() bool { return openDescriptors(t) <= descriptors })
-	if err := goleak.Find(goroutines); err != nil {
+	if err := testenv.Leaks(goroutines); err != nil {
 		t.Error(err)
 	}
 }

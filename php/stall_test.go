@@ -15,9 +15,12 @@ func TestSoakNothingStalls(t *testing.T) {
 	t.Parallel()
 	const (
 		clients  = 16
-		patience = 10 * time.Second // a machine under load takes its time; what is lost takes queue.timeout
+		patience = time.Minute // a machine under load takes its time; what is lost takes queue.timeout
 	)
-	w := newWorld(t, "sdk.php", workers(2, 2))
+	w := newWorld(t, "sdk.php", func(c *php.Config, o *php.Options) {
+		workers(2, 2)(c, o)
+		c.Queue.Timeout = 2 * patience
+	})
 	w.start()
 	large := strings.Repeat("0123456789abcde\n", 4<<10)
 	until := time.Now().Add(testenv.Duration(time.Second, 5*time.Minute))

@@ -173,7 +173,7 @@ func newServer(t *testing.T, dir string, uids ...int) *rpc.Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 		defer cancel()
 		if err := s.Stop(ctx); err != nil {
 			t.Error(err)

@@ -122,7 +122,7 @@ func TestStopDuringHandshake(t *testing.T) {
 	s := start(t, withSecret)
 	nc := dialPublic(t, s)
 	until(t, func() bool { return s.Stats().Connections == 1 })
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := s.Stop(ctx); err != nil {
 		t.Error(err)

@@ -72,6 +72,9 @@ type provided struct {
 func (p *provided) Call(ctx context.Context, mod api.Module, stack []uint64) {
 	inst := ctx.(*instance)
 	inst.called()
+	if inst.desk.at != 0 {
+		inst.takeChanges(mod.Memory())
+	}
 	p.call(inst, mod.Memory(), stack)
 	if p.answers {
 		inst.spendAnswer(stack[0])

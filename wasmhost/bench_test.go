@@ -70,6 +70,8 @@ func serveCounted(b *testing.B, p *wasmhost.Plugin) {
 	serveLoop(b, p.Middleware(nothing))
 	if st := p.Stats(); st.Traps != 0 || st.Requests < uint64(b.N) {
 		b.Fatalf("stats = %+v", st)
+	} else {
+		b.ReportMetric(float64(st.Fuel.Total)/float64(st.Requests), "fuel/op")
 	}
 }
 

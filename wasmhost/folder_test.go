@@ -229,14 +229,17 @@ func TestFileThatGrows(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
+	var longest time.Duration
 	for piece := range slices.Chunk(module, len(module)/4+1) {
+		began := time.Now()
 		if _, err := file.Write(piece); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(150 * time.Millisecond) // longer than the debounce: looked at half-way
+		longest = max(longest, time.Since(began))
 	}
 	testenv.Eventually(t, "the new content serves", func() bool { return f.status("auth") == 202 })
-	if s := f.stats("auth"); s.Failures != 0 {
+	if s := f.stats("auth"); s.Failures != 0 && longest < 400*time.Millisecond { // a pause of half a second counts as the end
 		t.Errorf("the growing file was called broken: %+v\n%s", s, f.log.String())
 	}
 }

@@ -189,6 +189,38 @@ func FuzzHostFunctions(f *testing.F) {
 	})
 }
 
+// FuzzDesk: whatever lies on a desk, the host does it, traps, and stays inside of the guest's memory.
+func FuzzDesk(f *testing.F) {
+	set := []byte("\x00\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x20\x00\x00\x06\x00\x00\x00\x07\x20\x00\x00\x01\x00\x00\x00")
+	f.Add(set, uint8(phaseRequest), "accept")
+	f.Add(append(bytes.Clone(set[:4]), 9), uint8(phaseResponse), "host")
+	f.Add(bytes.Repeat([]byte{255}, abi.DeskSize), uint8(phaseRequest), "x-empty")
+	gen := fuzzGeneration(f)
+	f.Fuzz(func(t *testing.T, content []byte, at uint8, asked string) {
+		inst := &instance{Context: t.Context(), gen: gen, names: map[string]headerName{}, stdout: &lineWriter{log: gen.log}, stderr: &lineWriter{log: gen.log}}
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header = http.Header{"Accept": {strings.Repeat(asked, 9)}, "X-Empty": {}, "X-Two": {"a", "b"}}
+		inst.begin(httptest.NewRecorder(), r)
+		defer inst.end()
+		inst.exchange.phase = phase(at) % (phaseWSOpen + 1)
+		mem := wazerotest.NewFixedMemory(65536)
+		copy(mem.Bytes[8192:], "accept\x00v")
+		inst.desk = desk{at: 4096, bytes: mem.Bytes[4096:][:abi.DeskSize:abi.DeskSize]}
+		copy(inst.desk.bytes, content)
+		defer func() {
+			if cause := recover(); cause != nil {
+				if _, ok := cause.(misuse); !ok {
+					panic(cause)
+				}
+			}
+		}()
+		inst.desk.want([]byte(asked), http.CanonicalHeaderKey(asked))
+		inst.layOut()
+		inst.takeChanges(mem)
+		inst.clearUp()
+	})
+}
+
 // fuzzed is a function and where it is from.
 type fuzzed struct {
 	module string

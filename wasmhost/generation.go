@@ -28,9 +28,10 @@ type generation struct {
 	hash     [sha256.Size]byte
 	config   string
 	limits   Limits
-	responds bool // handle_response does something
-	isolated bool // no request sees what another one left behind
-	opens    bool // requests whose guest fails go on without it, as they came
+	responds bool                           // handle_response does something
+	wanted   atomic.Pointer[[]wantedHeader] // what instances have learned to lay on desks
+	isolated bool                           // no request sees what another one left behind
+	opens    bool                           // requests whose guest fails go on without it, as they came
 	log      *guestLog
 	pool     *pool
 

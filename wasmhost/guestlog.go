@@ -93,6 +93,7 @@ type lineWriter struct {
 	inst   *instance // pays for what it writes; nil in tests
 	line   []byte    // not ended yet; bounded, the rest of a longer line is dropped
 	tail   []byte    // the end of what was written
+	panics bool      // tail is the beginning of Go's explanation, whose first line matters most
 }
 
 // Write never fails: what a guest prints is no reason to stop it.
@@ -129,6 +130,13 @@ func (w *lineWriter) append(p []byte) {
 }
 
 func (w *lineWriter) keep(p []byte) {
+	if !w.panics && (bytes.HasPrefix(p, []byte("panic: ")) || bytes.HasPrefix(p, []byte("fatal error: "))) {
+		w.panics, w.tail = true, w.tail[:0]
+	}
+	if w.panics {
+		w.tail = append(w.tail, p[:min(len(p), maxTail-len(w.tail))]...)
+		return
+	}
 	if len(p) >= maxTail {
 		w.tail = append(w.tail[:0], p[len(p)-maxTail:]...)
 		return

@@ -133,7 +133,7 @@ func TestGoSDK(t *testing.T) {
 	if got := do(t, s, "GET", "/panic", nil); got.StatusCode != 500 || strings.Contains(got.body, "disco") {
 		t.Errorf("panic: %d %q", got.StatusCode, got.body)
 	}
-	if !strings.Contains(log.String(), "panic in handle_request: at the disco") {
+	if !strings.Contains(log.String(), "panic: at the disco") {
 		t.Errorf("the panic was not logged:\n%s", log.String())
 	}
 	do(t, s, "GET", "/log", nil)

@@ -130,6 +130,9 @@ func getHeaderValues(i *instance, mem api.Memory, stack []uint64) {
 	i.needRequest(abi.GetHeaderValues)
 	kind, buf, limit := uint32(stack[0]), uint32(stack[3]), uint32(stack[4])
 	name := i.headerName(mem, uint32(stack[1]), uint32(stack[2]))
+	if kind == abi.HeaderRequest && i.desk.at != 0 && i.exchange.phase == phaseRequest {
+		i.asked(guestMemory(mem, "name", uint32(stack[1]), uint32(stack[2])), name)
+	}
 	values := i.values(kind, name)
 	if len(values) > 8 { // fewer are part of the call's price
 		i.spend(uint64(len(values)) * fuelPerValue)

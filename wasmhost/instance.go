@@ -41,6 +41,7 @@ type instance struct {
 	names    map[string]headerName // by how the guest spells them
 	recent   recentNames
 	slab     slab
+	desk     desk
 	list     []string // scratch of get_header_names
 	stdout   *lineWriter
 	stderr   *lineWriter
@@ -127,7 +128,10 @@ func (i *instance) runStart() error {
 			return err
 		}
 	}
-	return i.configure()
+	if err := i.configure(); err != nil {
+		return err
+	}
+	return i.openDesk()
 }
 
 func (i *instance) start(name string) error {
@@ -171,6 +175,7 @@ func (i *instance) lastWords() (stream, words string) {
 
 func (i *instance) forgetWords() {
 	i.stdout.tail, i.stderr.tail = i.stdout.tail[:0], i.stderr.tail[:0]
+	i.stdout.panics, i.stderr.panics = false, false
 }
 
 // noResponse asks the guest whether its handle_response has nothing to do.
@@ -244,7 +249,14 @@ func (i *instance) end() {
 // request calls handle_request.
 func (i *instance) request() (abi.CtxNext, error) {
 	i.exchange.phase = phaseRequest
-	if err := i.run(i.handleRequest, i.stack[:1]); err != nil {
+	if len(i.desk.wanted) > 0 {
+		i.layOut()
+	}
+	err := i.run(i.handleRequest, i.stack[:1])
+	if len(i.desk.wanted) > 0 {
+		i.clearUp()
+	}
+	if err != nil {
 		return abi.Done, err
 	}
 	return abi.CtxNext(i.stack[0]), nil

@@ -275,7 +275,7 @@ func TestTrapsUnderLoad(t *testing.T) {
 	calm := round("X-Other", 200)
 	before := heap()
 	attacked := round("X-Trap", 500)
-	if after := heap(); after > before+16<<20 {
+	if after := heap(); after > before+uint64(testenv.Count(256, 16))<<20 { // other tests run beside this one
 		t.Errorf("the heap grew from %d to %d KiB", before>>10, after>>10)
 	}
 	t.Logf("p99 of the neighbour: %v, and %v while the plugin traps", calm, attacked)

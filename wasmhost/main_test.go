@@ -3,7 +3,7 @@ package wasmhost_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/edge-server/edge/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }

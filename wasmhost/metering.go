@@ -74,6 +74,9 @@ func (i *instance) runWith(fuel int64, f api.Function, stack []uint64) error {
 	}
 	b.fuel.Set(uint64(fuel))
 	err := f.CallWithStack(i, stack)
+	if err == nil && i.desk.at != 0 {
+		err = i.lastChanges()
+	}
 	b.runs++
 	if b.unreported++; b.unreported >= reportEvery || b.runs <= reportClosely || err != nil {
 		i.report(uint64(fuel-int64(b.fuel.Get())), err != nil)

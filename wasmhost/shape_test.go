@@ -120,7 +120,7 @@ func TestDrainTakesWhatIsParkedLater(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatal("drain waits for a request that is with the rest of the chain")
 	}
 	if inst.unpark() {

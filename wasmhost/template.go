@@ -19,6 +19,7 @@ type template struct {
 	globals    []uint64 // values of generation.globals, in that order
 	features   uint32
 	generators []uint32 // where Go's runtime keeps random state
+	desk       uint32
 }
 
 // newTemplate takes first, an instance that was started, as the template. The text says why that cannot be, "" if it can.
@@ -27,7 +28,7 @@ func newTemplate(first *instance) (*template, string, error) {
 		return nil, why, nil
 	}
 	content, _ := first.mod.Memory().Read(0, first.mod.Memory().Size())
-	t := &template{features: first.features}
+	t := &template{features: first.features, desk: first.desk.at}
 	if first.afterClone == nil && !first.entropy.none() {
 		if first.entropy.onlyGo() {
 			t.generators = findGoGenerators(content)
@@ -81,6 +82,7 @@ func (i *instance) become(t *template) error {
 		return err
 	}
 	i.template = t
+	i.useDesk(t.desk)
 	return i.settle()
 }
 
@@ -100,6 +102,7 @@ func (i *instance) restore() error {
 		return errGrown
 	}
 	i.ext.forget()
+	i.desk.laid = false
 	i.stdout.endLine()
 	i.stderr.endLine()
 	if err := i.memory.reset(); err != nil {

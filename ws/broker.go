@@ -89,6 +89,8 @@ type Publication struct {
 
 	// ExceptUser is the user none of whose connections gets it. Default empty: all get it.
 	ExceptUser string
+
+	woken *line // collects whom the delivery wakes, in place of the writers; of who publishes, see PublishAll
 }
 
 // Keep says how much of a channel is remembered. The zero value is nothing.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"slices"
 	"sync"
 )
@@ -116,7 +117,12 @@ func (s *Space) deliver(name string, p Publication) {
 	}
 	began := s.hub.wheel.clock.now()
 	writers := &s.hub.writers
-	var woken line
+	var few line
+	woken, most := p.woken, math.MaxInt
+	if woken == nil {
+		woken, most = &few, handful
+	}
+	p.woken = nil
 	ch.mu.Lock()
 	n := len(ch.subs)
 	for _, sub := range ch.subs {
@@ -132,15 +138,13 @@ func (s *Space) deliver(name string, p Publication) {
 			continue
 		}
 		if wake, _ := sub.conn.put(p.Message, true); wake {
-			if woken.push(sub.conn); woken.n == handful {
-				writers.addAll(&woken)
+			if woken.push(sub.conn); woken.n >= most {
+				writers.addAll(woken)
 			}
 		}
 	}
 	ch.mu.Unlock()
-	if woken.n > 0 {
-		writers.addAll(&woken)
-	}
+	writers.addAll(&few)
 	s.counters.fannedOut(n, s.hub.wheel.clock.now().Sub(began))
 }
 

@@ -42,7 +42,7 @@ func TestHostileClients(t *testing.T) {
 				})
 			},
 			"an octet at a time": func(t *testing.T, w *world, l *link, _ *atomic.Int64) {
-				for _, b := range octets(frame(whole, bytes.Repeat([]byte("x"), 100))) {
+				for _, b := range octets(frame(whole, bytes.Repeat([]byte("x"), 4000))) {
 					l.Write(b)
 					time.Sleep(20 * time.Millisecond) // what the attack is
 					if w.space.Len() == 1 {

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"go.uber.org/goleak"
 
 	"github.com/edge-server/edge/core/httpserver"
 	"github.com/edge-server/edge/internal/testenv"
@@ -25,7 +24,7 @@ func TestMain(m *testing.M) {
 		childMain(dir)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	testenv.Main(m)
 }
 
 // patience bounds every wait for something that must happen; the machine may be busy.

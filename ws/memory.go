@@ -81,7 +81,9 @@ func (m *Memory) Publish(_ context.Context, to Address, p Publication, keep Keep
 	defer log.mu.Unlock()
 	log.offset++
 	p.Position = Position{log.epoch, log.offset}
-	log.kept = append(log.kept, p)
+	kept := p
+	kept.woken = nil
+	log.kept = append(log.kept, kept)
 	if n := len(log.kept) - keep.Size; n > 0 {
 		log.kept = slices.Delete(log.kept, 0, n)
 	}

@@ -95,14 +95,18 @@ const handful = 32
 
 // addAll is add for many, and leaves the line empty.
 func (p *writerPool) addAll(l *line) {
+	if l.n == 0 {
+		return
+	}
 	p.mu.Lock()
 	p.wait.join(l)
-	start := p.running == 0 || p.running < p.max && p.wait.n > handful
-	if start {
+	start := 0
+	for p.running < p.max && (p.running == 0 || p.wait.n > max(start, 1)*handful) {
 		p.running++
+		start++
 	}
 	p.mu.Unlock()
-	if start {
+	for range start {
 		go p.run() // ends when nothing waits
 	}
 }

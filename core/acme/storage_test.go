@@ -12,12 +12,11 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"go.uber.org/goleak"
 
 	"github.com/edge-server/edge/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // shared is a Store in memory.
 type shared struct {

@@ -13,8 +13,12 @@ import (
 	"github.com/edge-server/edge/core/guard"
 )
 
-// soon is a limit that the tests let run out.
-const soon = 50 * time.Millisecond
+// Limits that the tests let run out, one of them when something has begun, and one that even a slow machine keeps.
+const (
+	soon  = 50 * time.Millisecond
+	began = time.Second
+	ample = 30 * time.Second
+)
 
 func TestLimitTime(t *testing.T) {
 	t.Parallel()
@@ -41,21 +45,24 @@ func TestLimitTime(t *testing.T) {
 		for range 4 {
 			io.WriteString(w, "x")
 			http.NewResponseController(w).Flush()
-			time.Sleep(soon / 2)
+			time.Sleep(began / 3)
 		}
 	})
-	handler.HandleFunc("/body", func(w http.ResponseWriter, r *http.Request) {
+	read := func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.ReadAll(r.Body); err != nil {
 			if !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("the body ends in %v", err)
 			}
 			http.Error(w, "no body", http.StatusBadRequest)
 		}
-	})
+	}
+	handler.HandleFunc("/body", read)
+	handler.HandleFunc("/half", read)
 	handler.HandleFunc("/empty", func(http.ResponseWriter, *http.Request) {})
+	limits := map[string]time.Duration{"/slow": soon, "/deaf": soon, "/quick": ample, "/stream": began, "/empty": ample, "/body": ample, "/half": began}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Outer", "1")
-		guard.LimitTime(soon, handler).ServeHTTP(w, r)
+		guard.LimitTime(limits[r.URL.Path], handler).ServeHTTP(w, r)
 	}))
 	defer s.Close()
 	defer close(freed)
@@ -107,8 +114,8 @@ func TestLimitTime(t *testing.T) {
 	never, feed := io.Pipe()
 	defer feed.Close()
 	go io.WriteString(feed, "some")
-	if res, _ := get("/body", never); res.StatusCode != 408 {
-		t.Errorf("/body that never ends: %s", res.Status)
+	if res, _ := get("/half", never); res.StatusCode != 408 {
+		t.Errorf("a body that never ends: %s", res.Status)
 	}
 	problems(t, guard.Limits{Body: -1, Time: -1}.Validate(), "body: ", "time: ")
 }

@@ -53,7 +53,7 @@ func TestStoreThatHangs(t *testing.T) {
 	for range 100 {
 		want(t, s.get("http://e.com/"), 200, "page", "")
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("200 requests took %s", took)
 	}
 	if n := strings.Count(s.log.String(), "its store fails"); n != 1 {

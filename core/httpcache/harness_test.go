@@ -13,15 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edge-server/edge/core/httpcache"
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/kv/memory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // site is a cache before a target that counts.
 type site struct {

@@ -30,6 +30,9 @@ type endpoint struct {
 
 	requests [4]atomic.Uint64 // by major version
 	streams  atomic.Int64     // HTTP/3 requests in flight
+	dates    dateHeader       // of streams
+
+	lingering gatherOwner
 
 	accepting     sync.WaitGroup // the accept loop
 	acceptingH2   sync.WaitGroup // net/http's
@@ -41,6 +44,7 @@ type endpoint struct {
 func newEndpoint(s *Server, index int) *endpoint {
 	e := &endpoint{server: s, cfg: s.cfg.Listen[index], log: s.log.With("listen", s.cfg.Listen[index].Address)}
 	e.init()
+	e.lingering.wg = &e.conns
 	e.proxies, _ = parseProxies(e.cfg.ProxyProtocol) // Validate has seen that they are well
 	limits := s.cfg.Limits
 	protocols := new(http.Protocols)
@@ -164,6 +168,7 @@ func (e *endpoint) stopTCP(ctx context.Context) error {
 		e.server.hard.Store(true)
 		e.closeH1()
 		e.http.Close()
+		e.lingering.close()
 	}
 	close(e.done)
 	e.acceptingH2.Wait()

@@ -12,6 +12,7 @@ import (
 // request could read in two ways, ends here.
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.requests[min(r.ProtoMajor, 3)].Add(1)
+	deepen(r.ProtoMajor)
 	if e.altSvc != nil {
 		w.Header()["Alt-Svc"] = e.altSvc
 	}

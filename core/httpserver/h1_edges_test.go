@@ -30,7 +30,7 @@ func talk(t *testing.T, address, text string) string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	_, _ = io.WriteString(conn, text)
 	all, err := io.ReadAll(conn)
 	if err != nil && !errors.Is(err, net.ErrClosed) && strings.Contains(err.Error(), "timeout") {
@@ -125,7 +125,7 @@ func TestPanicAfterHijack(t *testing.T) {
 	talk(t, address, lastRequest)
 	select {
 	case <-(<-contexts).Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the context lives on")
 	}
 }
@@ -291,7 +291,7 @@ func TestHijackedConnectionsDoNotHoldUpTheStop(t *testing.T) {
 	defer conn.Close()
 	_, _ = io.WriteString(conn, lastRequest)
 	<-taken
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := s.Stop(ctx); err != nil {
 		t.Errorf("stop: %v", err)
@@ -350,7 +350,7 @@ func TestHammer(t *testing.T) {
 		})
 	}
 	time.Sleep(testenv.Duration(2*time.Second, time.Minute))
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := s.Stop(ctx); err != nil {
 		t.Errorf("stop: %v", err)
@@ -370,7 +370,7 @@ func hammer(address string, random *rand.Rand) {
 		return
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	go func() { _, _ = io.Copy(io.Discard, conn) }() // ends with the connection
 	for range random.IntN(6) {
 		path := []string{"/", "/slow"}[min(random.IntN(4), 1)^1] + []string{"", "?left", "?hijack", "?panic", "?duplex", "", "", ""}[random.IntN(8)]
@@ -417,7 +417,7 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	testenv.Eventually(t, "one idle connection is closed", func() bool { return s.endpoints[0].closeIdle() == 1 })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := in.ReadByte(); err != io.EOF {
 		t.Errorf("the idle client gets %v", err)
 	}

@@ -78,6 +78,7 @@ func (e *endpoint) acceptHTTP(ln net.Listener) error {
 		case *secureConn:
 			e.startH1(newH1Conn(e, conn.Conn, conn.stall))
 		default: // a *tls.Conn whose client chose HTTP/2
+			conn.(*tls.Conn).NetConn().(*gather).begin(&e.lingering)
 			if !e.handOff(conn) {
 				conn.Close()
 			}

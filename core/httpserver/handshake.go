@@ -106,7 +106,7 @@ func (t *tlsListener) handshake(conn *stallConn, place *list.Element) {
 		t.deliver(conn, conn)
 		return
 	}
-	secure := tls.Server(conn, t.config)
+	secure := tls.Server(newGather(conn), t.config)
 	err := secure.Handshake()
 	t.leave(place)
 	if err != nil {

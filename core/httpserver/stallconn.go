@@ -183,6 +183,16 @@ func (c *stallConn) SetStallTimeout(d time.Duration) {
 	c.timeout, c.armed = d, time.Time{}
 }
 
+// lingers gives a connection that is about to close a timeout, if it has none.
+func (c *stallConn) lingers(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timeout == 0 {
+		c.timeout = d
+		c.socket.SetWriteDeadline(time.Now().Add(d))
+	}
+}
+
 // Close closes the connection, and counts that once.
 func (c *stallConn) Close() error {
 	c.closeOnce.Do(c.onClose)

@@ -16,6 +16,7 @@ type stream struct {
 	http.ResponseWriter
 	request *http.Request
 	limits  *Limits
+	dates   *dateHeader
 
 	announced http.Header // the trailers that the head names; every copy of the request has this map
 
@@ -36,7 +37,7 @@ func (e *endpoint) serveStream(w http.ResponseWriter, r *http.Request, tunnelled
 		e.streams.Add(1)
 		defer e.streams.Add(-1)
 	}
-	s := &stream{ResponseWriter: w, request: r, limits: &e.server.cfg.Limits, announced: r.Trailer}
+	s := &stream{ResponseWriter: w, request: r, limits: &e.server.cfg.Limits, dates: &e.dates, announced: r.Trailer}
 	s.reads.expire, s.reads.writer = (*http.ResponseController).SetReadDeadline, w
 	s.writes.expire, s.writes.writer = (*http.ResponseController).SetWriteDeadline, w
 	defer s.reads.stop()
@@ -78,6 +79,7 @@ func (s *stream) head() {
 	}
 	s.headed = true
 	s.clean()
+	s.date()
 	if s.tunnel != nil && !s.tunnel.taken { // of a handler that wrote a body, or nothing at all: the implied 200 would open the tunnel
 		s.ResponseWriter.WriteHeader(http.StatusNotImplemented)
 	}
@@ -90,10 +92,19 @@ func (s *stream) clean() {
 	}
 }
 
+// date spares the protocols to write the time of each answer. Who has set one keeps it, or none where it is nil.
+func (s *stream) date() {
+	header := s.Header()
+	if _, ok := header["Date"]; !ok {
+		header["Date"] = s.dates.get(time.Now())
+	}
+}
+
 // WriteHeader sends the head, or an informational answer before it.
 func (s *stream) WriteHeader(status int) {
-	if status >= 200 {
+	if status >= 200 && !s.headed {
 		s.headed = true
+		s.date()
 	}
 	if s.tunnel != nil && status >= 200 && status < 300 {
 		status = http.StatusNotImplemented // this route knows no WebSocket, and 2xx would open the tunnel

@@ -90,11 +90,11 @@ func TestSlowAnswersAreNotCut(t *testing.T) {
 		for range 10 {
 			io.WriteString(w, "x")
 			http.NewResponseController(w).Flush()
-			time.Sleep(100 * time.Millisecond) // what is slow is the point
+			time.Sleep(300 * time.Millisecond) // what is slow is the point
 		}
 	})
 	c := config(url)
-	c.Timeouts.Idle, c.Timeouts.Header = 900*time.Millisecond, 900*time.Millisecond
+	c.Timeouts.Idle, c.Timeouts.Header = 2500*time.Millisecond, 2500*time.Millisecond
 	s, _ := serve(t, c)
 	if _, text := do(t, s, "GET", "/", nil); text != strings.Repeat("x", 10) {
 		t.Errorf("%q", text)

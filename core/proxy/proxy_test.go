@@ -15,15 +15,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edge-server/edge/core/proxy"
 	"github.com/edge-server/edge/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
-const patience = 10 * time.Second
+const patience = 40 * time.Second
 
 var discard = log.New(io.Discard, "", 0)
 

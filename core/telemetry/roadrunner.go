@@ -136,9 +136,6 @@ func (o *outputs) close() error {
 	return errors.Join(errs...)
 }
 
-// Locked is w for several writers of lines at once.
-func Locked(w io.Writer) io.Writer { return &lockedWriter{w: w} }
-
 // lockedWriter writes one line at a time.
 type lockedWriter struct {
 	mu sync.Mutex

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -95,18 +96,41 @@ func (f *File) open() error {
 }
 
 // Write appends p. After Close it still does, one line at a time: the last words of a server come late.
-func (f *File) Write(p []byte) (int, error) {
+func (f *File) Write(p []byte) (n int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
 		return appendOnce(f.path, p)
 	}
-	if f.rule.MaxSize > 0 && f.size > 0 && f.size+int64(len(p)) > int64(f.rule.MaxSize) {
+	for err == nil && n < len(p) {
+		var k int
+		k, err = f.file.Write(p[n : n+f.fits(p[n:])])
+		n, f.size = n+k, f.size+int64(k)
+	}
+	return n, err
+}
+
+// fits is how much of p goes into the file that is open then: all of it, or the lines for which there is room. When there is room for none,
+// the file gives way to another.
+func (f *File) fits(p []byte) int {
+	room := int64(f.rule.MaxSize) - f.size
+	if f.rule.MaxSize == 0 || int64(len(p)) <= room {
+		return len(p)
+	}
+	if lines := bytes.LastIndexByte(p[:max(room, 0)], '\n') + 1; lines > 0 {
+		return lines
+	}
+	if f.size > 0 {
 		f.rotate()
 	}
-	n, err := f.file.Write(p)
-	f.size += int64(n)
-	return n, err
+	most := min(int64(len(p)), int64(f.rule.MaxSize))
+	if lines := bytes.LastIndexByte(p[:most], '\n') + 1; lines > 0 {
+		return lines
+	}
+	if line := bytes.IndexByte(p, '\n') + 1; line > 0 {
+		return line
+	}
+	return len(p)
 }
 
 // rotate puts the file aside. What does not work leaves the log in the file where it is: it is worth more than its size.

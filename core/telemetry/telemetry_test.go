@@ -15,16 +15,16 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/goleak"
 
 	"github.com/edge-server/edge/core/httpserver"
+	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/php"
 	"github.com/edge-server/edge/rpc"
 	"github.com/edge-server/edge/wasmhost"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 func everything() Snapshot {
 	return Snapshot{

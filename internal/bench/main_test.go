@@ -13,10 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/edge-server/edge/internal/testenv"
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
@@ -25,7 +23,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	testenv.Main(m)
 }
 
 // The story: two real servers, real wrk, a report on stdout and nothing left behind.
@@ -151,33 +149,24 @@ func TestStartSaysWhatTheProcessPrinted(t *testing.T) {
 func TestStopNamesWhatStaysBehind(t *testing.T) {
 	t.Parallel()
 	space := testWorkspace(t)
-	ready := space.path("ready")
 	// The shell ends on SIGTERM, its child does not hear of it.
-	p, err := startProcess(space, "careless", []string{"/bin/sh", "-c", "sleep 600 & touch '" + ready + "'; wait"})
+	p, err := startProcess(space, "careless", []string{"/bin/sh", "-c", "sleep 600 & wait"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if _, err := os.Stat(ready); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the shell did not start")
-		}
-	}
-	family, err := processTree(p.pid())
-	if err != nil || len(family) != 2 {
-		t.Fatalf("the tree is %+v, %v; want the shell and its child", family, err)
+	var family []procStat
+	testenv.Eventually(t, "the tree is the shell and its child", func() bool {
+		family, err = processTree(p.pid())
+		return err != nil || len(family) == 2 && slices.ContainsFunc(family, func(one procStat) bool { return one.comm == "sleep" })
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	err = p.stop()
 	if err == nil || !strings.Contains(err.Error(), "(sleep) behind") {
 		t.Errorf("got %v, want the child by its name", err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); len(alive(family)) > 0; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("still alive: %+v", alive(family))
-		}
-	}
+	testenv.Eventually(t, "all of the tree end", func() bool { return len(alive(family)) == 0 })
 }
 
 // A server by address is measured in what it serves and left out, aloud, of the rest.

@@ -34,6 +34,7 @@ type options struct {
 	wsOnly     bool // WebSockets alone
 	wsRounds   int
 	wsDuration time.Duration
+	wsLoads    []wsLoad
 
 	wasmOnly bool // plugins alone
 
@@ -47,7 +48,7 @@ func (o options) isAside() bool { return o.kvOnly || o.wsOnly || o.wasmOnly || o
 
 func parseOptions(args []string, getenv func(string) string, usage io.Writer) (options, error) {
 	var opts options
-	var scenarioNames, connections string
+	var scenarioNames, connections, wsNames string
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(usage)
 	flags.StringVar(&scenarioNames, "scenario", "", "comma-separated scenarios, of "+joinNames(scenarios)+" (default all)")
@@ -62,6 +63,7 @@ func parseOptions(args []string, getenv func(string) string, usage io.Writer) (o
 	flags.BoolVar(&opts.wsOnly, "ws", false, "only WebSockets, which takes less than a minute")
 	flags.IntVar(&opts.wsRounds, "ws-runs", 5, "runs per server of WebSockets and load")
 	flags.DurationVar(&opts.wsDuration, "ws-duration", 2*time.Second, "length of one of them")
+	flags.StringVar(&wsNames, "ws-load", "", "comma-separated loads of WebSockets, of "+joinNames(wsLoads)+" (default all)")
 	flags.BoolVar(&opts.wasmOnly, "wasm", false, "only plugins, beside http-wasm-host-go, which takes about a minute")
 	flags.BoolVar(&opts.filesOnly, "files", false, "only files, beside http.FileServer and Caddy, which takes two minutes")
 	flags.IntVar(&opts.fileRounds, "files-runs", 5, "runs per server of files and protocol")
@@ -71,11 +73,12 @@ func parseOptions(args []string, getenv func(string) string, usage io.Writer) (o
 		return options{}, err
 	}
 
-	var errs [5]error
+	var errs [6]error
 	opts.scenarios, errs[0] = choose("scenario", scenarios, scenarioNames)
 	opts.targets, errs[1] = choose("target", targets, opts.partial)
 	opts.peers, errs[2] = parsePeers(getenv(peersVariable))
 	opts.connections, errs[3] = parseConnections(connections)
+	opts.wsLoads, errs[5] = choose("ws-load", wsLoads, wsNames)
 	for _, p := range opts.peers {
 		opts.targets = append(opts.targets, p.target())
 	}
@@ -84,6 +87,9 @@ func parseOptions(args []string, getenv func(string) string, usage io.Writer) (o
 	}
 	if opts.partial != "" && opts.out != "" {
 		return options{}, errors.New("-target and -out exclude each other: results are published of all targets or not at all")
+	}
+	if wsNames != "" && (!opts.wsOnly || opts.out != "") {
+		return options{}, errors.New("-ws-load wants -ws, and no -out: the bars are of all loads")
 	}
 	return opts, errors.Join(append(errs[:], opts.validate())...)
 }
@@ -204,7 +210,7 @@ func (o options) command(m measurement) string {
 	return b.String()
 }
 
-// named is a row of one of the two tables, scenarios and targets.
+// named is a row of one of the tables: scenarios, targets, loads of WebSockets.
 type named interface{ name() string }
 
 // choose picks rows by name, in the order of the table; no names means all rows.

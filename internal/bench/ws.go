@@ -79,6 +79,8 @@ var wsLoads = []wsLoad{
 	},
 }
 
+func (l wsLoad) name() string { return l.key }
+
 // wsSample is one run.
 type wsSample struct {
 	PerSec    float64 // or the figure
@@ -108,7 +110,7 @@ func benchWS(ctx context.Context, opts options, space *workspace, progress io.Wr
 		}
 	}
 	machine, measured := describeMachine(ctx, space), map[string][]wsResult{}
-	for _, load := range wsLoads {
+	for _, load := range opts.wsLoads {
 		results := make([]wsResult, len(wsTargets))
 		rounds := opts.wsRounds + 1 // the first one warms
 		if load.once {

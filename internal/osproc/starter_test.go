@@ -5,12 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/edge-server/edge/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // TestLimitsComeFirst: the program runs nothing before its limits hold.
 func TestLimitsComeFirst(t *testing.T) {

@@ -64,7 +64,7 @@ func (p *Pebble) Roots(t testing.TB) *x509.CertPool {
 	}
 	own := x509.NewCertPool()
 	own.AppendCertsFromPEM(pem)
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: own}}, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: own}}, Timeout: time.Minute}
 	defer client.CloseIdleConnections()
 	res, err := client.Get(fmt.Sprintf("https://%s/roots/0", p.management))
 	if err != nil {

@@ -95,7 +95,7 @@ func RedisCluster(t testing.TB) []*Server {
 	var nodes []*Server
 	create := []string{"--cluster", "create"}
 	for range 6 {
-		n := Redis(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", fmt.Sprint(FreePort(t)))
+		n := Redis(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "3000", "--cluster-port", fmt.Sprint(FreePort(t)))
 		nodes = append(nodes, n)
 		create = append(create, n.Addr)
 	}
@@ -129,7 +129,7 @@ func (s *Sentinels) Addrs() []string {
 	return all
 }
 
-// RedisSentinel starts a master with a replica, and sentinels that replace the master after half a second of silence. The
+// RedisSentinel starts a master with a replica, and sentinels that replace the master after a second and a half of silence. The
 // sentinels start when the replica is in step: before that they see no replica and never fail over.
 func RedisSentinel(t testing.TB) *Sentinels {
 	t.Helper()
@@ -144,7 +144,7 @@ func RedisSentinel(t testing.TB) *Sentinels {
 		dir, port := Dir(t), FreePort(t)
 		config := filepath.Join(dir, "sentinel.conf")
 		write(t, config, fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %s\nsentinel monitor main 127.0.0.1 %d 2\n"+
-			"sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n", port, dir, s.Master.Port()))
+			"sentinel down-after-milliseconds main 1500\nsentinel failover-timeout main 3000\n", port, dir, s.Master.Port()))
 		s.Sentinels = append(s.Sentinels, startServer(t, loopback(port), dir, path, []string{config, "--sentinel"}, redisAnswers))
 	}
 	for _, one := range s.Sentinels {

@@ -28,17 +28,6 @@ type Server struct {
 	done chan struct{} // closed when cmd has ended
 }
 
-// FreePort returns a port of the loopback that nothing listens on, for programs that cannot listen on port 0.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // startServer runs the program and waits until ready has no complaint about its address.
 func startServer(t testing.TB, addr, dir, path string, args []string, ready func(addr string) error) *Server {
 	t.Helper()
@@ -87,7 +76,7 @@ func (s *Server) AwaitReady() {
 	done := s.done
 	s.mu.Unlock()
 	var err error
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); {
 		if err = s.ready(s.Addr); err == nil {
 			return
 		}

@@ -125,10 +125,10 @@ func Dir(t testing.TB) string {
 // Eventually polls until done reports true; what says what is awaited. It is for what gives no signal to wait on.
 func Eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(90 * time.Second)
 	for !done() {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited 30s in vain: %s", what)
+			t.Fatalf("waited 90s in vain: %s", what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

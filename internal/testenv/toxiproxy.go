@@ -33,16 +33,15 @@ func StartToxiproxy(t testing.TB) *Toxiproxy {
 	port := FreePort(t)
 	s := startServer(t, loopback(port), Dir(t), path, []string{"-host", "127.0.0.1", "-port", strconv.Itoa(port)}, accepts)
 	transport := &http.Transport{DisableKeepAlives: true}
-	return &Toxiproxy{Server: s, client: &http.Client{Timeout: 10 * time.Second, Transport: transport}}
+	return &Toxiproxy{Server: s, client: &http.Client{Timeout: 30 * time.Second, Transport: transport}}
 }
 
 // Proxy makes a way to the server at addr.
 func (x *Toxiproxy) Proxy(addr string) *Proxy {
 	x.t.Helper()
-	p := &Proxy{t: x.t, api: x, name: "p" + strconv.Itoa(FreePort(x.t))}
-	var made struct{ Listen string }
-	x.call("POST", "/proxies", map[string]any{"name": p.name, "listen": "127.0.0.1:0", "upstream": addr, "enabled": true}, &made)
-	p.Addr = made.Listen
+	port := FreePort(x.t) // and not one that somebody else gets while the way is cut
+	p := &Proxy{t: x.t, api: x, name: "p" + strconv.Itoa(port), Addr: loopback(port)}
+	x.call("POST", "/proxies", map[string]any{"name": p.name, "listen": p.Addr, "upstream": addr, "enabled": true}, nil)
 	return p
 }
 
@@ -51,8 +50,12 @@ func (p *Proxy) Cut() { p.api.call("POST", "/proxies/"+p.name, map[string]any{"e
 
 // Restore opens the way again.
 func (p *Proxy) Restore() {
-	// The proxy would choose a new port for :0; it was told which one it got.
-	p.api.call("POST", "/proxies/"+p.name, map[string]any{"enabled": true, "listen": p.Addr}, nil)
+	p.api.call("POST", "/proxies/"+p.name, map[string]any{"enabled": true}, nil)
+}
+
+// Upstream makes the way lead to another server: connections break, and new ones go there.
+func (p *Proxy) Upstream(addr string) {
+	p.api.call("POST", "/proxies/"+p.name, map[string]any{"enabled": true, "listen": p.Addr, "upstream": addr}, nil)
 }
 
 // Slow delays each answer of the server.

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	"go.uber.org/goleak"
 
 	"github.com/edge-server/edge/internal/bytesize"
 	"github.com/edge-server/edge/internal/testenv"
@@ -27,7 +26,7 @@ func TestMain(m *testing.M) {
 	if runHelper() {
 		return
 	}
-	goleak.VerifyTestMain(m)
+	testenv.Main(m)
 }
 
 var modes = []string{kv.SyncAlways, kv.SyncInterval, kv.SyncNever}

@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edge-server/edge/internal/bytesize"
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/kv"
@@ -23,7 +21,7 @@ import (
 	"github.com/edge-server/edge/kv/memory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 func newMemory(t *testing.T) *memory.Store {
 	t.Helper()

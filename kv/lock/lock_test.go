@@ -9,15 +9,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/kv/lock"
 	"github.com/edge-server/edge/kv/memory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // each runs a test on both kinds of Locks, and on one that two servers share.
 func each(t *testing.T, test func(t *testing.T, l lock.Locks)) {
@@ -109,7 +107,7 @@ func TestTimeIsOver(t *testing.T) {
 			t.Fatal(token, err)
 		}
 		next := short
-		next.ID, next.TTL, next.Wait = "b", long, 20*time.Second
+		next.ID, next.TTL, next.Wait = "b", long, long
 		if token, err := l.Acquire(ctx, next); err != nil || token == 0 {
 			t.Fatalf("after the time of the first: %d, %v", token, err)
 		}
@@ -125,11 +123,11 @@ func TestFairness(t *testing.T) {
 	each(t, func(t *testing.T, l lock.Locks) {
 		ctx := t.Context()
 		take(t, l, true, "r", "reader", true)
-		order := make(chan string, 8)
+		order, places := make(chan string, 8), 0
 		var wg sync.WaitGroup
 		wait := func(id string, shared bool) {
 			wg.Go(func() {
-				token, err := l.Acquire(ctx, lock.Request{Resource: "r", ID: id, Shared: shared, TTL: long, Wait: 20 * time.Second})
+				token, err := l.Acquire(ctx, lock.Request{Resource: "r", ID: id, Shared: shared, TTL: long, Wait: long})
 				if err != nil || token == 0 {
 					t.Errorf("%s: %d, %v", id, token, err)
 				}
@@ -138,8 +136,13 @@ func TestFairness(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			// Its place in the queue is what makes a new reader wait: probe until that is so, then leave time for later places.
-			time.Sleep(60 * time.Millisecond)
+			places++
+			testenv.Eventually(t, id+" has its place in the queue", func() bool {
+				n, err := l.(interface {
+					Waiting(context.Context, string) (int, error)
+				}).Waiting(ctx, "r")
+				return err == nil && n == places
+			})
 		}
 		wait("writer 1", false)
 		take(t, l, false, "r", "late reader", true)

@@ -15,7 +15,7 @@ import (
 
 // fleet is Locks of two servers that share a redis: every call goes to the other one.
 type fleet struct {
-	servers [2]lock.Locks
+	servers [2]*lock.Shared
 	next    atomic.Uint32
 }
 
@@ -31,7 +31,7 @@ func startFleet(t *testing.T) *fleet {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 			defer cancel()
 			if err := store.Close(ctx); err != nil {
 				t.Error(err)
@@ -60,6 +60,10 @@ func (f *fleet) ForceRelease(ctx context.Context, resource string) (bool, error)
 
 func (f *fleet) Exists(ctx context.Context, resource, id string) (bool, error) {
 	return f.server().Exists(ctx, resource, id)
+}
+
+func (f *fleet) Waiting(ctx context.Context, resource string) (int, error) {
+	return f.servers[0].Waiting(ctx, resource)
 }
 
 func (f *fleet) UpdateTTL(ctx context.Context, resource, id string, ttl time.Duration) (bool, error) {

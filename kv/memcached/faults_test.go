@@ -20,7 +20,7 @@ func hasty(addresses ...string) kv.MemcachedConfig {
 }
 
 // prompt is far more than the timeouts of hasty add up to, for machines with better things to do.
-const prompt = 10 * time.Second
+const prompt = 30 * time.Second
 
 // lastFor lets a fault last.
 func lastFor(d time.Duration) { time.Sleep(d) }
@@ -32,6 +32,9 @@ func TestFaultsOfTheNetwork(t *testing.T) {
 	proxy := testenv.StartToxiproxy(t).Proxy(troubled.Addr)
 	s := open(t, hasty(healthy.Addr, proxy.Addr))
 	kvtest.Through{Store: s, Prompt: prompt}.Run(t, func() {
+		proxy.Cut()
+		testenv.Eventually(t, "the counter shows a fault", func() bool { return s.Unavailable() > 0 })
+		proxy.Restore()
 		for range testenv.Count(2, 30) {
 			for _, fault := range []func(){
 				proxy.Cut, func() { proxy.Slow(100 * time.Millisecond) }, proxy.Swallow, func() { proxy.Reset(0) },
@@ -45,9 +48,6 @@ func TestFaultsOfTheNetwork(t *testing.T) {
 			}
 		}
 	})
-	if s.Unavailable() == 0 {
-		t.Error("the counter shows no fault")
-	}
 }
 
 func TestServerKilledAndRestarted(t *testing.T) {
@@ -70,15 +70,13 @@ func TestServerStopped(t *testing.T) {
 	s := open(t, hasty(server.Addr))
 	kvtest.Through{Store: s, Prompt: prompt}.Run(t, func() {
 		for range testenv.Count(2, 20) {
+			before := s.Unavailable()
 			server.Pause()
-			lastFor(700 * time.Millisecond)
+			testenv.Eventually(t, "the counter shows a fault", func() bool { return s.Unavailable() > before })
 			server.Resume()
 			lastFor(100 * time.Millisecond)
 		}
 	})
-	if s.Unavailable() == 0 {
-		t.Error("the counter shows no fault")
-	}
 }
 
 // TestContextEndsAnOperation: neither a deadline nor a cancellation waits for a server that does not answer.
@@ -100,7 +98,7 @@ func TestContextEndsAnOperation(t *testing.T) {
 		if err := s.Get(ctx, []kv.Item{{Key: "a"}}); !errors.Is(err, want) {
 			t.Errorf("Get: %v, want %v", err, want)
 		}
-		if took := time.Since(began); took > 20*time.Second {
+		if took := time.Since(began); took > 40*time.Second {
 			t.Errorf("it took %s", took)
 		}
 	}

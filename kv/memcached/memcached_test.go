@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
-	"go.uber.org/goleak"
 
 	"github.com/edge-server/edge/internal/bytesize"
 	"github.com/edge-server/edge/internal/testenv"
@@ -21,7 +20,7 @@ import (
 	"github.com/edge-server/edge/kv/memcached"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 var testLog = slog.New(slog.DiscardHandler)
 
@@ -45,7 +44,7 @@ func open(t testing.TB, c kv.MemcachedConfig) *memcached.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 		defer cancel()
 		if err := s.Close(ctx); err != nil {
 			t.Error(err)

@@ -12,8 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edge-server/edge/internal/bytesize"
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/kv"
@@ -21,7 +19,7 @@ import (
 	"github.com/edge-server/edge/kv/memory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 func TestConformance(t *testing.T) {
 	t.Parallel()

@@ -22,7 +22,7 @@ func hasty(addresses ...string) kv.RedisConfig {
 }
 
 // prompt is far more than the timeouts of hasty add up to, for machines with better things to do.
-const prompt = 10 * time.Second
+const prompt = 30 * time.Second
 
 // modes are the ways in which commands travel.
 func modes(t *testing.T, test func(t *testing.T, change func(*kv.RedisConfig))) {
@@ -44,6 +44,9 @@ func TestFaultsOfTheNetwork(t *testing.T) {
 		change(&c)
 		s := open(t, c)
 		kvtest.Through{Store: s, Prompt: prompt}.Run(t, func() {
+			proxy.Cut()
+			testenv.Eventually(t, "the counter shows a fault", func() bool { return s.Connections().Unavailable > 0 })
+			proxy.Restore()
 			for range testenv.Count(2, 30) {
 				for _, fault := range []func(){
 					proxy.Cut, func() { proxy.Slow(100 * time.Millisecond) }, proxy.Swallow, func() { proxy.Reset(0) },
@@ -57,9 +60,6 @@ func TestFaultsOfTheNetwork(t *testing.T) {
 				}
 			}
 		})
-		if got := s.Connections(); got.Unavailable == 0 {
-			t.Errorf("the counters show no fault: %+v", got)
-		}
 	})
 }
 
@@ -93,15 +93,13 @@ func TestServerStopped(t *testing.T) {
 		s := open(t, c)
 		kvtest.Through{Store: s, Prompt: prompt}.Run(t, func() {
 			for range testenv.Count(2, 20) {
+				before := s.Connections().Unavailable
 				server.Pause()
-				lastFor(700 * time.Millisecond)
+				testenv.Eventually(t, "the counter shows a fault", func() bool { return s.Connections().Unavailable > before })
 				server.Resume()
 				lastFor(100 * time.Millisecond)
 			}
 		})
-		if got := s.Connections(); got.Unavailable == 0 {
-			t.Errorf("the counters show no fault: %+v", got)
-		}
 	})
 }
 
@@ -179,7 +177,7 @@ func TestContextEndsAnOperation(t *testing.T) {
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Get: %v, want %v", err, context.DeadlineExceeded)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(40 * time.Second):
 			t.Fatal("an operation outlives its context")
 		}
 	}

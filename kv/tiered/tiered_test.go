@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edge-server/edge/internal/bytesize"
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/kv"
@@ -19,7 +17,7 @@ import (
 	"github.com/edge-server/edge/kv/tiered"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // TestConformance over a far tier that tells nothing, and over one that tells of changes.
 func TestConformance(t *testing.T) {

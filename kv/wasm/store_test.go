@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/edge-server/edge/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // TestDeadlineOfAPlugin: what a plugin says of a key's life is not believed beyond the calendar.
 func TestDeadlineOfAPlugin(t *testing.T) {

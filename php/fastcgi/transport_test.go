@@ -16,13 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/php/fastcgi"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // fpm runs php-fpm over the scripts and returns a Transport to it.
 func fpm(t *testing.T, scripts map[string]string) *fastcgi.Transport {
@@ -159,7 +157,7 @@ func FuzzTransport(f *testing.F) {
 			_, _ = theirs.Write(b)
 		}()
 		tr := &fastcgi.Transport{Dial: func(context.Context) (net.Conn, error) { return ours, nil }, Root: "/srv", Index: "index.php"}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		res, err := tr.RoundTrip(httptest.NewRequestWithContext(ctx, "POST", "/x.php/y", strings.NewReader("body")))
 		if err != nil {

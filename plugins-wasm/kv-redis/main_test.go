@@ -135,7 +135,7 @@ func TestFaults(t *testing.T) {
 
 func wantUnavailable(t *testing.T, s kv.Store) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := s.Get(ctx, []kv.Item{{Key: "k"}}); !errors.Is(err, kv.ErrUnavailable) || ctx.Err() != nil || !strings.Contains(err.Error(), `"plugin"`) {
 		t.Errorf("error = %v", err)

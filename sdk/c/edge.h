@@ -87,7 +87,22 @@ typedef struct {
 
 EDGE_API edge_str edge_text(const char *s) { return (edge_str){s, (uint32_t)strlen(s)}; }
 
-EDGE_API bool edge_equal(edge_str a, edge_str b) { return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0); }
+EDGE_API uint64_t edge_eight(const char *p) {
+    uint64_t eight;
+    __builtin_memcpy(&eight, p, 8);
+    return eight;
+}
+
+EDGE_API bool edge_equal(edge_str a, edge_str b) {
+    if (a.len != b.len) return false;
+    uint32_t i = 0;
+    for (; i + 8 <= a.len; i += 8)
+        if (edge_eight(a.ptr + i) != edge_eight(b.ptr + i)) return false;
+    if (a.len >= 8) return edge_eight(a.ptr + a.len - 8) == edge_eight(b.ptr + b.len - 8);
+    for (; i < a.len; i++)
+        if (a.ptr[i] != b.ptr[i]) return false;
+    return true;
+}
 
 // edge_equal_secret takes as long for a text that is wrong in its first byte as for one that is wrong in its last.
 EDGE_API bool edge_equal_secret(edge_str a, edge_str b) {
@@ -319,6 +334,67 @@ EDGE_API edge_str edge_source_addr(void) { return edge_took(edge_raw_get_source_
 typedef edge_str edge_list;
 EDGE_API bool edge_next(edge_list *list, edge_str *item) { return list->len && edge_cut(list, 0, item); }
 
+// The desk of docs/abi.md: headers that the server has laid into memory before it called, and changes that it finds there when
+// the plugin returns or calls it. Neither costs a call. Only Edge asks for it; elsewhere it stays shut.
+enum { EDGE_DESK_CHANGES = 8, EDGE_DESK_SLOTS = 4, EDGE_DESK_COPY = 256 };
+static struct {
+    uint32_t slots, changes;
+    struct {
+        uint32_t what, kind;
+        edge_str name, value;
+    } change[EDGE_DESK_CHANGES];
+    struct {
+        uint32_t len, used, name_len; // len: of the value; -1: there is none; -2: ask
+        char name[36], value[208];
+    } slot[EDGE_DESK_SLOTS];
+} edge_desk;
+static bool edge_desk_open;
+
+// edge_on_desk finds the only value of a header of the request. It reports false if that has to be asked for.
+EDGE_API bool edge_on_desk(edge_kind kind, edge_str name, edge_str *value) {
+    if (kind != EDGE_REQUEST) return false;
+    for (uint32_t i = 0; i < edge_desk.slots; i++) {
+        if (!edge_equal((edge_str){edge_desk.slot[i].name, edge_desk.slot[i].name_len}, name)) continue;
+        edge_desk.slot[i].used = 1;
+        if (edge_desk.slot[i].len == (uint32_t)-2) return false;
+        *value = (edge_str){edge_desk.slot[i].value, edge_desk.slot[i].len == (uint32_t)-1 ? 0 : edge_desk.slot[i].len};
+        return true;
+    }
+    return false;
+}
+
+// edge_lasts reports whether a text stays as it is until the plugin returns: a literal, or the server's.
+#define EDGE_LASTS(s)                                                                                                         \
+    ((__builtin_constant_p((s).len) && __builtin_constant_p((s).len ? (s).ptr[0] : 0)) || (s).len == 0 ||                     \
+     ((uintptr_t)(s).ptr >= (uintptr_t)&edge_desk && (uintptr_t)(s).ptr < (uintptr_t)(&edge_desk + 1)))
+EDGE_API edge_str edge_copy(edge_str s) {
+    char *to = (char *)edge_take(s.len);
+    for (uint32_t i = 0; i < s.len; i++) to[i] = s.ptr[i];
+    return (edge_str){to, s.len};
+}
+
+// edge_leave leaves a change on the desk. It reports false if there is no room, for the change has to be made by a call then.
+EDGE_API bool edge_leave(uint32_t what, edge_kind kind, edge_str name, edge_str value) {
+    if (kind == EDGE_REQUEST) edge_desk.slots = 0;
+    uint32_t n = edge_desk.changes;
+    if (!edge_desk_open || n >= EDGE_DESK_CHANGES || name.len > EDGE_DESK_COPY || value.len > EDGE_DESK_COPY ||
+        edge_arena_free() < 2 * EDGE_DESK_COPY + 16)
+        return false;
+    edge_desk.change[n].what = what;
+    edge_desk.change[n].kind = kind;
+    edge_desk.change[n].name = EDGE_LASTS(name) ? name : edge_copy(name);
+    edge_desk.change[n].value = EDGE_LASTS(value) ? value : edge_copy(value);
+    edge_desk.changes = n + 1;
+    return true;
+}
+
+#ifdef __wasm__
+#define EDGE_DESK                                                                                                             \
+    EDGE_EXPORT("edge_desk") uint32_t edge_export_desk(void) { return edge_desk_open = true, (uint32_t)(uintptr_t)&edge_desk; }
+#else
+#define EDGE_DESK
+#endif
+
 // edge_header_names are the names, in lower case, sorted.
 EDGE_API edge_list edge_header_names(edge_kind kind) {
     return edge_took((uint32_t)edge_raw_get_header_names(kind, edge_arena_end(), edge_arena_free()));
@@ -329,19 +405,22 @@ EDGE_API edge_list edge_header_values(edge_kind kind, edge_str name) {
 }
 // edge_header is the first value of a name, an empty text if there is none.
 EDGE_API edge_str edge_header(edge_kind kind, edge_str name) {
-    edge_list values = edge_header_values(kind, name);
     edge_str value = {0, 0};
+    if (edge_on_desk(kind, name, &value)) return value;
+    edge_list values = edge_header_values(kind, name);
     edge_next(&values, &value);
     return value;
 }
 EDGE_API bool edge_header_has(edge_kind kind, edge_str name) { return edge_raw_get_header_values(kind, name.ptr, name.len, 0, 0) != 0; }
 EDGE_API void edge_header_set(edge_kind kind, edge_str name, edge_str value) {
-    edge_raw_set_header_value(kind, name.ptr, name.len, value.ptr, value.len);
+    if (!edge_leave(1, kind, name, value)) edge_raw_set_header_value(kind, name.ptr, name.len, value.ptr, value.len);
 }
 EDGE_API void edge_header_add(edge_kind kind, edge_str name, edge_str value) {
-    edge_raw_add_header_value(kind, name.ptr, name.len, value.ptr, value.len);
+    if (!edge_leave(2, kind, name, value)) edge_raw_add_header_value(kind, name.ptr, name.len, value.ptr, value.len);
 }
-EDGE_API void edge_header_remove(edge_kind kind, edge_str name) { edge_raw_remove_header(kind, name.ptr, name.len); }
+EDGE_API void edge_header_remove(edge_kind kind, edge_str name) {
+    if (!edge_leave(3, kind, name, (edge_str){0, 0})) edge_raw_remove_header(kind, name.ptr, name.len);
+}
 
 // edge_read reads on in a body: fills buf unless the body ends before. 0 is the end.
 EDGE_API uint32_t edge_read(edge_kind kind, void *buf, uint32_t size) {
@@ -697,12 +776,14 @@ EDGE_API void edge_begin(void) { edge_arena_used = 0; }
 
 // EDGE_MIDDLEWARE(handle): edge_flow handle(void). An origin is the same: the target of a route, which answers by itself.
 #define EDGE_MIDDLEWARE(handle)                                                                                               \
+    EDGE_DESK                                                                                                                 \
     EDGE_EXPORT("handle_request") uint64_t edge_export_request(void) { return edge_begin(), handle(); }                       \
     EDGE_EXPORT("handle_response") void edge_export_response(uint32_t ctx, uint32_t failed) { (void)ctx, (void)failed; }
 
 // EDGE_MIDDLEWARE2(handle, answer): also void answer(uint32_t ctx, bool failed), when the rest of the chain has answered; failed
 // says that it has not. Without EDGE_BUFFER_RESPONSE it can look at the header only.
 #define EDGE_MIDDLEWARE2(handle, answer)                                                                                      \
+    EDGE_DESK                                                                                                                 \
     EDGE_EXPORT("handle_request") uint64_t edge_export_request(void) { return edge_begin(), handle(); }                       \
     EDGE_EXPORT("handle_response") void edge_export_response(uint32_t ctx, uint32_t failed) { edge_begin(), answer(ctx, failed != 0); }
 

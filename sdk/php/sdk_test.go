@@ -18,13 +18,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edge-server/edge/internal/frame"
 	"github.com/edge-server/edge/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // deadline bounds what a test waits for a PHP process.
 const deadline = 60 * time.Second

@@ -9,7 +9,7 @@ edge_guest::middleware!(handle, answer);
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
 fn handle(r: &mut Request) -> Flow {
-    let id = r.header().get("x-request-id").unwrap_or_default();
+    let id = r.header().first("x-request-id").unwrap_or_default();
     r.header().set("x-seen", id);
     Flow::Next
 }

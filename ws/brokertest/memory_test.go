@@ -3,13 +3,12 @@ package brokertest_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/ws"
 	"github.com/edge-server/edge/ws/brokertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 func TestMemory(t *testing.T) {
 	t.Parallel()

@@ -196,7 +196,7 @@ func (b *Broker) History(ctx context.Context, channel ws.Address, after ws.Posit
 		}
 		return ws.Past{}, err
 	}
-	past := ws.Past{Now: found.Now, Whole: found.Whole}
+	past := ws.Past{Now: found.Now.Position, Whole: found.Whole}
 	for _, e := range found.Entries {
 		_, p, err := decode(e.Message)
 		if err != nil {

@@ -61,8 +61,8 @@ type Lane interface {
 	// Past reads a log after a position, see ws.Broker.History.
 	Past(ctx context.Context, log Log, of ws.Address, after ws.Position, limit int) (Past, error)
 
-	// Watch notes that this node has subscribers, and says whether it is the only one and where the logs are now.
-	Watch(ctx context.Context, channel ws.Address) (first bool, now [2]ws.Position, err error)
+	// Watch notes that this node has subscribers, who have the logs up to seen, and says whether it is the only one and where the logs are.
+	Watch(ctx context.Context, channel ws.Address, seen [2]ws.Position) (first bool, now [2]Head, err error)
 	Unwatch(ctx context.Context, channel ws.Address) (last bool, err error)
 
 	// Join adds a user of this node to a channel. changed: no node had that user; then announce, unless it is nil, goes into the log
@@ -71,8 +71,12 @@ type Lane interface {
 	Leave(ctx context.Context, channel ws.Address, user string, announce []byte) (changed bool, err error)
 	Members(ctx context.Context, channel ws.Address) ([]ws.Member, error)
 
-	// Renew says that this node lives. With reap it also takes away the members of nodes whose lease is over, with their farewells.
+	// Renew says that this node lives. With reap it also takes away the members of nodes whose lease is over, with their farewells. What it
+	// finds it says again until it has once returned it without an error.
 	Renew(ctx context.Context, reap bool) (Lease, error)
+
+	// Held lists what the server thinks this node has.
+	Held(ctx context.Context) ([]Held, error)
 
 	// Resign ends the lease of a node that has left all channels.
 	Resign(ctx context.Context) error
@@ -85,12 +89,21 @@ type Lane interface {
 type Lease uint8
 
 // Kept: nothing has happened. Forgotten: the server does not know this node, because it is new or the server has lost its data.
-// Ended: the lease was over, and others have taken this node's members away.
+// Ended: the lease was over, and others have taken this node's members away. Doubted: the server is not the one it was, and may have
+// forgotten the latest changes.
 const (
 	Kept Lease = iota
 	Forgotten
 	Ended
+	Doubted
 )
+
+// Held is what the server thinks this node has of a channel.
+type Held struct {
+	Channel ws.Address
+	Watched bool
+	Users   []string
+}
 
 // LeaseTime is the lease that a server is told, and RenewEvery how often it is renewed: together they are less than the lease in
 // which the members of a dead node must have gone.
@@ -114,7 +127,7 @@ type Sink interface {
 // Past is an answer of Lane.Past.
 type Past struct {
 	Entries []Entry // oldest first
-	Now     ws.Position
+	Now     Head
 	Whole   bool
 }
 
@@ -124,17 +137,18 @@ type Entry struct {
 	Message []byte
 }
 
-// NewPast sorts out what a server has of a log: everything it kept after the offset of after if the epoch is now's, else everything.
-// kept is how much it remembers in all.
-func NewPast(entries []Entry, kept uint64, now, after ws.Position, limit int) Past {
+// NewPast sorts out what a server has of a log: everything it kept after the offset of after if the epoch is now's or one that led to it,
+// else everything. kept is how much it remembers in all.
+func NewPast(entries []Entry, kept uint64, now Head, after ws.Position, limit int) Past {
 	p := Past{Now: now}
+	here, lost, ok := now.from(after)
 	switch {
 	case after == ws.Position{}:
-		p.Whole = kept == now.Offset
-	case after.Epoch == now.Epoch:
-		p.Whole = after.Offset <= now.Offset && now.Offset-after.Offset <= kept
+		p.Whole = !lost && kept == now.Offset
+	case ok:
+		p.Whole = !lost && here.Offset <= now.Offset && now.Offset-here.Offset <= kept
 	}
-	for len(entries) > 0 && after.Epoch == now.Epoch && entries[0].At.Offset <= after.Offset {
+	for ok && len(entries) > 0 && entries[0].At.Offset <= here.Offset {
 		entries = entries[1:]
 	}
 	if limit > 0 && len(entries) > limit {

@@ -9,12 +9,11 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"go.uber.org/goleak"
-
+	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/ws"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // FuzzPublication reads what other nodes publish: what is understood can be sent to clients, and is written the same way again.
 func FuzzPublication(f *testing.F) {

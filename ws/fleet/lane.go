@@ -29,16 +29,28 @@ type lane struct {
 	unsynced  map[*watch]struct{}
 	unsettled map[*room]struct{}
 	unwatched map[ws.Address]struct{} // the server still thinks that this node has subscribers
+	ghosts    bool                    // the server may think that this node has what it has not
 }
 
 // watch is a channel that this node has subscribers of.
 type watch struct {
 	of ws.Address
 
-	mu    sync.Mutex        // held through a delivery: it is what makes the order
-	known bool              // now is where the subscribers are
-	dead  bool              // the others were told that this node's subscribers have gone
-	now   [logs]ws.Position // behind what was delivered last
+	mu    sync.Mutex // held through a delivery: it is what makes the order
+	known bool       // now is where the subscribers are
+	dead  bool       // the others were told that this node's subscribers have gone
+	gap   bool       // what follows now could not be had: it comes with the keeper, and what is behind it, too
+	now   [logs]Head // behind what was delivered last
+}
+
+// seen is where the subscribers are.
+func (w *watch) seen() (at [logs]ws.Position) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for log, head := range w.now {
+		at[log] = head.Position
+	}
+	return at
 }
 
 const (
@@ -145,7 +157,7 @@ func (l *lane) check(ctx context.Context) error {
 		return l.restore(ctx, lease)
 	}
 	l.mu.Lock()
-	work := len(l.unsynced) > 0 || len(l.unsettled) > 0 || len(l.unwatched) > 0
+	work := len(l.unsynced) > 0 || len(l.unsettled) > 0 || len(l.unwatched) > 0 || l.ghosts
 	l.mu.Unlock()
 	if work {
 		return l.sync(ctx)
@@ -206,7 +218,12 @@ func (l *lane) connect(ctx context.Context, channels []ws.Address) error {
 // restore tells the server everything, if it has forgotten this node, and what has changed meanwhile.
 func (l *lane) restore(ctx context.Context, lease Lease) error {
 	if lease != Kept {
+		if lease == Doubted {
+			l.broker.log.Warn("the broker has another server, which may not know of the latest: it is told everything again",
+				"broker", l.broker.opts.Name, "part", l.number)
+		}
 		l.mu.Lock()
+		l.ghosts = true
 		watches := make([]*watch, 0, len(l.watches))
 		for _, w := range l.watches {
 			l.unsynced[w] = struct{}{}
@@ -234,8 +251,45 @@ func (l *lane) restore(ctx context.Context, lease Lease) error {
 	return l.sync(ctx)
 }
 
+// exorcise has the server told of what it thinks this node has, and it has not: a server in the past has not heard that it went. The others
+// have, so nothing is announced.
+func (l *lane) exorcise(ctx context.Context) error {
+	l.mu.Lock()
+	wanted := l.ghosts
+	l.mu.Unlock()
+	if !wanted {
+		return nil
+	}
+	var list []Held
+	err := l.patient(ctx, func(ctx context.Context) (err error) {
+		list, err = l.driver.Held(ctx)
+		return err
+	})
+	if err != nil && l.broker.driver.Broken(err) {
+		return err
+	}
+	l.broker.stats.failed(err)
+	for _, h := range list {
+		l.mu.Lock()
+		if h.Watched && l.watches[h.Channel] == nil {
+			l.remember(h.Channel)
+		}
+		l.mu.Unlock()
+		if len(h.Users) > 0 {
+			l.exorciseRoom(h)
+		}
+	}
+	l.mu.Lock()
+	l.ghosts = false
+	l.mu.Unlock()
+	return nil
+}
+
 // sync tells the server what it does not know yet, until there is nothing: then the lane is online.
 func (l *lane) sync(ctx context.Context) error {
+	if err := l.exorcise(ctx); err != nil {
+		return err
+	}
 	for {
 		l.mu.Lock()
 		watches := keys(l.unsynced)
@@ -351,9 +405,16 @@ func (l *lane) syncWatch(ctx context.Context, w *watch) error {
 		return err
 	}
 	l.broker.stats.failed(err)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.unsynced, w)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		w.gap = false // the server has nothing to fill it with
+	}
+	if !w.gap { // else there is one more since
+		l.mu.Lock()
+		delete(l.unsynced, w)
+		l.mu.Unlock()
+	}
 	return nil
 }
 
@@ -369,29 +430,35 @@ func (l *lane) revive(w *watch, first bool) {
 }
 
 func (l *lane) watchAndRecover(ctx context.Context, w *watch) (first bool, err error) {
-	first, now, err := l.driver.Watch(ctx, w.of)
+	first, now, err := l.driver.Watch(ctx, w.of, w.seen())
 	if err != nil {
 		return false, err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.known {
-		for log, at := range now {
-			if w.now[log].Epoch != at.Epoch || w.now[log].Offset < at.Offset {
-				w.now[log] = at
+		for log, head := range now {
+			if !w.now[log].covers(head.Position) {
+				w.now[log] = head
 			}
 		}
 		w.known = true
 		return first, nil
 	}
-	for log, at := range now {
-		if at == w.now[log] || at.Epoch == w.now[log].Epoch && at.Offset < w.now[log].Offset {
+	for log, head := range now {
+		if head.Position == w.now[log].Position {
 			continue
 		}
+		if here, _, ok := head.from(w.now[log].Position); ok && here.Epoch != w.now[log].Epoch && here.Offset == head.Offset {
+			w.now[log] = head // nothing has followed the fork
+			continue
+		}
+		// Also when the server has less: it may have been read before the latest came, or be in the past.
 		if err := l.recover(ctx, w, Log(log)); err != nil {
 			return first, err
 		}
 	}
+	w.gap = false
 	return first, nil
 }
 
@@ -484,39 +551,67 @@ func (l *lane) published(of ws.Address, log Log, at ws.Position, message []byte)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if at.Offset > 0 {
-		if l.isKnown(w, log, at) {
-			l.broker.stats.duplicates.Add(1)
-			return
-		}
-		if w.known && at.Offset != 1 && (w.now[log].Epoch != at.Epoch || at.Offset > w.now[log].Offset+1) {
-			ctx, cancel := context.WithTimeout(l.broker.life, l.broker.opts.Timeout)
-			err := l.recover(ctx, w, log)
-			cancel()
-			l.broker.stats.failed(err)
-			if l.isKnown(w, log, at) {
-				return
-			}
-		}
-		w.now[log] = at
+	if at.Offset > 0 && !l.isNext(w, log, at) {
+		return
 	}
 	l.hand(w, log, at, message)
 }
 
-func (l *lane) isKnown(w *watch, log Log, at ws.Position) bool {
-	return w.now[log].Epoch == at.Epoch && at.Offset <= w.now[log].Offset
+// isNext reports whether a message is to be handed on, once what is missing before it was. The watch's lock is held.
+func (l *lane) isNext(w *watch, log Log, at ws.Position) bool {
+	now := &w.now[log]
+	if now.covers(at) {
+		l.broker.stats.duplicates.Add(1)
+		return false
+	}
+	if w.gap {
+		return false
+	}
+	if w.known && at.Offset != 1 && (now.Epoch != at.Epoch || at.Offset > now.Offset+1) {
+		ctx, cancel := context.WithTimeout(l.broker.life, l.broker.opts.Timeout)
+		err := l.recover(ctx, w, log)
+		cancel()
+		l.broker.stats.failed(err)
+		if now.covers(at) {
+			return false
+		}
+		if err != nil && l.broker.driver.Broken(err) {
+			l.leaveGap(w)
+			return false
+		}
+	}
+	if now.Epoch != at.Epoch {
+		now.Forks = nil
+	}
+	now.Position = at
+	return true
+}
+
+// leaveGap has the keeper get what could not be had now. The watch's lock is held.
+func (l *lane) leaveGap(w *watch) {
+	w.gap = true
+	l.mu.Lock()
+	if l.watches[w.of] == w {
+		l.unsynced[w] = struct{}{}
+	}
+	l.mu.Unlock()
+	l.poke()
 }
 
 // recover delivers what a log has behind the position of the watch, whose lock is held.
 func (l *lane) recover(ctx context.Context, w *watch, log Log) error {
-	past, err := l.driver.Past(ctx, log, w.of, w.now[log], 0)
+	past, err := l.driver.Past(ctx, log, w.of, w.now[log].Position, 0)
 	if err != nil {
 		return err
 	}
 	if !past.Whole {
 		l.broker.stats.gaps.Add(1)
 	}
+	here, known := w.now[log].behind(past.Now)
 	for _, e := range past.Entries {
+		if known && e.At.Offset <= here.Offset {
+			continue
+		}
 		l.broker.stats.recovered.Add(1)
 		l.hand(w, log, e.At, e.Message)
 	}

@@ -91,6 +91,18 @@ func (r *room) forgotten(said bool) {
 	}
 }
 
+// exorciseRoom has those leave whom the server thinks to be here. Who comes or goes just now says so itself.
+func (l *lane) exorciseRoom(h Held) {
+	r := l.lockRoom(h.Channel)
+	defer l.unlockRoom(r)
+	for _, user := range h.Users {
+		if _, leaves := r.left[user]; !leaves && r.find(user) == nil {
+			r.left[user] = announcement{}
+			l.unsettle(r)
+		}
+	}
+}
+
 // lockRoom finds a room, or makes it.
 func (l *lane) lockRoom(of ws.Address) *room {
 	for {

@@ -17,12 +17,12 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"go.uber.org/goleak"
 
+	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/ws/jwtkeys"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 const secret = "a secret of at least thirty-two characters"
 

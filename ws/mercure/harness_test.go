@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"go.uber.org/goleak"
 
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/ws"
@@ -27,11 +26,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childListen) != "" {
 		runChild()
 	}
-	goleak.VerifyTestMain(m)
+	testenv.Main(m)
 }
 
 // patience bounds every wait for something that must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 const secret = "!ChangeThisMercureHubJWTSecretKey!"
 

@@ -81,6 +81,9 @@ func (s *Server) readSubscribe(w http.ResponseWriter, r *http.Request) (sub *sub
 	if lastID = r.Header.Get("Last-Event-ID"); lastID == "" {
 		lastID = query.Get(s.lastIDParameter())
 	}
+	if lastID == "" && s.cfg.Protocol == 0 {
+		lastID = query.Get("Last-Event-ID") // what it was called before 0.14
+	}
 	return sub, lastID, nil
 }
 

@@ -10,22 +10,35 @@ import (
 	"github.com/edge-server/edge/ws/nats"
 )
 
-func through(c nats.Config) func(testing.TB) ws.Broker {
-	p := prefix()
-	return func(testing.TB) ws.Broker { return broker(c, p) }
+func through(c nats.Config) func(testing.TB) ws.Broker { return calm.through(c) }
+
+func (p patience) through(c nats.Config) func(testing.TB) ws.Broker {
+	fleet := prefix()
+	return func(testing.TB) ws.Broker { return p.broker(c, fleet) }
+}
+
+// server starts one whose log is shown when the test fails.
+func server(t *testing.T) *testenv.Server {
+	s := testenv.NATS(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the log of %s:\n%s", s.Addr, s.Log())
+		}
+	})
+	return s
 }
 
 // TestServerKilled: it comes back empty.
 func TestServerKilled(t *testing.T) {
 	t.Parallel()
-	s := testenv.NATS(t)
+	s := server(t)
 	brokertest.RunLoss(t, brokertest.Faulty{New: through(config(s.Addr)), Lose: s.Kill, Return: s.Start})
 }
 
 // TestServerKilledWithFiles: it comes back with its history.
 func TestServerKilledWithFiles(t *testing.T) {
 	t.Parallel()
-	s := testenv.NATS(t)
+	s := server(t)
 	c := config(s.Addr)
 	c.Storage = nats.StorageFile
 	brokertest.RunLoss(t, brokertest.Faulty{New: through(c), Lose: s.Kill, Return: s.Start})
@@ -34,9 +47,9 @@ func TestServerKilledWithFiles(t *testing.T) {
 // TestServerPaused: connections stay open, and nobody answers.
 func TestServerPaused(t *testing.T) {
 	t.Parallel()
-	s := testenv.NATS(t)
+	s := server(t)
 	t.Cleanup(s.Resume)
-	brokertest.RunLoss(t, brokertest.Faulty{New: through(config(s.Addr)), Lose: s.Pause, Return: s.Resume})
+	brokertest.RunLoss(t, brokertest.Faulty{New: hasty.through(config(s.Addr)), Lose: s.Pause, Return: s.Resume})
 }
 
 func TestNetworkCut(t *testing.T) {
@@ -56,10 +69,10 @@ func TestNodeApart(t *testing.T) {
 	s := testenv.NATS(t)
 	fleet := prefix()
 	brokertest.RunApart(t, brokertest.Faulty{
-		New: func(testing.TB) ws.Broker { return broker(config(s.Addr), fleet) },
+		New: func(testing.TB) ws.Broker { return brief.broker(config(s.Addr), fleet) },
 		NewApart: func(t testing.TB) (ws.Broker, func(), func()) {
 			p := testenv.StartToxiproxy(t).Proxy(s.Addr)
-			return broker(config(p.Addr), fleet), p.Cut, p.Restore
+			return brief.broker(config(p.Addr), fleet), p.Cut, p.Restore
 		},
-	}, lease)
+	})
 }

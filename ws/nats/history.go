@@ -167,7 +167,7 @@ func (d *Driver) Past(ctx context.Context, log fleet.Log, of ws.Address, after w
 		return fleet.Past{}, err
 	}
 	if e == nil || e.expired() {
-		return fleet.NewPast(nil, 0, ws.Position{}, after, limit), nil
+		return fleet.NewPast(nil, 0, fleet.Head{}, after, limit), nil
 	}
 	now, size := e.at, min(e.keep.Size, d.cfg.HistorySize)
 	var entries []fleet.Entry
@@ -194,5 +194,5 @@ func (d *Driver) Past(ctx context.Context, log fleet.Log, of ws.Address, after w
 	for i, j := 0, len(entries)-1; i < j; i, j = i+1, j-1 {
 		entries[i], entries[j] = entries[j], entries[i]
 	}
-	return fleet.NewPast(entries, kept, now, after, limit), nil
+	return fleet.NewPast(entries, kept, fleet.Head{Position: now}, after, limit), nil
 }

@@ -16,6 +16,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,6 +45,9 @@ type Driver struct {
 	mu      sync.Mutex // guards what follows
 	link    *link
 	created time.Time // of the records that this node is in
+	fresh   bool      // they are new: the server has forgotten this node
+
+	owed fleet.Lease // what Renew has found and not returned yet; the keeper's own
 
 	records stripes // a node does not compete with itself
 	heads   stripes
@@ -118,8 +122,7 @@ type link struct {
 	inbox    chan *nats.Msg
 	stop     chan struct{}
 	done     chan struct{}
-	fresh    bool            // the records are new: the server has forgotten this node; the keeper's own, as is reaped
-	reaped   map[string]bool // the nodes that lived when dead ones were looked for; nil: not yet
+	reaped   map[string]bool // the nodes that lived when dead ones were looked for; nil: not yet; the keeper's own
 
 	mu   sync.Mutex
 	subs map[ws.Address]*nats.Subscription
@@ -199,7 +202,7 @@ func (k *link) makeStreams(ctx context.Context) error {
 		s := &streams[i]
 		s.config.Replicas = c.Replicas
 		wg.Go(func() { // ends with ctx
-			if *s.to, errs[i] = k.js.CreateOrUpdateStream(ctx, s.config); errs[i] != nil {
+			if *s.to, errs[i] = k.makeStream(ctx, s.config); errs[i] != nil {
 				errs[i] = fmt.Errorf("stream %s: %w", s.config.Name, errs[i])
 			}
 		})
@@ -214,10 +217,30 @@ func (k *link) makeStreams(ctx context.Context) error {
 	}
 	created := k.channels.CachedInfo().Created
 	d.mu.Lock()
-	k.fresh = !created.Equal(d.created)
+	d.fresh = d.fresh || !created.Equal(d.created)
 	d.created = created
 	d.mu.Unlock()
 	return nil
+}
+
+// makeStream makes a stream, or changes it if it is not as it should be. One that is right is not touched: NATS 2.9 dies of a change
+// that comes while another node is making the stream, as all do at once when their server is back.
+func (k *link) makeStream(ctx context.Context, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	stream, err := k.js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if stream, err = k.js.CreateStream(ctx, want); errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			stream, err = k.js.Stream(ctx, want.Name) // another node was faster
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	is := stream.CachedInfo().Config
+	if slices.Equal(is.Subjects, want.Subjects) && is.Storage == want.Storage && is.Replicas == max(want.Replicas, 1) && is.MaxAge == want.MaxAge &&
+		is.MaxMsgsPerSubject == want.MaxMsgsPerSubject && (want.Duplicates == 0 || is.Duplicates == want.Duplicates) {
+		return stream, nil
+	}
+	return k.js.UpdateStream(ctx, want)
 }
 
 func (d *Driver) disconnect() {

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/internal/tlsclient"
 	"github.com/edge-server/edge/ws"
@@ -18,7 +16,7 @@ import (
 	"github.com/edge-server/edge/ws/nats"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 var fleets atomic.Int64
 
@@ -31,14 +29,20 @@ func config(addr string) nats.Config {
 	return c
 }
 
-const (
-	lease   = 1500 * time.Millisecond
-	timeout = time.Second
+// patience is how long a broker waits for its server. A machine that is busy may stop for seconds, and what is not lost must not seem so.
+type patience struct{ lease, timeout time.Duration }
+
+var (
+	calm  = patience{30 * time.Second, 15 * time.Second}
+	hasty = patience{30 * time.Second, 2 * time.Second} // notices a server that says nothing
+	brief = patience{6 * time.Second, 15 * time.Second} // is soon taken for dead
 )
 
-func broker(c nats.Config, prefix string) ws.Broker {
-	driver := nats.New(c, nats.Options{Prefix: prefix, Lease: lease, Timeout: timeout})
-	return fleet.New(driver, fleet.Options{Name: "nats", Logger: slog.New(slog.DiscardHandler), Lease: lease, Timeout: timeout, Queue: 1000})
+func broker(c nats.Config, prefix string) ws.Broker { return calm.broker(c, prefix) }
+
+func (p patience) broker(c nats.Config, prefix string) ws.Broker {
+	driver := nats.New(c, nats.Options{Prefix: prefix, Lease: p.lease, Timeout: p.timeout})
+	return fleet.New(driver, fleet.Options{Name: "nats", Logger: slog.New(slog.DiscardHandler), Lease: p.lease, Timeout: p.timeout, Queue: 1000})
 }
 
 func TestNATS(t *testing.T) {

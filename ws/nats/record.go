@@ -69,7 +69,7 @@ func (r *record) past(after ws.Position, limit int) fleet.Past {
 	for i, a := range r.Announcements {
 		entries[i] = fleet.Entry{At: ws.Position{Epoch: r.Epoch, Offset: a.Offset}, Message: a.Message}
 	}
-	return fleet.NewPast(entries, uint64(len(entries)), r.now(), after, limit)
+	return fleet.NewPast(entries, uint64(len(entries)), fleet.Head{Position: r.now()}, after, limit)
 }
 
 func (r *record) announce(message []byte) {
@@ -207,7 +207,7 @@ func (k *link) publish(ctx context.Context, of ws.Address, r *record, before uin
 }
 
 // Watch is of fleet.Lane.
-func (d *Driver) Watch(ctx context.Context, channel ws.Address) (first bool, now [2]ws.Position, err error) {
+func (d *Driver) Watch(ctx context.Context, channel ws.Address, _ [2]ws.Position) (first bool, now [2]fleet.Head, err error) {
 	k, err := d.current()
 	if err != nil {
 		return false, now, err
@@ -224,10 +224,10 @@ func (d *Driver) Watch(ctx context.Context, channel ws.Address) (first bool, now
 	if err != nil {
 		return false, now, err
 	}
-	now[fleet.Presence] = r.now()
+	now[fleet.Presence].Position = r.now()
 	e, err := k.last(ctx, channel)
 	if err == nil && e != nil && !e.expired() {
-		now[fleet.History] = e.at
+		now[fleet.History].Position = e.at
 	}
 	return first, now, err
 }
@@ -320,27 +320,39 @@ func (d *Driver) Renew(ctx context.Context, reap bool) (fleet.Lease, error) {
 	if err != nil {
 		return fleet.Kept, err
 	}
+	d.mu.Lock()
+	fresh := d.fresh
+	d.mu.Unlock()
 	subject := d.opts.Prefix + ".n." + d.node
-	lease := fleet.Kept
 	_, err = k.nodes.GetLastMsgForSubject(ctx, subject)
 	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound) && k.fresh:
-		lease = fleet.Forgotten
+	case fresh:
+		d.owed = fleet.Forgotten
 	case errors.Is(err, jetstream.ErrMsgNotFound):
-		lease = fleet.Ended
-	case err != nil:
-		return lease, err
+		d.owed = fleet.Ended
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return fleet.Kept, err
 	}
 	// The servers of a cluster hear of a stream a moment after it was made.
 	if _, err := k.js.Publish(ctx, subject, nil, jetstream.WithRetryAttempts(20), jetstream.WithRetryWait(streamWait)); err != nil {
-		return lease, err
+		return fleet.Kept, err // the server may have it: the next one finds nothing missing
 	}
-	k.fresh = false
 	if reap {
-		return lease, k.reap(ctx)
+		if err := k.reap(ctx); err != nil {
+			return fleet.Kept, err
+		}
 	}
+	d.mu.Lock()
+	d.fresh = false
+	d.mu.Unlock()
+	lease := d.owed
+	d.owed = fleet.Kept
 	return lease, nil
 }
+
+// Held is of fleet.Lane. Records are in memory: with the servers that hold them they are lost as a whole, and know no past.
+func (d *Driver) Held(context.Context) ([]fleet.Held, error) { return nil, nil }
 
 // reap takes the members of nodes away that have no lease.
 func (k *link) reap(ctx context.Context) error {

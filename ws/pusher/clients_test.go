@@ -3,6 +3,8 @@ package pusher_test
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +23,8 @@ func TestUnmodifiedClients(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()
 			port := testenv.FreePort(t)
+			var rest http.Server // takes the webhooks that are under way when the clients have all they want
+			t.Cleanup(func() { rest.Close() })
 			s := edgetest.Start(t, fmt.Sprintf(`
 http: {routes: [{respond: the application}]}
 ws:
@@ -38,6 +42,10 @@ ws:
 				env = []string{"EDGE_URL=" + s.HTTPS, "NODE_EXTRA_CA_CERTS=" + filepath.Join(s.Dir, ".edge", "ca", "ca.crt")}
 			}
 			runClients(t, "clients.mjs", append(env, fmt.Sprintf("PORT=%d", port)))
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+			check(t, err)
+			rest.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+			go rest.Serve(l) // ends with the test
 		})
 	}
 }

@@ -21,17 +21,16 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"go.uber.org/goleak"
 
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/ws"
 	"github.com/edge-server/edge/ws/pusher"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // patience bounds every wait for something that must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 const (
 	key    = "app-key"

@@ -2,7 +2,6 @@ package pusher
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -85,29 +84,29 @@ func (a *app) publish(ctx context.Context, events []event) error {
 	if !a.events.take(n, time.Now()) {
 		return apiErrorf(429, "the app publishes more than the %d events a second that limits.events allows", a.cfg.Limits.Events)
 	}
-	var errs []error
-	for i := range events {
-		errs = append(errs, a.send(ctx, &events[i]))
-	}
-	return errors.Join(errs...)
+	return a.send(ctx, events, n)
 }
 
-func (a *app) send(ctx context.Context, e *event) error {
-	var errs []error
+// send publishes events that are to n channels in all.
+func (a *app) send(ctx context.Context, events []event, n int) error {
+	list := make([]ws.Outgoing, 0, n)
 	var frame []byte
-	except := connID(e.socketID)
-	for _, channel := range e.channels {
-		opts := ws.PublishOptions{Except: except}
-		if kindOf(channel).has(kindCache) {
-			opts.Keep = ws.Keep{Size: 1, TTL: a.cfg.CacheTTL}
-			a.caches.note(channel, time.Now())
+	for i := range events {
+		e := &events[i]
+		except := connID(e.socketID)
+		for _, channel := range e.channels {
+			opts := ws.PublishOptions{Except: except}
+			if kindOf(channel).has(kindCache) {
+				opts.Keep = ws.Keep{Size: 1, TTL: a.cfg.CacheTTL}
+				a.caches.note(channel, time.Now())
+			}
+			frame = appendPublished(frame[:0], e.name, channel, e.data, "")
+			list = append(list, ws.Outgoing{PublishOptions: opts, Channel: channel, Message: ws.Prepare(ws.Text, frame)})
 		}
-		frame = appendPublished(frame[:0], e.name, channel, e.data, "")
-		_, err := a.space.Publish(ctx, channel, ws.Prepare(ws.Text, frame), opts)
-		errs = append(errs, err)
 	}
-	a.stats.published.Add(uint64(len(e.channels)))
-	return errors.Join(errs...)
+	err := a.space.PublishAll(ctx, list)
+	a.stats.published.Add(uint64(n))
+	return err
 }
 
 // clientEvent passes an event of a client on to the others of its channel.

@@ -271,7 +271,7 @@ func (a *app) fill(ctx context.Context, out map[string]any, info ws.ChannelInfo,
 		switch {
 		case name == "user_count" && k.has(kindPresence):
 			out[name] = info.Users
-		case name == "subscription_count" && !k.has(kindPresence):
+		case name == "subscription_count": // of presence channels, too: connections, where user_count are users
 			out[name] = info.Subscribers
 		case name == "cache" && k.has(kindCache):
 			data, ttl, ok, err := a.cached(ctx, info.Name)

@@ -74,12 +74,13 @@ func TestChannelsAndTheirAttributes(t *testing.T) {
 	b.subscribe("presence-a", `{"user_id":"1"}`)
 	for _, c := range []struct{ path, query, want string }{
 		{"channels", "", `{"channels":{"news":{},"presence-a":{}}}`},
-		{"channels", "info=subscription_count", `{"channels":{"news":{"subscription_count":2},"presence-a":{}}}`},
+		{"channels", "info=subscription_count", `{"channels":{"news":{"subscription_count":2},"presence-a":{"subscription_count":2}}}`},
 		{"channels", "filter_by_prefix=presence-&info=user_count", `{"channels":{"presence-a":{"user_count":1}}}`},
 		{"channels", "filter_by_prefix=private-", `{"channels":{}}`},
 		{"channels/news", "", `{"occupied":true}`},
 		{"channels/none", "info=subscription_count", `{"occupied":false,"subscription_count":0}`},
 		{"channels/presence-a", "info=user_count", `{"occupied":true,"user_count":1}`},
+		{"channels/presence-a", "info=user_count,subscription_count", `{"occupied":true,"subscription_count":2,"user_count":1}`},
 		{"connections", "", `{"connections":2}`},
 	} {
 		query, _ := url.ParseQuery(c.query)
@@ -88,7 +89,7 @@ func TestChannelsAndTheirAttributes(t *testing.T) {
 		}
 	}
 	if got := w.api("POST", "events", `{"name":"e","channels":["news","presence-a","none"],"data":{"as":"object"},"info":"subscription_count, user_count"}`); got !=
-		`{"channels":{"news":{"subscription_count":2},"none":{"subscription_count":0},"presence-a":{"user_count":1}}}` {
+		`{"channels":{"news":{"subscription_count":2},"none":{"subscription_count":0},"presence-a":{"subscription_count":2,"user_count":1}}}` {
 		t.Error(got)
 	}
 	if f := a.want("e", "news", nil); f.text() != `{"as":"object"}` {
@@ -140,6 +141,7 @@ func TestBehindAPrefix(t *testing.T) {
 		{"/rt/app/x", upgrade, true}, {"/rt/app/x", nil, false}, {"/app/x", upgrade, false}, {"/rt/application", upgrade, false}, {"/rt", upgrade, false},
 		{"/rt/apps/1/events", nil, true}, {"/rt/apps/1/users/7/terminate_connections", nil, true}, {"/rt/apps/2/events", nil, false},
 		{"/rt/apps/1", nil, false}, {"/rt/apps/1/settings", nil, false}, {"/apps/1/events", nil, false},
+		{"/rt/apps/2/events?auth_signature=x", nil, true}, {"/rt/apps/1/settings?auth_key=k&auth_signature=x", nil, true},
 	} {
 		r := httptest.NewRequest("GET", c.path, nil)
 		r.Header = c.header

@@ -141,7 +141,8 @@ func (s *Server) Handles(r *http.Request) bool {
 	}
 	if rest, ok := strings.CutPrefix(path, "/apps/"); ok {
 		id, call, _ := strings.Cut(rest, "/")
-		return s.byID[id] != nil && isCall(call)
+		// A library of Pusher with the wrong id must hear that, and not what the application says about a path that it does not know.
+		return s.byID[id] != nil && isCall(call) || strings.Contains(r.URL.RawQuery, "auth_signature=")
 	}
 	return strings.HasPrefix(path, "/app/") && (r.Method == http.MethodConnect || r.Header.Get("Upgrade") != "")
 }

@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,9 +12,11 @@ import (
 	"github.com/edge-server/edge/ws/redis"
 )
 
-func through(c redis.Config) func(testing.TB) ws.Broker {
-	p := prefix()
-	return func(testing.TB) ws.Broker { return broker(c, p) }
+func through(c redis.Config) func(testing.TB) ws.Broker { return calm.through(c) }
+
+func (p patience) through(c redis.Config) func(testing.TB) ws.Broker {
+	fleet := prefix()
+	return func(testing.TB) ws.Broker { return p.broker(c, fleet) }
 }
 
 // TestServerKilled: it comes back empty.
@@ -28,7 +31,7 @@ func TestServerPaused(t *testing.T) {
 	t.Parallel()
 	s := testenv.Redis(t)
 	t.Cleanup(s.Resume)
-	brokertest.RunLoss(t, brokertest.Faulty{New: through(config(s.Addr)), Lose: s.Pause, Return: s.Resume})
+	brokertest.RunLoss(t, brokertest.Faulty{New: hasty.through(config(s.Addr)), Lose: s.Pause, Return: s.Resume})
 }
 
 func TestNetworkCut(t *testing.T) {
@@ -48,31 +51,45 @@ func TestNodeApart(t *testing.T) {
 	s := testenv.Redis(t)
 	fleet := prefix()
 	brokertest.RunApart(t, brokertest.Faulty{
-		New: func(testing.TB) ws.Broker { return broker(config(s.Addr), fleet) },
+		New: func(testing.TB) ws.Broker { return brief.broker(config(s.Addr), fleet) },
 		NewApart: func(t testing.TB) (ws.Broker, func(), func()) {
 			p := testenv.StartToxiproxy(t).Proxy(s.Addr)
-			return broker(config(p.Addr), fleet), p.Cut, p.Restore
+			return brief.broker(config(p.Addr), fleet), p.Cut, p.Restore
 		},
-	}, lease)
+	})
 }
 
-func TestSentinelFailover(t *testing.T) { // alone: sentinels judge servers by how soon they answer
+// TestSentinelFailover runs alone: sentinels judge servers by how soon they answer.
+func TestSentinelFailover(t *testing.T) {
 	servers := testenv.RedisSentinel(t)
+	for _, s := range servers.Sentinels {
+		do(t, s, "SENTINEL", "SET", "main", "down-after-milliseconds", "2000")
+	}
 	c := config(servers.Addrs()...)
 	c.Master = "main"
-	lost := false
-	brokertest.RunLoss(t, brokertest.Faulty{New: through(c), Lose: func() {
-		if !lost {
-			servers.Master.Kill()
-			lost = true
+	alive := []*testenv.Server{servers.Master, servers.Replica}
+	master := func() (i int) {
+		testenv.Eventually(t, "there is a master", func() bool {
+			for i = range alive {
+				role, err := testenv.RedisDo(alive[i].Addr, "ROLE")
+				if err == nil && strings.HasPrefix(role, "master") {
+					return true
+				}
+			}
+			return false
+		})
+		return i
+	}
+	brokertest.RunLoss(t, brokertest.Faulty{New: hasty.through(c), Lose: func() {
+		if len(alive) == 1 {
+			alive[0].Pause()
 			return
 		}
-		servers.Replica.Pause()
+		i := master() // not the first one if the sentinels have replaced it because the machine was slow
+		alive[i].Kill()
+		alive = slices.Delete(alive, i, i+1)
 	}, Return: func() {
-		servers.Replica.Resume()
-		testenv.Eventually(t, "the replica is the master", func() bool {
-			role, err := testenv.RedisDo(servers.Replica.Addr, "ROLE")
-			return err == nil && strings.HasPrefix(role, "master")
-		})
+		alive[0].Resume()
+		master()
 	}})
 }

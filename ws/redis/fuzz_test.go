@@ -11,7 +11,8 @@ import (
 // FuzzAnswers reads what a server may answer to a script. The text is a tree: a line that begins with ( opens a list, ) ends it, # is a
 // number, and everything else a text.
 func FuzzAnswers(f *testing.F) {
-	f.Add("(\ne\n7\n#\n(\n(\n7-0\n(\nd\nm\n)\n)\n)\n)")
+	f.Add("(\ne\n7\ne0:5:6;e00:1:1\n#\n(\n(\n7-0\n(\nd\nm\n)\n)\n)\n)")
+	f.Add("(\n(\nms\x00c\n(\nann\n)\n)\n(\nws\x00c\n(\n)\n)\n)")
 	f.Add("(\nann\n12:{}\nbob\n3:\n)")
 	f.Add("(\n(\ns\x00c\nann\n#\n)\n)")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -24,6 +25,13 @@ func FuzzAnswers(f *testing.F) {
 			for _, d := range list {
 				if d.Undone {
 					t.Fatalf("%+v", d)
+				}
+			}
+		}
+		if list, err := parseHeld(answer); err == nil {
+			for _, h := range list {
+				if h.Watched && h.Channel.Space == "" && h.Channel.Channel == "" && len(h.Users) > len(text) {
+					t.Fatalf("%+v", h)
 				}
 			}
 		}

@@ -21,6 +21,7 @@ type inbox struct {
 	life   context.Context
 	end    context.CancelFunc
 	done   chan struct{} // nil until something is listened to
+	alive  string        // what live listens to; the keeper's own
 
 	mu      sync.Mutex
 	waiting map[string][]chan struct{} // for the server's confirmation
@@ -62,6 +63,22 @@ func (in *inbox) listen(ctx context.Context, names []string) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.failed
+}
+
+// live listens to a name until there is another one.
+func (in *inbox) live(ctx context.Context, name string) error {
+	before := in.alive
+	if before == name {
+		return nil
+	}
+	if err := in.listen(ctx, []string{name}); err != nil {
+		return err
+	}
+	in.alive = name
+	if before == "" {
+		return nil
+	}
+	return in.unlisten(ctx, before)
 }
 
 // subscribe needs in.mu.

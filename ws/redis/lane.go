@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,8 @@ type lane struct {
 	driver *Driver
 	number int
 	base   string
+
+	lease string // what the server calls this node's; the keeper's own
 
 	mu   sync.Mutex // guards mail
 	mail *inbox
@@ -57,13 +60,28 @@ func position(epoch, offset any) (ws.Position, error) {
 
 var letters = [...]string{fleet.History: "h", fleet.Presence: "p"}
 
+// head reads an epoch, an offset and forks.
+func head(epoch, offset, forks any) (h fleet.Head, err error) {
+	h.Position, err = position(epoch, offset)
+	text, ok := forks.(string)
+	list, ok2 := fleet.ParseForks(text)
+	if err == nil && (!ok || !ok2) {
+		err = errAnswer
+	}
+	h.Forks = list
+	return h, err
+}
+
 // Past is of fleet.Lane. One entry more than the limit shows whether there is more.
 func (l *lane) Past(ctx context.Context, log fleet.Log, of ws.Address, after ws.Position, limit int) (fleet.Past, error) {
-	count := 0
+	count, first := 0, "-"
 	if limit > 0 {
 		count = limit + 1
 	}
-	answer, err := l.run(ctx, pastScript, letters[log], chanOf(of), count)
+	if after.Offset < math.MaxInt64 { // no more than the server counts to
+		first = strconv.FormatUint(after.Offset+1, 10)
+	}
+	answer, err := l.run(ctx, pastScript, letters[log], chanOf(of), count, newEpoch(), after.Epoch, first)
 	if err != nil {
 		return fleet.Past{}, err
 	}
@@ -72,12 +90,12 @@ func (l *lane) Past(ctx context.Context, log fleet.Log, of ws.Address, after ws.
 
 func parsePast(answer any, after ws.Position, limit int) (fleet.Past, error) {
 	list, ok := answer.([]any)
-	if !ok || len(list) != 4 {
+	if !ok || len(list) != 5 {
 		return fleet.Past{}, errAnswer
 	}
-	now, err := position(list[0], list[1])
-	kept, ok := list[2].(int64)
-	raw, ok2 := list[3].([]any)
+	now, err := head(list[0], list[1], list[2])
+	kept, ok := list[3].(int64)
+	raw, ok2 := list[4].([]any)
 	if err != nil || !ok || !ok2 || kept < 0 {
 		return fleet.Past{}, errAnswer
 	}
@@ -113,21 +131,19 @@ func parseEntry(r any, epoch string) (fleet.Entry, error) {
 }
 
 // Watch is of fleet.Lane.
-func (l *lane) Watch(ctx context.Context, channel ws.Address) (first bool, now [2]ws.Position, err error) {
-	answer, err := l.run(ctx, watchScript, l.driver.node, chanOf(channel))
+func (l *lane) Watch(ctx context.Context, channel ws.Address, seen [2]ws.Position) (first bool, now [2]fleet.Head, err error) {
+	h, p := seen[fleet.History], seen[fleet.Presence]
+	answer, err := l.run(ctx, watchScript, l.driver.node, chanOf(channel), newEpoch(), h.Epoch, h.Offset, p.Epoch, p.Offset)
 	if err != nil {
 		return false, now, err
 	}
 	list, ok := answer.([]any)
-	if !ok || len(list) != 5 {
+	if !ok || len(list) != 7 {
 		return false, now, errAnswer
 	}
-	history, err := position(list[1], list[2])
-	if err != nil {
-		return false, now, err
+	if now[fleet.History], err = head(list[1], list[2], list[3]); err == nil {
+		now[fleet.Presence], err = head(list[4], list[5], list[6])
 	}
-	presence, err := position(list[3], list[4])
-	now[fleet.History], now[fleet.Presence] = history, presence
 	return list[0] == int64(1), now, err
 }
 
@@ -222,33 +238,111 @@ func (l *lane) Members(ctx context.Context, channel ws.Address) ([]ws.Member, er
 // Renew is of fleet.Lane. It takes away a hundred channels of a dead node at a time, so that the server can do other things
 // between.
 func (l *lane) Renew(ctx context.Context, reap bool) (fleet.Lease, error) {
-	lease := fleet.Kept
+	found, lease := fleet.Kept, l.lease
 	for {
-		answer, err := l.run(ctx, renewScript, l.driver.node, fleet.LeaseTime(l.driver.opts.Lease).Milliseconds(), newEpoch(), reap)
+		answer, err := l.run(ctx, renewScript, l.driver.node, fleet.LeaseTime(l.driver.opts.Lease).Milliseconds(), newEpoch(), reap, lease, newEpoch())
 		if err != nil {
-			return lease, err
+			return found, err
 		}
 		list, ok := answer.([]any)
-		if !ok || len(list) != 3 {
-			return lease, errAnswer
+		if !ok || len(list) != 4 {
+			return found, errAnswer
 		}
 		departures, err := parseDepartures(list[2])
-		if err != nil {
-			return lease, err
+		name, ok := list[3].(string)
+		if err != nil || !ok {
+			return found, errAnswer
 		}
+		lease = name
 		for _, d := range departures {
 			l.driver.sink.Departed(d)
 		}
 		switch list[0] {
 		case int64(1):
-			lease = max(lease, fleet.Forgotten)
+			found = fleet.Forgotten
 		case int64(2):
-			lease = fleet.Ended
+			found = fleet.Ended
+		case int64(3):
+			if found == fleet.Kept {
+				found = fleet.Doubted
+			}
 		}
-		if list[1] != int64(1) {
-			return lease, nil
+		if list[1] == int64(1) {
+			continue
+		}
+		if err := l.live(ctx, lease); err != nil {
+			return found, err
+		}
+		l.lease = lease // now the server knows that this node has heard of it
+		return found, nil
+	}
+}
+
+// live listens to the ID of the server, which is in front of the name of the lease.
+func (l *lane) live(ctx context.Context, lease string) error {
+	id, _, _ := strings.Cut(lease, "/")
+	in, err := l.inbox()
+	if err != nil {
+		return err
+	}
+	return in.live(ctx, l.base+"life:"+id)
+}
+
+// Held is of fleet.Lane.
+func (l *lane) Held(ctx context.Context) ([]fleet.Held, error) {
+	var all []fleet.Held
+	for cursor := "0"; ; {
+		answer, err := l.run(ctx, heldScript, l.driver.node, cursor)
+		if err != nil {
+			return nil, err
+		}
+		list, ok := answer.([]any)
+		if !ok || len(list) != 2 {
+			return nil, errAnswer
+		}
+		held, err := parseHeld(list[1])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, held...)
+		if cursor, ok = list[0].(string); !ok {
+			return nil, errAnswer
+		}
+		if cursor == "0" {
+			return all, nil
 		}
 	}
+}
+
+// parseHeld reads [[wCHAN []] [mCHAN [USER …]] …].
+func parseHeld(answer any) ([]fleet.Held, error) {
+	raw, ok := answer.([]any)
+	if !ok {
+		return nil, errAnswer
+	}
+	list := make([]fleet.Held, 0, len(raw))
+	for _, r := range raw {
+		pair, ok := r.([]any)
+		if !ok || len(pair) != 2 {
+			return nil, errAnswer
+		}
+		entry, ok := pair[0].(string)
+		users, ok2 := pair[1].([]any)
+		space, channel, found := strings.Cut(entry, "\x00")
+		if !ok || !ok2 || !found || space == "" {
+			return nil, errAnswer
+		}
+		h := fleet.Held{Channel: ws.Address{Space: space[1:], Channel: channel}, Watched: space[0] == 'w'}
+		for _, u := range users {
+			user, ok := u.(string)
+			if !ok {
+				return nil, errAnswer
+			}
+			h.Users = append(h.Users, user)
+		}
+		list = append(list, h)
+	}
+	return list, nil
 }
 
 // parseDepartures reads [[CHAN USER VACATED] …].

@@ -22,20 +22,84 @@ func newScript(text string) *script {
 //	m:CHAN         hash: user to microseconds of arrival, ":" and info
 //	c:CHAN         hash: user to the number of nodes that have him
 //	n:NODE CHAN    hash: user of the node to the farewell
-//	h:CHAN p:CHAN  hash: epoch and offset of a log; hl:CHAN and pl:CHAN are the streams that hold it
+//	leases         hash: nodes and what their leases are called, anew when a lease begins
+//	server         the ID of the server that the lane was found on
+//	h:CHAN p:CHAN  hash: epoch (e) and offset (o) of a log, the server (s) that gave out the latest one, and the forks (f);
+//	               hl:CHAN and pl:CHAN are the streams that hold it
 //
-// And channels for publications: ch:CHAN, and control for what nodes tell each other.
+// And channels for publications: ch:CHAN, control for what nodes tell each other, and life:ID, on which nothing is published.
 
 // prelude is what all scripts begin with. KEYS[1] is the base, ARGV[1] the command that publishes.
+//
+// server returns the ID of the data that the server has, which changes when it is started and when it takes over from another: what others
+// know of it may then be of a future that it has not. To ask for the ID takes longer than all the rest of a publication. So nodes listen to
+// life:ID where they have found it: as long as somebody does, no other server can have it.
+//
+// head returns the epoch and the offset of a log, under a new epoch if another server has written it. What has no s is of a version that did
+// not know of this.
 const prelude = `
 local base, publish = KEYS[1], ARGV[1]
 
+local function server(ask)
+  local id = redis.call('GET', base .. 'server')
+  if id and not ask then
+    local listen = redis.pcall('PUBSUB', publish == 'SPUBLISH' and 'SHARDNUMSUB' or 'NUMSUB', base .. 'life:' .. id)
+    if listen[2] and listen[2] > 0 then
+      return id
+    end
+  end
+  local info = redis.pcall('INFO', 'replication')
+  local now = type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or id or 'unknown'
+  if now ~= id then
+    redis.call('SET', base .. 'server', now)
+  end
+  return now
+end
+
+local function head(meta, epoch)
+  local m = redis.call('HMGET', meta, 'e', 'o', 's', 'f')
+  if not m[1] then
+    return false, '0', ''
+  end
+  local id = server()
+  if m[3] == id then
+    return m[1], m[2], m[4] or ''
+  end
+  redis.call('HSET', meta, 's', id)
+  if not m[3] then
+    return m[1], m[2], ''
+  end
+  local forks, count = m[1] .. ':' .. m[2] .. ':' .. m[2], 1
+  for fork in string.gmatch(m[4] or '', '[^;]+') do
+    if count < 8 then
+      forks, count = forks .. ';' .. fork, count + 1
+    end
+  end
+  redis.call('HSET', meta, 'e', epoch, 'f', forks)
+  return epoch, m[2], forks
+end
+
+local function saw(meta, forks, epoch, offset)
+  if forks == '' or epoch == '' then
+    return forks
+  end
+  local now = string.gsub(forks, '([^:;]+):(%d+):(%d+)', function(e, at, seen)
+    if e == epoch and tonumber(offset) > tonumber(seen) then
+      return e .. ':' .. at .. ':' .. offset
+    end
+  end)
+  if now ~= forks then
+    redis.call('HSET', meta, 'f', now)
+  end
+  return now
+end
+
 local function send(chan, log, size, ttl, epoch, message)
   local meta, list = base .. log .. ':' .. chan, base .. log .. 'l:' .. chan
-  local e = redis.call('HGET', meta, 'e')
+  local e = head(meta, epoch)
   if not e then
     e = epoch
-    redis.call('HSET', meta, 'e', e)
+    redis.call('HSET', meta, 'e', e, 's', server())
     redis.call('DEL', list)
   end
   local o = string.format('%.0f', redis.call('HINCRBY', meta, 'o', 1))
@@ -88,22 +152,26 @@ var (
 	publishScript = newScript(`
 return send(ARGV[2], 'h', ARGV[3], ARGV[4], ARGV[5], ARGV[6])`)
 
-	// log, chan, limit
+	// log, chan, limit, epoch, the position after which: its epoch and the offset that follows
 	pastScript = newScript(`
-local meta = redis.call('HMGET', base .. ARGV[2] .. ':' .. ARGV[3], 'e', 'o')
-local list = base .. ARGV[2] .. 'l:' .. ARGV[3]
-if not meta[1] then
-  return {'', '0', 0, {}}
+local meta, list = base .. ARGV[2] .. ':' .. ARGV[3], base .. ARGV[2] .. 'l:' .. ARGV[3]
+local e, o, forks = head(meta, ARGV[5])
+if not e then
+  return {'', '0', '', 0, {}}
+end
+local first = '-'
+if ARGV[6] == e then
+  first = ARGV[7]
 end
 local entries
 if tonumber(ARGV[4]) > 0 then
-  entries = redis.call('XREVRANGE', list, '+', '-', 'COUNT', ARGV[4])
+  entries = redis.call('XREVRANGE', list, '+', first, 'COUNT', ARGV[4])
 else
-  entries = redis.call('XREVRANGE', list, '+', '-')
+  entries = redis.call('XREVRANGE', list, '+', first)
 end
-return {meta[1], meta[2], redis.call('XLEN', list), entries}`)
+return {e, o, forks, redis.call('XLEN', list), entries}`)
 
-	// node, chan
+	// node, chan, epoch, where the node is in both logs: epoch and offset
 	watchScript = newScript(`
 local node, chan, first = ARGV[2], ARGV[3], 0
 if redis.call('HSETNX', base .. 'w:' .. chan, node, 1) == 1 then
@@ -112,9 +180,11 @@ if redis.call('HSETNX', base .. 'w:' .. chan, node, 1) == 1 then
     first = 1
   end
 end
-local h = redis.call('HMGET', base .. 'h:' .. chan, 'e', 'o')
-local p = redis.call('HMGET', base .. 'p:' .. chan, 'e', 'o')
-return {first, h[1] or '', h[2] or '0', p[1] or '', p[2] or '0'}`)
+local he, ho, hf = head(base .. 'h:' .. chan, ARGV[4])
+local pe, po, pf = head(base .. 'p:' .. chan, ARGV[4])
+hf = saw(base .. 'h:' .. chan, hf, ARGV[5], ARGV[6])
+pf = saw(base .. 'p:' .. chan, pf, ARGV[7], ARGV[8])
+return {first, he or '', ho, hf, pe or '', po, pf}`)
 
 	// node, chan
 	unwatchScript = newScript(`return unwatch(ARGV[2], ARGV[3])`)
@@ -136,22 +206,36 @@ return {changed, redis.call('HGETALL', base .. 'm:' .. chan)}`)
 	// node, chan, user, announce, epoch
 	leaveScript = newScript(`return leave(ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])`)
 
-	// node, lease, epoch, whether to take away dead nodes
+	// node, lease, epoch, whether to take away dead nodes, what the node has been told to call its lease, another name for it
 	renewScript = newScript(`
 local t, node, found = redis.call('TIME'), ARGV[2], 0
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-if redis.call('DEL', base .. 'ended:' .. node) == 1 then
+local id, name = server(true), redis.call('HGET', base .. 'leases', node) or ''
+local ended = redis.call('GET', base .. 'ended:' .. node)
+if ended and ended ~= ARGV[6] then
   found = 2
 elseif not redis.call('ZSCORE', base .. 'nodes', node) then
   found = 1
+elseif ARGV[6] ~= id .. '/' .. name then
+  found = 3
+end
+if found > 0 then
+  name = ARGV[7]
+  redis.call('HSET', base .. 'leases', node, name)
+end
+name = id .. '/' .. name
+if found == 2 then
+  redis.call('SET', base .. 'ended:' .. node, name, 'PX', 3600000)
+elseif ended then
+  redis.call('DEL', base .. 'ended:' .. node)
 end
 redis.call('ZADD', base .. 'nodes', now + ARGV[3], node)
 if ARGV[5] ~= '1' then
-  return {found, 0, {}}
+  return {found, 0, {}, name}
 end
 local dead = redis.call('ZRANGEBYSCORE', base .. 'nodes', '-inf', '(' .. now, 'LIMIT', 0, 1)[1]
 if not dead then
-  return {found, 0, {}}
+  return {found, 0, {}, name}
 end
 local gone = {}
 redis.call('SET', base .. 'ended:' .. dead, 1, 'PX', 3600000)
@@ -171,15 +255,29 @@ for _, entry in ipairs(redis.call('SRANDMEMBER', base .. 'node:' .. dead, 100)) 
 end
 if redis.call('EXISTS', base .. 'node:' .. dead) == 0 then
   redis.call('ZREM', base .. 'nodes', dead)
+  redis.call('HDEL', base .. 'leases', dead)
 end
-return {found, 1, gone}`)
+return {found, 1, gone, name}`)
 
 	// node: what is left of it is taken away by the others
 	resignScript = newScript(`
 if redis.call('EXISTS', base .. 'node:' .. ARGV[2]) == 0 then
   redis.call('ZREM', base .. 'nodes', ARGV[2])
+  redis.call('HDEL', base .. 'leases', ARGV[2])
 else
   redis.call('ZADD', base .. 'nodes', 0, ARGV[2])
 end
 return 0`)
+
+	// node, cursor
+	heldScript = newScript(`
+local found, list = redis.call('SSCAN', base .. 'node:' .. ARGV[2], ARGV[3], 'COUNT', 500), {}
+for i, entry in ipairs(found[2]) do
+  local users = {}
+  if string.sub(entry, 1, 1) == 'm' then
+    users = redis.call('HKEYS', base .. 'n:' .. ARGV[2] .. ' ' .. string.sub(entry, 2))
+  end
+  list[i] = {entry, users}
+end
+return {found[1], list}`)
 )

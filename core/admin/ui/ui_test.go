@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/edge-server/edge/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.Main(m) }
 
 // ask sends a request as a browser would; the address is that of the page.
 func ask(s *Server, method, path string, header map[string]string) *httptest.ResponseRecorder {

@@ -1,4 +1,5 @@
 import * as raw from "./raw";
+import { Known, leave, look, value as laid } from "./desk";
 import { buf, bytes, length, limit, list, more, put, room, text } from "./memory";
 
 /** What a handler returns: Next, nextWith(ctx) or Done. */
@@ -19,6 +20,11 @@ export class Headers {
 
   /** The first value, or null. */
   get(name: string): string | null {
+    if (this.kind == 0) {
+      const known = look(name);
+      if (known == Known.Yes) return laid();
+      if (known == Known.Absent) return null;
+    }
     const found = this.fetch(name);
     if (found == 0) return null;
     let end = 0;
@@ -39,18 +45,21 @@ export class Headers {
 
   /** Replaces all values. */
   set(name: string, value: string): void {
+    if (leave(1, this.kind, name, value)) return;
     room(name.length + value.length);
     const n = put(name), nameLen = length, v = put(value);
     raw.set_header_value(this.kind, n, nameLen, v, length);
   }
 
   append(name: string, value: string): void {
+    if (leave(2, this.kind, name, value)) return;
     room(name.length + value.length);
     const n = put(name), nameLen = length, v = put(value);
     raw.add_header_value(this.kind, n, nameLen, v, length);
   }
 
   delete(name: string): void {
+    if (leave(3, this.kind, name, "")) return;
     room(name.length);
     const n = put(name);
     raw.remove_header(this.kind, n, length);

@@ -2,6 +2,7 @@
 // the host writes, one for the UTF-8 of what it is given.
 
 import * as raw from "./raw";
+import { decode, encode } from "./text";
 
 // @ts-ignore: decorator
 @lazy let inbox: usize = heap.alloc(4096);
@@ -29,7 +30,7 @@ export function more(size: u32): usize {
 }
 
 /** What the host has written, as text. */
-export function text(len: u32): string { return String.UTF8.decodeUnsafe(inbox, len); }
+export function text(len: u32): string { return decode(inbox, len); }
 
 /** What the host has written, as bytes. */
 export function bytes(len: u32): Uint8Array {
@@ -45,7 +46,7 @@ export function list(countLen: u64): string[] {
   for (let i = <u32>(countLen >> 32); i > 0; i--) {
     let end = at;
     while (load<u8>(end) != 0) end++;
-    items.push(String.UTF8.decodeUnsafe(at, end - at));
+    items.push(decode(at, <u32>(end - at)));
     at = end + 1;
   }
   return items;
@@ -65,7 +66,7 @@ export function room(characters: u32): void {
 /** The UTF-8 of a text; its length is put(s) of the next one away. */
 export function put(s: string): usize {
   const at = outbox + outboxUsed;
-  length = <u32>String.UTF8.encodeUnsafe(changetype<usize>(s), s.length, at);
+  length = encode(s, at);
   outboxUsed += length;
   return at;
 }

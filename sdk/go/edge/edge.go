@@ -87,22 +87,21 @@ func Error(message string) { writeLog(abi.LogError, message) }
 // DebugEnabled reports whether [Debug] writes anything: a reason not to put a message together.
 func DebugEnabled() bool { return LogEnabled(LevelDebug) }
 
-// handleRequest is the export of that name.
+// handleRequest is the export of that name. A panic in it is the runtime's to explain, on stderr, which the server logs with the
+// trap: a deferred recover costs more than a small handler.
 func handleRequest() uint64 {
-	defer ExplainPanic(abi.HandleRequest)
 	if plugin.request == nil {
 		if kind.Other { // a router that lies in the folder unnamed is middleware too
 			return uint64(Next)
 		}
 		panic("edge.Handle was not called; call it in init, because main does not run")
 	}
-	request = Request{}
+	request.clear()
 	return uint64(plugin.request(&request))
 }
 
 // handleResponse is the export of that name.
 func handleResponse(reqCtx, isError uint32) {
-	defer ExplainPanic(abi.HandleResponse)
 	if plugin.response != nil {
 		request.response.answered(reqCtx, isError != 0)
 		plugin.response(&request.response)

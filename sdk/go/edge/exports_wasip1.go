@@ -25,8 +25,14 @@ func exportNoResponse() uint32 {
 //go:wasmexport edge_config
 func exportConfig(uint32) int32 { return checkConfig() }
 
+//go:wasmexport edge_desk
+func exportDesk() uint32 {
+	desk.open = true
+	return uint32(uintptr(unsafe.Pointer(&desk)))
+}
+
 // The names of those exports.
-const _ = abi.NoResponse + abi.Configure
+const _ = abi.NoResponse + abi.Configure + abi.Desk
 
 func pointer(b []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(b)) }
 

@@ -14,6 +14,10 @@ type Request struct {
 	response Response
 }
 
+func (r *Request) clear() {
+	r.body, r.response = Body{}, Response{}
+}
+
 // Method is "GET".
 func (*Request) Method() string { return text(fetch(getMethod)) }
 
@@ -98,6 +102,11 @@ type Header struct{ kind uint32 }
 
 // Get returns the first value of name, "" without one.
 func (h Header) Get(name string) string {
+	if h.kind == abi.HeaderRequest {
+		if value, known := fromDesk(name); known {
+			return value
+		}
+	}
 	list := h.list(name)
 	if end := bytes.IndexByte(list, 0); end >= 0 {
 		return text(list[:end])
@@ -123,13 +132,25 @@ func (h Header) Names() []string {
 }
 
 // Set replaces all values of name.
-func (h Header) Set(name, value string) { setHeaderValue(h.kind, name, value) }
+func (h Header) Set(name, value string) {
+	if !leave(abi.DeskSet, h.kind, name, value) {
+		setHeaderValue(h.kind, name, value)
+	}
+}
 
 // Add appends a value.
-func (h Header) Add(name, value string) { addHeaderValue(h.kind, name, value) }
+func (h Header) Add(name, value string) {
+	if !leave(abi.DeskAdd, h.kind, name, value) {
+		addHeaderValue(h.kind, name, value)
+	}
+}
 
 // Del removes all values of name.
-func (h Header) Del(name string) { removeHeader(h.kind, name) }
+func (h Header) Del(name string) {
+	if !leave(abi.DeskRemove, h.kind, name, "") {
+		removeHeader(h.kind, name)
+	}
+}
 
 // list is the packed list of values, valid until the next call.
 func (h Header) list(name string) []byte {

@@ -66,11 +66,11 @@ func (h *TestHost) Do(r *http.Request) *http.Response {
 		next = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	}
 	*h = TestHost{Config: h.Config, Next: h.Next, HTTP: h.HTTP, Logs: h.Logs, Vars: h.Vars, Published: h.Published, features: atInit, r: r.Clone(r.Context()), header: http.Header{}}
-	if result := abi.CtxNext(handleRequest()); result.Passes() {
+	if result := h.request(); result.Passes() {
 		h.passOn()
 		next.ServeHTTP((*testWriter)(h), h.r)
 		h.afterNext, h.begun = true, false
-		handleResponse(result.ReqCtx(), 0)
+		h.response(result.ReqCtx())
 	}
 	if h.status == 0 {
 		h.status = http.StatusOK
@@ -79,6 +79,17 @@ func (h *TestHost) Do(r *http.Request) *http.Response {
 		StatusCode: h.status, Status: http.StatusText(h.status), Header: h.header, Request: h.r,
 		Body: io.NopCloser(bytes.NewReader(h.body)), ContentLength: int64(len(h.body)),
 	}
+}
+
+// request and response put a panic into Logs, as the server logs it.
+func (*TestHost) request() abi.CtxNext {
+	defer ExplainPanic(abi.HandleRequest)
+	return abi.CtxNext(handleRequest())
+}
+
+func (*TestHost) response(ctx uint32) {
+	defer ExplainPanic(abi.HandleResponse)
+	handleResponse(ctx, 0)
 }
 
 // Run calls f while r is the request in progress, for the tests of routers and WebSocket handlers.

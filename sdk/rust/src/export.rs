@@ -18,6 +18,10 @@ pub mod entry {
         }
     }
 
+    pub fn desk() -> u32 {
+        crate::desk::open()
+    }
+
     pub fn request(handler: impl FnOnce(&mut crate::Request) -> Flow) -> u64 {
         begin();
         handler(&mut crate::Request::current()).pack()
@@ -131,6 +135,11 @@ pub fn panicked(info: &core::panic::PanicInfo) {
 macro_rules! middleware {
     ($handle:expr) => {
         #[cfg(target_arch = "wasm32")]
+        #[export_name = "edge_desk"]
+        pub extern "C" fn __edge_desk() -> u32 {
+            $crate::entry::desk()
+        }
+        #[cfg(target_arch = "wasm32")]
         #[export_name = "handle_request"]
         pub extern "C" fn __edge_handle_request() -> u64 {
             $crate::entry::request($handle)
@@ -141,6 +150,11 @@ macro_rules! middleware {
         pub extern "C" fn __edge_handle_response(_ctx: u32, _failed: u32) {}
     };
     ($handle:expr, $answer:expr) => {
+        #[cfg(target_arch = "wasm32")]
+        #[export_name = "edge_desk"]
+        pub extern "C" fn __edge_desk() -> u32 {
+            $crate::entry::desk()
+        }
         #[cfg(target_arch = "wasm32")]
         #[export_name = "handle_request"]
         pub extern "C" fn __edge_handle_request() -> u64 {

@@ -67,6 +67,7 @@
 extern crate alloc;
 
 mod core_api;
+mod desk;
 mod error;
 mod export;
 mod message;

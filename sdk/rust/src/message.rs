@@ -1,10 +1,11 @@
 use core::marker::PhantomData;
 
+use crate::desk::{self, What};
 use crate::raw;
 #[cfg(feature = "alloc")]
 use crate::core_api::fetch;
 #[cfg(feature = "alloc")]
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, vec::Vec};
 
 /// What becomes of a request after the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,7 +225,14 @@ pub(crate) fn split(list: &[u8]) -> Vec<Vec<u8>> {
     items
 }
 
-impl Header<'_> {
+impl<'a> Header<'a> {
+    fn on_desk(&self, name: &[u8]) -> Option<Option<&'a [u8]>> {
+        if self.kind != 0 {
+            return None;
+        }
+        desk::look(name)
+    }
+
     #[cfg(feature = "alloc")]
     fn list(&self, name: &[u8]) -> Vec<u8> {
         fetch(|buf, limit| unsafe { raw::get_header_values(self.kind, name.as_ptr(), name.len(), buf, limit) as u32 as usize })
@@ -233,15 +241,35 @@ impl Header<'_> {
     /// The first value of a name.
     #[cfg(feature = "alloc")]
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<Vec<u8>> {
+        if let Some(known) = self.on_desk(name.as_ref()) {
+            return known.map(|value| value.to_vec());
+        }
         let mut list = self.list(name.as_ref());
         let end = list.iter().position(|&b| b == 0)?;
         list.truncate(end);
         Some(list)
     }
 
+    /// The first value of a name, for as long as the request is there. It lies where the server has put it: this is [`Header::get`]
+    /// without an allocation, if that was possible.
+    #[cfg(feature = "alloc")]
+    pub fn first(&self, name: impl AsRef<[u8]>) -> Option<Cow<'a, [u8]>> {
+        let name = name.as_ref();
+        match self.on_desk(name) {
+            Some(known) => known.map(Cow::Borrowed),
+            None => self.get(name).map(Cow::Owned),
+        }
+    }
+
     /// The first value of a name in a buffer; `None` if there is none, or if all values together are larger than the buffer.
     pub fn get_into<'b>(&self, name: impl AsRef<[u8]>, buf: &'b mut [u8]) -> Option<&'b [u8]> {
         let name = name.as_ref();
+        if let Some(known) = self.on_desk(name) {
+            let value = known?;
+            let to = buf.get_mut(..value.len())?;
+            to.copy_from_slice(value);
+            return Some(to);
+        }
         let n = unsafe { raw::get_header_values(self.kind, name.as_ptr(), name.len(), buf.as_mut_ptr(), buf.len()) };
         let list = buf.get(..n as u32 as usize)?;
         list.split(|&b| b == 0).next().filter(|_| n != 0)
@@ -268,18 +296,27 @@ impl Header<'_> {
     /// Replaces all values of a name.
     pub fn set(&self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (name.as_ref(), value.as_ref());
+        if desk::leave(What::Set, self.kind, name, value) {
+            return;
+        }
         unsafe { raw::set_header_value(self.kind, name.as_ptr(), name.len(), value.as_ptr(), value.len()) }
     }
 
     /// Appends a value.
     pub fn add(&self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (name.as_ref(), value.as_ref());
+        if desk::leave(What::Add, self.kind, name, value) {
+            return;
+        }
         unsafe { raw::add_header_value(self.kind, name.as_ptr(), name.len(), value.as_ptr(), value.len()) }
     }
 
     /// Removes all values of a name.
     pub fn remove(&self, name: impl AsRef<[u8]>) {
         let name = name.as_ref();
+        if desk::leave(What::Remove, self.kind, name, &[]) {
+            return;
+        }
         unsafe { raw::remove_header(self.kind, name.as_ptr(), name.len()) }
     }
 }
