@@ -73,8 +73,8 @@ rpc: {}
 		if res.Header.Get("X-Request-Id") == "" {
 			t.Error("no X-Request-Id")
 		}
-		if altSvc := res.Header.Get("Alt-Svc"); (m.Name != "h1") != (altSvc != "") {
-			t.Errorf("Alt-Svc = %q on %s, want it on the listener with h3", altSvc, m.Name)
+		if altSvc := res.Header.Get("Alt-Svc"); (m.Name != "h1" && res.ProtoMajor < 3) != (altSvc != "") {
+			t.Errorf("Alt-Svc = %q on %s, want it on the listener with h3, for those who do not speak that yet", altSvc, m.Name)
 		}
 	})
 	if !strings.Contains(s.Log.String(), `"status":200`) {

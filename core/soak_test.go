@@ -74,10 +74,12 @@ func TestSoakKilledWorkers(t *testing.T) {
 		}
 		return status == http.StatusOK
 	})
+	next := int64(0) // who kills faster than workers start ends all service
 	for tick := time.NewTicker(20 * time.Millisecond); traffic.requests.Load() < total; <-tick.C {
-		workers := s.Workers()[0].Workers
-		if len(workers) > 0 && syscall.Kill(workers[rand.IntN(len(workers))].PID, syscall.SIGKILL) == nil {
+		workers, now := s.Workers()[0].Workers, traffic.requests.Load()
+		if now >= next && len(workers) > 0 && syscall.Kill(workers[rand.IntN(len(workers))].PID, syscall.SIGKILL) == nil {
 			kills++
+			next = now + 4
 		}
 	}
 	traffic.end(t)

@@ -56,7 +56,7 @@ func TestBrokerLost(t *testing.T) {
 	s := edgetest.Start(t, `
 http: {routes: [{respond: hello}]}
 telemetry: {metrics: {listen: "`+metrics+`"}}
-ws: {broker: {driver: redis, timeout: 300ms, lease: 1s, redis: {addresses: ["`+broker.Addr+`"]}}}
+ws: {broker: {driver: redis, timeout: 5s, lease: 8s, redis: {addresses: ["`+broker.Addr+`"]}}}
 `)
 	await := func(line string) {
 		t.Helper()

@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -92,7 +93,7 @@ func (u usage) String() string {
 func look(t testing.TB) usage {
 	t.Helper()
 	for range 3 { // pools are emptied by the second
-		runtime.GC()
+		debug.FreeOSMemory()
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -130,12 +131,17 @@ func (c *cycles) round() {
 		}
 	}()
 	var all sync.WaitGroup
+	begin := make(chan struct{}, 64) // come at the same time: PHP has to accept those of the raw application
 	for i := range c.each {
 		for _, version := range []string{"h1", "h2", "h3"} {
 			for name, life := range map[string]func(*cycleConn) error{"pusher": c.pusher, "mercure": c.mercure, "raw": c.raw} {
 				c.ready.Add(1)
 				all.Go(func() { // ends with the client
-					conn := &cycleConn{carrier: carriers[i/perCarrier], version: version, polite: i%2 == 0, ready: sync.OnceFunc(c.ready.Done)}
+					begin <- struct{}{}
+					conn := &cycleConn{carrier: carriers[i/perCarrier], version: version, polite: i%2 == 0, ready: sync.OnceFunc(func() {
+						<-begin
+						c.ready.Done()
+					})}
 					defer conn.leave()
 					if err := life(conn); err != nil {
 						c.t.Errorf("%s over %s: %v", name, version, err)
@@ -237,6 +243,10 @@ func (conn *cycleConn) until(text string) error {
 		switch {
 		case strings.Contains(string(payload), text):
 			return nil
+		case head[0] == 0x89:
+			if err := conn.send(0x8a, string(payload)); err != nil {
+				return err
+			}
 		case head[0] == 0x88:
 			return fmt.Errorf("waiting for %s: closed: %q", text, payload)
 		}

@@ -105,7 +105,7 @@ func (f framework) serve(t *testing.T, dir, pool string) *edgetest.Server {
 	return edgetest.Start(t, fmt.Sprintf(`
 http: {routes: [{php: app}]}
 php:
-  app: {dir: %q, %sboot_timeout: 30s, env: {%s}, %s}
+  app: {dir: %q, %sboot_timeout: 90s, env: {%s}, %s}
 `, dir, user, f.env, pool))
 }
 

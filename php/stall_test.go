@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/edge-server/edge/internal/testenv"
+	"github.com/edge-server/edge/php"
 )
 
 // TestSoakNothingStalls mixes bodies that are larger than a packet, which hold a worker's pipe for themselves, with requests that

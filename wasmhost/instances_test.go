@@ -143,6 +143,7 @@ func TestInstanceIsNotKeptWithoutResponse(t *testing.T) {
 	t.Parallel()
 	for name, g := range map[string]wat{
 		"empty body": {response: "(return)"},
+		"nop":        {response: "(nop)"},
 		"export":     {more: `(func (export "edge_no_response") (result i32) (i32.const 1))`, response: "unreachable"},
 	} {
 		t.Run(name, func(t *testing.T) {

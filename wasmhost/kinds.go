@@ -54,6 +54,7 @@ var kindExports = []struct {
 // otherExports may be in any module.
 var otherExports = []struct{ name, sig string }{
 	{abi.NoResponse, ":i"},
+	{abi.Desk, ":i"},
 	{abi.Mailbox, "i:I"},
 	{abi.Configure, "i:i"},
 }

@@ -13,7 +13,7 @@ import (
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.requests[min(r.ProtoMajor, 3)].Add(1)
 	deepen(r.ProtoMajor)
-	if e.altSvc != nil {
+	if e.altSvc != nil && r.ProtoMajor < 3 { // who speaks HTTP/3 has found it
 		w.Header()["Alt-Svc"] = e.altSvc
 	}
 	if e.cfg.TLS && e.server.hsts != nil {

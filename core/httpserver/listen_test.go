@@ -208,7 +208,9 @@ func TestEarlyData(t *testing.T) {
 		w := start(t, seen, func(c *Config) { c.Listen[1].EarlyData = on })
 		tr := &http3.Transport{
 			TLSClientConfig: &tls.Config{RootCAs: w.roots, ClientSessionCache: tls.NewLRUClientSessionCache(4)},
-			QUICConfig:      &quic.Config{TokenStore: quic.NewLRUTokenStore(4, 4)},
+			QUICConfig: &quic.Config{
+				TokenStore: quic.NewLRUTokenStore(4, 4), HandshakeIdleTimeout: time.Minute, MaxIdleTimeout: time.Minute,
+			},
 		}
 		client := &http.Client{Transport: tr}
 		early := func(method string) (int, string) {

@@ -5,6 +5,7 @@
 //
 //	stallConn     gives up on clients that take nothing (timeouts of writes)
 //	tlsListener   does the TLS handshake, and sorts by what the client chose
+//	gather        lets small writes of HTTP/2 leave together
 //	h1Conn        HTTP/1: h1head.go reads heads, h1exchange.go bodies, h1response.go writes answers; h1serve.go has the timeouts
 //	net/http      HTTP/2, with TLS and without
 //	endpoint      the first handler: refuses what no handler should meet, drops header names with _, announces HTTP/3

@@ -248,9 +248,7 @@ func TestClientAuthorityIsLoadedAgain(t *testing.T) {
 	}
 	old := a.client("old")
 	for range 2 { // the second time by its session
-		if !in(old) {
-			t.Fatal("a client with the right certificate is refused")
-		}
+		testenv.Eventually(t, "a client with the right certificate is let in", func() bool { return in(old) }) // or is too slow
 	}
 	text, err := os.ReadFile(next.file)
 	if err != nil {

@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -80,15 +82,22 @@ func (c AccessConfig) Validate() error {
 func (c AccessConfig) Lines() bool { return c.Format != formatLog }
 
 // AccessLines writes a line for each request to out, as c says. An error of out is nobody's who could do anything about it.
+// out must not keep what it is given.
 func AccessLines(c AccessConfig, out io.Writer) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
+		times := new(lineTimes)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			a := access{began: time.Now(), rec: record(w), cfg: &c}
 			a.request(r)
 			user, _, _ := r.BasicAuth() // as it says; it may be anybody
 			defer func() {
 				if a.chosen() {
-					_, _ = out.Write(a.line(r, cmp.Or(a.rec.user, user)))
+					line := lineBuffers.Get().(*[]byte)
+					*line = a.line((*line)[:0], r, cmp.Or(a.rec.user, user), times)
+					_, _ = out.Write(*line)
+					if cap(*line) <= mostOfLine {
+						lineBuffers.Put(line)
+					}
 				}
 			}()
 			next.ServeHTTP(a.rec, r)
@@ -102,17 +111,38 @@ func (a *access) chosen() bool {
 	return a.cfg == nil || a.cfg.Sample >= 1 || a.status() >= http.StatusInternalServerError || rand.Float64() < a.cfg.Sample
 }
 
-// line is: host - user [time] "request" status bytes, and in combined "referer" "agent".
-func (a *access) line(r *http.Request, user string) []byte {
+// lineBuffers hold lines while they are made. One that was much longer than others is not kept.
+var lineBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, 256)) }}
+
+const mostOfLine = 4 << 10
+
+// lineTimes is the time of lines, which all requests of a second share.
+type lineTimes struct{ last atomic.Pointer[lineTime] }
+
+type lineTime struct {
+	second int64
+	text   string
+}
+
+func (l *lineTimes) get(at time.Time) string {
+	if last := l.last.Load(); last != nil && last.second == at.Unix() {
+		return last.text
+	}
+	next := &lineTime{at.Unix(), at.Format(` [02/Jan/2006:15:04:05 -0700] "`)}
+	l.last.Store(next)
+	return next.text
+}
+
+// line is: host - user [time] "request" status bytes, and in combined "referer" "agent". It is appended to b.
+func (a *access) line(b []byte, r *http.Request, user string, times *lineTimes) []byte {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		host = r.RemoteAddr
 	}
-	b := make([]byte, 0, 256)
 	b = append(b, orDash(host)...)
 	b = append(b, " - "...)
 	b = append(b, strings.ReplaceAll(orDash(clfEscape(user)), " ", `\x20`)...)
-	b = append(b, a.began.Format(` [02/Jan/2006:15:04:05 -0700] "`)...)
+	b = append(b, times.get(a.began)...)
 	b = append(b, clfEscape(a.method)...)
 	b = append(b, ' ')
 	b = append(b, clfEscape(a.uri)...)

@@ -44,6 +44,13 @@ func (h *files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "405 method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
+	plain := isPlain(r)
+	if plain {
+		if f := h.hot.find(r.URL.Path); f != nil { // its path is clean: others are not remembered
+			f.answer(w, r)
+			return
+		}
+	}
 	clean, ok := cleanPath(r.URL.Path)
 	if !ok {
 		notFound(w)
@@ -54,7 +61,7 @@ func (h *files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		notFound(w)
 		return
 	}
-	if isPlain(r) {
+	if plain && clean != r.URL.Path {
 		if f := h.hot.find(clean); f != nil {
 			f.answer(w, r)
 			return

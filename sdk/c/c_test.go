@@ -12,7 +12,9 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	conformance.RunAll(t, testenv.CGuest(t, "sdk/c/conformance/guest.c", "-Wall", "-Wextra", "-Werror"))
+	guest := testenv.CGuest(t, "sdk/c/conformance/guest.c", "-Wall", "-Wextra", "-Werror")
+	conformance.RunAll(t, guest)
+	conformance.RunAttributes(t, guest)
 }
 
 func TestDriver(t *testing.T) {

@@ -235,6 +235,11 @@ int32_t edge_raw_ws_publish(const char *topic, uint32_t topic_len, uint32_t kind
 EDGE_IMPORT("edge_ws_v1", "subscribe") int32_t edge_raw_ws_subscribe(int64_t conn, const char *topic, uint32_t len);
 EDGE_IMPORT("edge_ws_v1", "unsubscribe") int32_t edge_raw_ws_unsubscribe(int64_t conn, const char *topic, uint32_t len);
 EDGE_IMPORT("edge_ws_v1", "close") int32_t edge_raw_ws_close(int64_t conn, uint32_t code, const char *reason, uint32_t len);
+EDGE_IMPORT("edge_ws_v1", "user") int32_t edge_raw_ws_user(int64_t conn, void *buf, uint32_t limit);
+EDGE_IMPORT("edge_ws_v1", "set_user") int32_t edge_raw_ws_set_user(int64_t conn, const char *user, uint32_t len);
+EDGE_IMPORT("edge_ws_v1", "get") int32_t edge_raw_ws_get(int64_t conn, const char *name, uint32_t name_len, void *buf, uint32_t limit);
+EDGE_IMPORT("edge_ws_v1", "set")
+int32_t edge_raw_ws_set(int64_t conn, const char *name, uint32_t name_len, const char *value, uint32_t len);
 
 // ---- log, panic, arena -----------------------------------------------------------------------------------------------------
 
@@ -832,6 +837,17 @@ EDGE_API int edge_publish(edge_str topic, edge_ws_kind kind, edge_str m) { retur
 EDGE_API int edge_ws_subscribe(int64_t conn, edge_str topic) { return edge_raw_ws_subscribe(conn, topic.ptr, topic.len); }
 EDGE_API int edge_ws_unsubscribe(int64_t conn, edge_str topic) { return edge_raw_ws_unsubscribe(conn, topic.ptr, topic.len); }
 EDGE_API int edge_ws_close(int64_t conn, uint32_t code, edge_str reason) { return edge_raw_ws_close(conn, code, reason.ptr, reason.len); }
+// edge_ws_user: whose the connection is; an empty text is nobody's. edge_ws_set_user makes it somebody's.
+EDGE_API int edge_ws_user(int64_t conn, edge_str *user) { return edge_got(edge_raw_ws_user(conn, edge_arena_end(), edge_arena_free()), user); }
+EDGE_API int edge_ws_set_user(int64_t conn, edge_str user) { return edge_raw_ws_set_user(conn, user.ptr, user.len); }
+// edge_ws_get is an attribute of the connection: a claim of its token that edge.yaml names, or what edge_ws_set said.
+EDGE_API int edge_ws_get(int64_t conn, edge_str name, edge_str *value) {
+    return edge_got(edge_raw_ws_get(conn, name.ptr, name.len, edge_arena_end(), edge_arena_free()), value);
+}
+// edge_ws_set sets one; an empty value takes it away.
+EDGE_API int edge_ws_set(int64_t conn, edge_str name, edge_str value) {
+    return edge_raw_ws_set(conn, name.ptr, name.len, value.ptr, value.len);
+}
 
 // EDGE_WEBSOCKET(open, message, closed): int open(int64_t conn), 0 or the status that refuses it; int message(int64_t conn,
 // edge_ws_kind kind, edge_str m), 0 or the code to close with; void closed(int64_t conn, uint32_t code).
@@ -863,6 +879,17 @@ typedef struct {
     int (*clear)(void);
     void (*tick)(int64_t now_ms);
 } edge_driver;
+
+// edge_operation_ms is the time of a driver's operation that runs, as edge_now_ms, without a call of the server.
+static volatile int64_t edge_clock; // the server keeps it once it is not 0
+EDGE_API int64_t edge_operation_ms(void) {
+    if (edge_clock) return edge_clock;
+    int64_t now = edge_now_ms();
+#ifdef __wasm__
+    edge_clock = now;
+#endif
+    return now;
+}
 
 // edge_page begins a page of scan with the cursor of the next one (empty: this is the last), then takes its keys.
 EDGE_API edge_str edge_page(edge_str page, edge_str item) {
@@ -964,6 +991,7 @@ EDGE_API uint32_t edge_drive_batch(const edge_driver *d, edge_str ops) {
         edge_put_result(&edge_answer_record, driver.clear ? driver.clear() : EDGE_UNSUPPORTED, (edge_found){{0, 0}, -1, 0});  \
         return edge_address(&edge_answer_record);                                                                             \
     }                                                                                                                         \
+    EDGE_EXPORT("kv_clock") uint32_t edge_export_kv_clock(void) { return edge_address((const void *)&edge_clock); }           \
     EDGE_EXPORT("kv_tick") void edge_export_kv_tick(int64_t now_ms) {                                                         \
         edge_begin();                                                                                                         \
         if (driver.tick) driver.tick(now_ms);                                                                                 \

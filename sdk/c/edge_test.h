@@ -364,5 +364,13 @@ int32_t edge_raw_ws_publish(const char *topic, uint32_t topic_len, uint32_t kind
 int32_t edge_raw_ws_subscribe(int64_t conn, const char *topic, uint32_t len) { return (void)conn, (void)topic, (void)len, 0; }
 int32_t edge_raw_ws_unsubscribe(int64_t conn, const char *topic, uint32_t len) { return (void)conn, (void)topic, (void)len, 0; }
 int32_t edge_raw_ws_close(int64_t conn, uint32_t code, const char *reason, uint32_t len) { return (void)conn, (void)code, (void)reason, (void)len, 0; }
+int32_t edge_raw_ws_user(int64_t conn, void *buf, uint32_t limit) { return (void)conn, (void)buf, (void)limit, 0; }
+int32_t edge_raw_ws_set_user(int64_t conn, const char *user, uint32_t len) { return (void)conn, (void)user, (void)len, 0; }
+int32_t edge_raw_ws_get(int64_t conn, const char *name, uint32_t name_len, void *buf, uint32_t limit) {
+    return (void)conn, (void)name, (void)name_len, (void)buf, (void)limit, EDGE_NOT_FOUND;
+}
+int32_t edge_raw_ws_set(int64_t conn, const char *name, uint32_t name_len, const char *value, uint32_t len) {
+    return (void)conn, (void)name, (void)name_len, (void)value, (void)len, 0;
+}
 
 #endif

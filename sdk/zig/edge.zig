@@ -782,6 +782,21 @@ pub const Connection = struct {
     pub fn close(c: Connection, code: u32, reason: []const u8) Error!void {
         return done(raw.ws_disconnect(c.id, code, reason.ptr, len32(reason)));
     }
+    /// Whose the connection is; "" is nobody's.
+    pub fn user(c: Connection) Error![]const u8 {
+        return receive(raw.ws_user, .{c.id});
+    }
+    pub fn setUser(c: Connection, name: []const u8) Error!void {
+        return done(raw.ws_set_user(c.id, name.ptr, len32(name)));
+    }
+    /// An attribute: a claim of its token that edge.yaml names, or what set said. error.NotFound without it.
+    pub fn get(c: Connection, name: []const u8) Error![]const u8 {
+        return receive(raw.ws_get, .{ c.id, name.ptr, len32(name) });
+    }
+    /// An empty value takes the attribute away.
+    pub fn set(c: Connection, name: []const u8, value: []const u8) Error!void {
+        return done(raw.ws_set(c.id, name.ptr, len32(name), value.ptr, len32(value)));
+    }
 };
 
 pub const Message = struct { data: []const u8, is_text: bool };
@@ -792,6 +807,19 @@ pub fn publish(topic: []const u8, message: []const u8) Error!void {
 }
 
 // KV drivers.
+
+/// The time of a driver's operation that runs, as now, without a call of the host.
+pub fn operationTime() i64 {
+    const clock: *volatile i64 = &kv_clock;
+    if (clock.* != 0) return clock.*;
+    const at = now();
+    if (builtin.cpu.arch == .wasm32) clock.* = at; // from now on the host keeps it
+    return at;
+}
+var kv_clock: i64 = 0;
+fn kvClock() callconv(.c) *i64 {
+    return &kv_clock;
+}
 
 /// What an operation of a driver answers with. Slices must stay valid until the next call; arena() does.
 pub const Reply = struct { value: []const u8 = "", ttl: ?i64 = null, version: i64 = 0 };
@@ -994,6 +1022,7 @@ pub fn plugin(comptime P: type) void {
         if (@hasDecl(P.kv, "expire")) @export(&D.expire, .{ .name = "kv_expire" });
         if (@hasDecl(P.kv, "scan")) @export(&D.scan, .{ .name = "kv_scan" });
         if (@hasDecl(P.kv, "clear")) @export(&D.clear, .{ .name = "kv_clear" });
+        @export(&kvClock, .{ .name = "kv_clock" });
         if (@hasDecl(P.kv, "tick")) @export(&D.tick, .{ .name = "kv_tick" });
         if (@hasDecl(P.kv, "close")) @export(&D.close, .{ .name = "kv_close" });
     }
@@ -1150,6 +1179,10 @@ const imports = struct {
     const ws_publish = @extern(*const fn ([*]const u8, u32, u32, [*]const u8, u32) callconv(.c) i32, .{ .name = "publish", .library_name = "edge_ws_v1" });
     const ws_subscribe = @extern(*const fn (i64, [*]const u8, u32) callconv(.c) i32, .{ .name = "subscribe", .library_name = "edge_ws_v1" });
     const ws_unsubscribe = @extern(*const fn (i64, [*]const u8, u32) callconv(.c) i32, .{ .name = "unsubscribe", .library_name = "edge_ws_v1" });
+    const ws_user = @extern(*const fn (i64, [*]u8, u32) callconv(.c) i32, .{ .name = "user", .library_name = "edge_ws_v1" });
+    const ws_set_user = @extern(*const fn (i64, [*]const u8, u32) callconv(.c) i32, .{ .name = "set_user", .library_name = "edge_ws_v1" });
+    const ws_get = @extern(*const fn (i64, [*]const u8, u32, [*]u8, u32) callconv(.c) i32, .{ .name = "get", .library_name = "edge_ws_v1" });
+    const ws_set = @extern(*const fn (i64, [*]const u8, u32, [*]const u8, u32) callconv(.c) i32, .{ .name = "set", .library_name = "edge_ws_v1" });
     const ws_disconnect = @extern(*const fn (i64, u32, [*]const u8, u32) callconv(.c) i32, .{ .name = "close", .library_name = "edge_ws_v1" });
 
     const route_to = @extern(*const fn ([*]const u8, u32) callconv(.c) i32, .{ .name = "to", .library_name = "edge_route_v1" });
@@ -1429,6 +1462,18 @@ pub const testing = struct {
             return -5;
         }
         fn ws_disconnect(_: i64, _: u32, _: [*]const u8, _: u32) i32 {
+            return -5;
+        }
+        fn ws_user(_: i64, _: [*]u8, _: u32) i32 {
+            return -5;
+        }
+        fn ws_set_user(_: i64, _: [*]const u8, _: u32) i32 {
+            return -5;
+        }
+        fn ws_get(_: i64, _: [*]const u8, _: u32, _: [*]u8, _: u32) i32 {
+            return -5;
+        }
+        fn ws_set(_: i64, _: [*]const u8, _: u32, _: [*]const u8, _: u32) i32 {
             return -5;
         }
         fn route_to(_: [*]const u8, _: u32) i32 {

@@ -10,7 +10,9 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	conformance.RunAll(t, testenv.ZigGuest(t, "sdk/zig/conformance/conformance.zig"))
+	guest := testenv.ZigGuest(t, "sdk/zig/conformance/conformance.zig")
+	conformance.RunAll(t, guest)
+	conformance.RunAttributes(t, guest)
 }
 
 func TestDriver(t *testing.T) {

@@ -39,12 +39,12 @@ func TestThreeServers(t *testing.T) {
 	t.Run("redis", func(t *testing.T) {
 		t.Parallel()
 		s := testenv.Redis(t)
-		threeServers(t, binary, s, fmt.Sprintf("{driver: redis, lease: 9s, timeout: 15s, redis: {addresses: [%q]}}", s.Addr))
+		threeServers(t, binary, s, fmt.Sprintf("{driver: redis, lease: 12s, timeout: 8s, redis: {addresses: [%q]}}", s.Addr))
 	})
 	t.Run("nats", func(t *testing.T) {
 		t.Parallel()
 		s := testenv.NATS(t)
-		threeServers(t, binary, s, fmt.Sprintf("{driver: nats, lease: 9s, timeout: 15s, nats: {servers: [%q]}}", "nats://"+s.Addr))
+		threeServers(t, binary, s, fmt.Sprintf("{driver: nats, lease: 12s, timeout: 8s, nats: {servers: [%q]}}", "nats://"+s.Addr))
 	})
 }
 
@@ -76,7 +76,7 @@ func threeServers(t *testing.T, binary string, broker *testenv.Server, section s
 	began := time.Now()
 	clients[0].want("pusher_internal:member_removed", `"user_id":"u2"`)
 	clients[1].want("pusher_internal:member_removed", `"user_id":"u2"`)
-	t.Logf("the members of a killed server left after %s; the lease is 9s", time.Since(began).Round(time.Millisecond))
+	t.Logf("the members of a killed server left after %s; the lease is 12s", time.Since(began).Round(time.Millisecond))
 
 	broker.Kill()
 	near := nodes[0].dial()
@@ -151,6 +151,11 @@ func (p *process) awaitReady(part string) {
 	p.t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	testenv.Eventually(p.t, "/ready with "+part, func() bool {
+		select {
+		case <-p.done:
+			p.t.Fatal("the server has ended")
+		default:
+		}
 		res, err := client.Get("http://" + p.health + "/ready")
 		if err != nil {
 			return false

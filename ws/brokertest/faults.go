@@ -145,7 +145,7 @@ func RunLoss(t *testing.T, f Faulty) {
 // Reach says something that is not kept, until it is heard by the others: who has no server just then misses it.
 func (n *Node) Reach(of ws.Address, others ...*Node) {
 	n.t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		text := fmt.Sprint("?", n.id, said.Add(1))
 		n.Say(of, text, ws.Keep{})
 		for soon := time.Now().Add(2 * time.Second); time.Now().Before(soon); time.Sleep(2 * time.Millisecond) {
@@ -161,7 +161,7 @@ func (n *Node) Reach(of ws.Address, others ...*Node) {
 func (n *Node) awaitMembers(at ws.Address, members []string) {
 	n.t.Helper()
 	var got []string
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if got = sorted(n.Users(at)); slices.Equal(got, members) {
 			return
 		}

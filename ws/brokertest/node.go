@@ -187,7 +187,7 @@ func (n *Node) Await(of ws.Address, want ...string) {
 func (n *Node) AwaitThat(of ws.Address, what string, is func([]string) bool) {
 	n.t.Helper()
 	var last []string
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if last = n.Heard(of); is(last) {
 			return
 		}
@@ -247,7 +247,7 @@ func (n *Node) AwaitLost() {
 // AwaitOnline waits until nothing is lost.
 func (n *Node) AwaitOnline() {
 	n.t.Helper()
-	for end := time.Now().Add(30 * time.Second); n.Stats().Lost > 0; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); n.Stats().Lost > 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			n.t.Fatalf("%s does not come back: %+v", n.id, n.Stats())
 		}

@@ -66,10 +66,10 @@ func (h *hooks) await(t *testing.T, events ...string) {
 func webhooksOfADeadServer(t *testing.T, binary string) {
 	for driver, section := range map[string]func(testing.TB) string{
 		"redis": func(t testing.TB) string {
-			return fmt.Sprintf("{driver: redis, lease: 9s, timeout: 15s, redis: {addresses: [%q]}}", testenv.Redis(t).Addr)
+			return fmt.Sprintf("{driver: redis, lease: 12s, timeout: 8s, redis: {addresses: [%q]}}", testenv.Redis(t).Addr)
 		},
 		"nats": func(t testing.TB) string {
-			return fmt.Sprintf("{driver: nats, lease: 9s, timeout: 15s, nats: {servers: [%q]}}", "nats://"+testenv.NATS(t).Addr)
+			return fmt.Sprintf("{driver: nats, lease: 12s, timeout: 8s, nats: {servers: [%q]}}", "nats://"+testenv.NATS(t).Addr)
 		},
 	} {
 		t.Run(driver, func(t *testing.T) {

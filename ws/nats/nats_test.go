@@ -34,8 +34,8 @@ type patience struct{ lease, timeout time.Duration }
 
 var (
 	calm  = patience{30 * time.Second, 15 * time.Second}
-	hasty = patience{30 * time.Second, 2 * time.Second} // notices a server that says nothing
-	brief = patience{6 * time.Second, 15 * time.Second} // is soon taken for dead
+	hasty = patience{30 * time.Second, 2 * time.Second}  // notices a server that says nothing
+	brief = patience{12 * time.Second, 15 * time.Second} // is soon taken for dead
 )
 
 func broker(c nats.Config, prefix string) ws.Broker { return calm.broker(c, prefix) }

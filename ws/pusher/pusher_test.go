@@ -403,6 +403,7 @@ func TestAppsAreApart(t *testing.T) {
 	if status, text := w.call("POST", "/apps/2/events", nil, `{"name":"e","channel":"news","data":"1"}`); status != 401 || !strings.Contains(text, "auth_key") {
 		t.Errorf("the key of one app works for another: %d %s", status, text)
 	}
+	testenv.Eventually(t, "the refused call is counted", func() bool { return w.Stats()[1].CallsFailed == 1 })
 	stats := w.Stats()
 	if len(stats) != 2 || stats[0].Name != "main" || stats[0].Published != 1 || stats[1].Connections != 1 || stats[1].CallsFailed != 1 {
 		t.Errorf("%+v", stats)

@@ -24,6 +24,7 @@ func TestClusterNodeKilled(t *testing.T) {
 	c.Partitions = 8
 	make := through(c)
 	a, b := brokertest.Start(t, make(t), "a"), brokertest.Start(t, make(t), "b")
+	keptCostsNoInfo(t, a, servers...)
 	var channels []ws.Address
 	for i := range 40 {
 		of := ws.Address{Space: "s", Channel: fmt.Sprint("c", i)}

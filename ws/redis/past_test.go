@@ -2,10 +2,12 @@ package redis_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/edge-server/edge/internal/testenv"
+	"github.com/edge-server/edge/ws"
 	"github.com/edge-server/edge/ws/brokertest"
 )
 
@@ -57,4 +59,38 @@ func TestFailoverInThePast(t *testing.T) {
 		},
 		Replace: func() { master.Kill(); p.Upstream(replica.Addr) },
 	})
+}
+
+// infos counts how often the servers were asked what they are.
+func infos(t testing.TB, servers ...*testenv.Server) (n int) {
+	t.Helper()
+	for _, s := range servers {
+		if _, rest, found := strings.Cut(do(t, s, "INFO", "commandstats"), "cmdstat_info:calls="); found {
+			count, _, _ := strings.Cut(rest, ",")
+			calls, err := strconv.Atoi(count)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += calls
+		}
+	}
+	return n
+}
+
+// keptCostsNoInfo publishes what is kept: as long as a node listens where it found its server, no publication asks which one it is.
+func keptCostsNoInfo(t *testing.T, n *brokertest.Node, servers ...*testenv.Server) {
+	t.Helper()
+	before := infos(t, servers...)
+	for i := range 300 {
+		n.Say(ws.Address{Space: "s", Channel: fmt.Sprint("kept", i%20)}, "x", ws.Keep{Size: 5})
+	}
+	if asked := infos(t, servers...) - before; asked > 150 { // leases are renewed meanwhile
+		t.Errorf("300 publications asked %d times", asked)
+	}
+}
+
+func TestKeptCostsNoInfo(t *testing.T) {
+	t.Parallel()
+	s := testenv.Redis(t)
+	keptCostsNoInfo(t, brokertest.Start(t, through(config(s.Addr))(t), "a"), s)
 }

@@ -1,5 +1,7 @@
 // KV drivers: a class that extends Driver, made known with onStore.
 
+import * as raw from "./raw";
+
 /** Status of an operation: 0, or one of these, or an error's negative number. */
 export const NotFound: i32 = 1;
 export const ConditionFailed: i32 = 2;
@@ -11,6 +13,19 @@ export const FeatureIncr: u32 = 4;
 export const FeatureScan: u32 = 16;
 /** The data is outside of the guest: there may be many instances. */
 export const FeatureShared: u32 = 64;
+
+// @ts-ignore: decorator
+@lazy const clock: usize = memory.data(8, 8);
+
+/** Where the host writes the time of each operation, once it is not 0. */
+export function clockAddress(): usize { return clock; }
+
+/** The time of the operation that runs, as now(), without a call of the host. */
+export function operationTime(): i64 {
+  let time = load<i64>(clock);
+  if (time == 0) store<i64>(clock, time = raw.now_ms()); // from now on the host keeps it
+  return time;
+}
 
 /** What an operation answers with. */
 export class Reply {

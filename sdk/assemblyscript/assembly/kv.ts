@@ -1,6 +1,6 @@
 // `export * from "@edge-server/guest/kv"` makes a plugin a KV driver.
 
-import { Driver, driver, Reply } from "./driver";
+import { clockAddress, Driver, driver, Reply } from "./driver";
 import { inboxOf, mailbox } from "./mailbox";
 
 export function edge_mailbox(want: u32): u64 { return mailbox(want); }
@@ -111,4 +111,5 @@ function run(op: usize, key: Uint8Array, value: Uint8Array): Reply {
 }
 
 export function kv_tick(now: i64): void { the().tick(now); }
+export function kv_clock(): usize { return clockAddress(); }
 export function kv_close(): void { the().close(); }

@@ -59,6 +59,10 @@
 @external("edge_ws_v1", "send") export declare function ws_send(conn: i64, kind: u32, data: usize, len: u32): i32;
 @external("edge_ws_v1", "publish") export declare function ws_publish(topic: usize, topicLen: u32, kind: u32, data: usize, len: u32): i32;
 @external("edge_ws_v1", "subscribe") export declare function ws_subscribe(conn: i64, topic: usize, len: u32): i32;
+@external("edge_ws_v1", "user") export declare function ws_user(conn: i64, buf: usize, limit: u32): i32;
+@external("edge_ws_v1", "set_user") export declare function ws_set_user(conn: i64, user: usize, len: u32): i32;
+@external("edge_ws_v1", "get") export declare function ws_get(conn: i64, name: usize, len: u32, buf: usize, limit: u32): i32;
+@external("edge_ws_v1", "set") export declare function ws_set(conn: i64, name: usize, len: u32, value: usize, valueLen: u32): i32;
 @external("edge_ws_v1", "unsubscribe") export declare function ws_unsubscribe(conn: i64, topic: usize, len: u32): i32;
 @external("edge_ws_v1", "close") export declare function ws_disconnect(conn: i64, code: u32, reason: usize, len: u32): i32;
 

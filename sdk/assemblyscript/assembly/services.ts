@@ -452,6 +452,29 @@ export class Connection {
   subscribe(topic: string): Result<i32> { room(topic.length); const p = put(topic); return done(raw.ws_subscribe(this.id, p, length)); }
   unsubscribe(topic: string): Result<i32> { room(topic.length); const p = put(topic); return done(raw.ws_unsubscribe(this.id, p, length)); }
   close(code: u32 = 1000, reason: string = ""): Result<i32> { room(reason.length); const p = put(reason); return done(raw.ws_disconnect(this.id, code, p, length)); }
+
+  /** Whose the connection is; "" is nobody's. */
+  user(): Result<string> {
+    let n = raw.ws_user(this.id, buf(), limit());
+    if (n > <i32>limit()) n = raw.ws_user(this.id, more(n), n);
+    return n < 0 ? bad<string>("", n) : good<string>(text(n));
+  }
+  setUser(name: string): Result<i32> { room(name.length); const p = put(name); return done(raw.ws_set_user(this.id, p, length)); }
+
+  /** An attribute: a claim of its token that edge.yaml names, or what set said. */
+  get(name: string): Result<string> {
+    room(name.length);
+    const p = put(name);
+    let n = raw.ws_get(this.id, p, length, buf(), limit());
+    if (n > <i32>limit()) n = raw.ws_get(this.id, p, length, more(n), n);
+    return n < 0 ? bad<string>("", n) : good<string>(text(n));
+  }
+  /** An empty value takes the attribute away. */
+  set(name: string, value: string): Result<i32> {
+    room(name.length + value.length);
+    const n = put(name), nameLen = length, v = put(value);
+    return done(raw.ws_set(this.id, n, nameLen, v, length));
+  }
 }
 
 /** Sends a text to all that subscribed to a topic of allow.publish. */

@@ -318,6 +318,10 @@ class Script {
     else if (name == "ws-send") this.void(this.conn.send(this.arg(1)));
     else if (name == "ws-subscribe") this.void(this.conn.subscribe(this.arg(1)));
     else if (name == "ws-unsubscribe") this.void(this.conn.unsubscribe(this.arg(1)));
+    else if (name == "ws-user") this.found(this.conn.user());
+    else if (name == "ws-set-user") this.void(this.conn.setUser(this.arg(1)));
+    else if (name == "ws-get") this.found(this.conn.get(this.arg(1)));
+    else if (name == "ws-set") this.void(this.conn.set(this.arg(1), this.arg(2)));
     else if (name == "ws-close") {
       this.closeCode = this.natural(1);
       this.closeReason = this.arg(2);

@@ -1,7 +1,7 @@
 // The KV driver of sdk/conformance in AssemblyScript: a store in memory.
 
 import {
-  ConditionFailed, Driver, Exists, FeatureCAS, FeatureIncr, FeatureScan, FeatureTTL, IfAbsent, IfPresent, IfVersion, KeepTTL, NotFound, Page, Reply, now,
+  ConditionFailed, Driver, Exists, FeatureCAS, FeatureIncr, FeatureScan, FeatureTTL, IfAbsent, IfPresent, IfVersion, KeepTTL, NotFound, Page, Reply, operationTime,
   onStore,
 } from "@edge-server/guest";
 
@@ -11,7 +11,7 @@ class Item {
   constructor(public value: Uint8Array, public ends: i64, public version: i64) {}
 }
 
-function end(ttl: i64): i64 { return ttl > 0 ? now() + ttl : 0; }
+function end(ttl: i64): i64 { return ttl > 0 ? operationTime() + ttl : 0; }
 function text(bytes: Uint8Array): string { return String.UTF8.decodeUnsafe(bytes.dataStart, bytes.length); }
 function utf8(s: string): Uint8Array { return Uint8Array.wrap(String.UTF8.encode(s)); }
 
@@ -22,7 +22,7 @@ class Memory extends Driver {
   live(key: string): Item | null {
     if (!this.items.has(key)) return null;
     const item = this.items.get(key);
-    if (item.ends == 0 || item.ends > now()) return item;
+    if (item.ends == 0 || item.ends > operationTime()) return item;
     this.items.delete(key);
     return null;
   }
@@ -33,7 +33,7 @@ class Memory extends Driver {
 
   get(key: Uint8Array): Reply {
     const item = this.live(text(key));
-    return item === null ? Reply.is(NotFound) : Reply.of(item.value, item.ends == 0 ? -1 : item.ends - now(), item.version);
+    return item === null ? Reply.is(NotFound) : Reply.of(item.value, item.ends == 0 ? -1 : item.ends - operationTime(), item.version);
   }
 
   set(key: Uint8Array, value: Uint8Array, ttl: i64, flags: u32, version: i64): Reply {

@@ -17,7 +17,7 @@ static uint32_t count;
 static char heap[4 * 1024 * 1024];
 static uint32_t used;
 
-static int64_t end(int64_t ttl_ms) { return ttl_ms ? edge_now_ms() + ttl_ms : 0; }
+static int64_t end(int64_t ttl_ms) { return ttl_ms ? edge_operation_ms() + ttl_ms : 0; }
 
 static int compare(edge_str a, edge_str b) {
     int d = memcmp(a.ptr, b.ptr, a.len < b.len ? a.len : b.len);
@@ -41,7 +41,7 @@ static void take_out(uint32_t at) {
 static struct item *live(edge_str key) {
     uint32_t at = place(key);
     if (at == count || !edge_equal(key_of(&items[at]), key)) return 0;
-    if (items[at].ends && items[at].ends <= edge_now_ms()) return take_out(at), (struct item *)0;
+    if (items[at].ends && items[at].ends <= edge_operation_ms()) return take_out(at), (struct item *)0;
     return &items[at];
 }
 
@@ -69,7 +69,7 @@ static int open(edge_str config) { return edge_prefix(&config, EDGE("{\"refuse\"
 static int get(edge_str key, edge_found *found) {
     struct item *it = live(key);
     if (!it) return EDGE_NOT_FOUND;
-    *found = (edge_found){{it->value, it->len}, it->ends ? it->ends - edge_now_ms() : -1, it->version};
+    *found = (edge_found){{it->value, it->len}, it->ends ? it->ends - edge_operation_ms() : -1, it->version};
     return 0;
 }
 

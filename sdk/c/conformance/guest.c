@@ -376,7 +376,12 @@ static bool routes(edge_str op) {
 
 static bool sockets(edge_str op) {
     if (run.on != ON_CONNECT && run.on != ON_SOCKET) return false;
-    if (is(op, "ws-send")) unit(edge_ws_send(run.conn, EDGE_WS_TEXT, arg(1)));
+    edge_str value;
+    if (is(op, "ws-user")) text_or(edge_ws_user(run.conn, &value), value);
+    else if (is(op, "ws-set-user")) unit(edge_ws_set_user(run.conn, arg(1)));
+    else if (is(op, "ws-get")) text_or(edge_ws_get(run.conn, arg(1), &value), value);
+    else if (is(op, "ws-set")) unit(edge_ws_set(run.conn, arg(1), arg(2)));
+    else if (is(op, "ws-send")) unit(edge_ws_send(run.conn, EDGE_WS_TEXT, arg(1)));
     else if (is(op, "ws-subscribe")) unit(edge_ws_subscribe(run.conn, arg(1)));
     else if (is(op, "ws-unsubscribe")) unit(edge_ws_unsubscribe(run.conn, arg(1)));
     else if (is(op, "ws-close")) run.close_code = (uint32_t)num(1), run.close_reason = arg(2);

@@ -146,6 +146,10 @@ const Operation = enum {
     @"ws-send",
     @"ws-subscribe",
     @"ws-unsubscribe",
+    @"ws-user",
+    @"ws-set-user",
+    @"ws-get",
+    @"ws-set",
     @"ws-close",
 };
 
@@ -335,6 +339,10 @@ const Script = struct {
             .@"ws-send" => try s.conn.send(w.at(1)),
             .@"ws-subscribe" => try s.conn.subscribe(w.at(1)),
             .@"ws-unsubscribe" => try s.conn.unsubscribe(w.at(1)),
+            .@"ws-user" => try s.text(try s.conn.user()),
+            .@"ws-set-user" => try s.conn.setUser(w.at(1)),
+            .@"ws-get" => try s.text(try s.conn.get(w.at(1))),
+            .@"ws-set" => try s.conn.set(w.at(1), w.at(2)),
             .@"ws-close" => s.closing = .{ .code = w.natural(1), .reason = w.at(2) },
         }
     }

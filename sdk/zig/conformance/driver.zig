@@ -13,13 +13,13 @@ const Item = struct { value: []u8, ends: ?i64 = null, version: i64 = 0 };
 var items: std.StringHashMapUnmanaged(Item) = .empty;
 
 fn end(ttl: i64) ?i64 {
-    return if (ttl > 0) edge.now() + ttl else null;
+    return if (ttl > 0) edge.operationTime() + ttl else null;
 }
 
 /// The item of a key that has not ended.
 fn live(key: []const u8) ?*Item {
     const item = items.getPtr(key) orelse return null;
-    if ((item.ends orelse return item) > edge.now()) return item;
+    if ((item.ends orelse return item) > edge.operationTime()) return item;
     forget(key);
     return null;
 }
@@ -49,7 +49,7 @@ pub const kv = struct {
 
     pub fn get(key: []const u8) !edge.Reply {
         const item = live(key) orelse return error.NotFound;
-        return .{ .value = item.value, .version = item.version, .ttl = if (item.ends) |e| e - edge.now() else null };
+        return .{ .value = item.value, .version = item.version, .ttl = if (item.ends) |e| e - edge.operationTime() else null };
     }
 
     pub fn set(key: []const u8, value: []const u8, options: edge.SetOptions) !edge.Reply {
