@@ -495,7 +495,7 @@ func TestCron(t *testing.T) {
 		for strings.HasPrefix(ask(t, s, "pop"), "1") {
 		}
 		time.Sleep(250 * time.Millisecond)
-		return ask(t, s, "pop") == "-8"
+		return strings.TrimSpace(ask(t, s, "pop")) == "-8"
 	})
 	expect(t, s, "0", "every", "100")
 	testenv.Eventually(t, "it ticks again", func() bool { return strings.HasPrefix(ask(t, s, "pop"), "1 t") })
