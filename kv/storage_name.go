@@ -1,5 +1,8 @@
 package kv
 
+// StorageName is the store of the request.
+func (f *Fetch) StorageName() string { return f.storage }
+
 // StorageName is the store that the request is for, as spans name it.
 func (r *Request) StorageName() string { return r.Storage }
 

@@ -59,8 +59,8 @@ func (e *endpoint) serveStream(w http.ResponseWriter, r *http.Request, tunnelled
 	if s.writes.stop() {
 		panic(http.ErrAbortHandler) // resets the stream
 	}
-	if s.written > 0 && s.limits.WriteTimeout > 0 {
-		// The end of the answer goes out behind our back.
+	if s.written > 0 && s.limits.WriteTimeout > 0 && r.Context().Err() == nil {
+		// The end of the answer goes out behind our back. With a client that has gone, the deadline would be all that keeps the connection.
 		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.limits.WriteTimeout))
 	}
 }
