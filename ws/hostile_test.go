@@ -92,7 +92,10 @@ func TestHostileClients(t *testing.T) {
 					}
 				}()
 				l := carrier.open(w, nil)
-				testenv.Eventually(t, "both are there", func() bool { return w.space.Len() == 2 })
+				testenv.Eventually(t, "both listen", func() bool {
+					all, err := w.space.Channel(t.Context(), "all")
+					return err == nil && all.Subscribers == 2
+				})
 				attack(t, w, l, &read)
 				good.WriteMessage(websocket.TextMessage, []byte("still here"))
 				if got := <-heard; got != "still here" {
