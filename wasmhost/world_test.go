@@ -84,9 +84,11 @@ func write(t testing.TB, path string, content []byte) {
 	}
 }
 
-// moduleConfig is the default of plugins.modules.<name>.
+// moduleConfig is the default of plugins.modules.<name>, for a machine that stops now and then.
 func moduleConfig() wasmhost.ModuleConfig {
-	return wasmhost.ModuleConfig{}.Defaults().(wasmhost.ModuleConfig)
+	cfg := wasmhost.ModuleConfig{}.Defaults().(wasmhost.ModuleConfig)
+	cfg.Limits.Wait = 30 * time.Second
+	return cfg
 }
 
 var discard = slog.New(slog.DiscardHandler)
