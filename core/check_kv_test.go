@@ -26,7 +26,7 @@ func TestCheckOfStores(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return Check(t.Context(), cfg, io.Discard)
+		return Check(t.Context(), cfg, Options{LogOutput: io.Discard})
 	}
 	if err := check(`
   sessions: {driver: boltdb}

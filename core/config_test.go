@@ -205,7 +205,7 @@ http:
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = Check(t.Context(), cfg, io.Discard)
+	err = Check(t.Context(), cfg, Options{LogOutput: io.Discard})
 	if err == nil {
 		t.Fatal("everything is sound")
 	}

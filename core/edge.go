@@ -73,7 +73,7 @@ type Edge struct {
 	legacy    *legacy        // what an older process has handed over; nil without one
 	replaced  chan struct{}  // closed when a newer process has taken over
 	link      *handover.Link // to the process that has, or had, the stores; nil without one
-	movingMu  sync.Mutex     // guards moving
+	movingMu  sync.Mutex     // guards moving, and mercure against links
 	moving    map[string]*moving
 	stores    map[string]kv.Store
 	drivers   *wasmhost.Host  // the plugins that keep the data of stores; nil without
@@ -173,18 +173,18 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 	// Last to stop: whatever ends has spans.
 	if cfg.Telemetry.Traces != nil {
 		e.traces = telemetry.NewTraces(*cfg.Telemetry.Traces, Version, e.channel("otel"))
-		e.lifecycle.add("traces", e.traces.Start, e.traces.Stop)
+		e.lifecycle.addSaving("traces", e.traces.Start, e.traces.Stop)
 	}
 
 	// Before RPC, which starts and stops them; they run from the time at which RPC answers.
 	e.services = e.newServices()
 
 	// The way back: what PHP and plugins may call.
-	e.lifecycle.add("plugins of stores", e.startDrivers, e.stopDrivers)
+	e.lifecycle.addSaving("plugins of stores", e.startDrivers, e.stopDrivers)
 	if e.drivers, err = e.newDrivers(ctx, cfg); err != nil {
 		return err
 	}
-	e.lifecycle.add("stores", startNothing, e.closeStores)
+	e.lifecycle.addSaving("stores", startNothing, e.closeStores)
 	if err = e.openStores(ctx, cfg); err != nil {
 		return err
 	}
@@ -268,7 +268,7 @@ func (e *Edge) Wait(ctx context.Context) error {
 }
 
 // Stop drains: requests in flight finish, then workers stop, then stores close. Past shutdown_timeout, or when ctx ends, it
-// goes the hard way. It returns when the last part has ended. It may be called twice, and without Start.
+// goes the hard way; what has to be written still is. It returns when the last part has ended. It may be called twice, and without Start.
 func (e *Edge) Stop(ctx context.Context) error {
 	timeout := e.world.Load().cfg.ShutdownTimeout
 	if e.ready.Swap(false) {

@@ -30,6 +30,9 @@ type handedOver struct {
 	PID    int                   `json:"pid"`
 	Stores map[string]movedStore `json:"stores,omitempty"`
 	HTTP   httpserver.Legacy     `json:"http"`
+
+	// Mercure says that it has a hub, which moves.
+	Mercure bool `json:"mercure,omitempty"`
 }
 
 // given is what the old process says when it has let go of what only one can have.
@@ -267,7 +270,7 @@ func (e *Edge) handOver(ctx context.Context, next *upgrade.Successor, move *move
 }
 
 func (e *Edge) sendBeginning(next *upgrade.Successor, move *move) error {
-	h := handedOver{PID: os.Getpid(), Stores: move.describe()}
+	h := handedOver{PID: os.Getpid(), Stores: move.describe(), Mercure: e.mercure != nil}
 	if e.http != nil {
 		var err error
 		if h.HTTP, err = e.http.Legacy(); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/edge-server/edge/core/configfile"
 	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/core/telemetry"
+	"github.com/edge-server/edge/internal/osproc"
 	"github.com/edge-server/edge/php"
 	"github.com/edge-server/edge/rpc"
 )
@@ -84,7 +85,7 @@ func (e *Edge) openAccessLog(cfg *Config) error {
 	}
 	lines := telemetry.NewLines(out, e.channel("http"))
 	e.accessOut = lines
-	e.lifecycle.add("access log", startNothing, func(ctx context.Context) error { return errors.Join(lines.Close(ctx), closeLog()) })
+	e.lifecycle.addSaving("access log", startNothing, func(ctx context.Context) error { return errors.Join(lines.Close(ctx), closeLog()) })
 	return nil
 }
 
@@ -263,12 +264,27 @@ var (
 // plugins and whatever has the name of a secret is not in it.
 func (c *Config) public() any { return publicValue(reflect.ValueOf(*c), "") }
 
+// secretMaps are the keys of mappings whose values are all hidden; headers are those that requests of the server carry.
+var secretMaps = []string{"env", "users", "headers"}
+
 // headerMaps are the keys of mappings by the names of headers, or of parameters of a query: what is set, and what routes match.
-var headerMaps = []string{"headers", "header", "request", "response", "query"}
+var headerMaps = []string{"header", "request", "response", "query"}
+
+// addresses are the keys of URLs that the server calls, whose query may let it in.
+var addresses = []string{"url", "ask", "jwks_url"}
 
 // secretHeader reports whether a header carries what lets its sender in. X-Key and the like are anybody's guess.
 func secretHeader(name string) bool {
 	return secretKey.MatchString(name) || strings.Contains(strings.ToLower(name), "key") || strings.Contains(strings.ToLower(name), "auth")
+}
+
+// publicText leaves out what addresses carry for those who may use them: who asks, and, but in what routes match and set, what they ask for.
+func publicText(text, key string) string {
+	text = userInfo.ReplaceAllString(text, "//"+redacted+"@")
+	if base, query, found := strings.Cut(text, "?"); found && query != "" && slices.Contains(addresses, key) {
+		return base + "?" + redacted
+	}
+	return text
 }
 
 func publicValue(v reflect.Value, key string) any {
@@ -277,6 +293,9 @@ func publicValue(v reflect.Value, key string) any {
 	}
 	if d, ok := v.Interface().(time.Duration); ok {
 		return d.String()
+	}
+	if c, ok := v.Interface().(osproc.Command); ok {
+		return c.Public()
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -295,7 +314,7 @@ func publicValue(v reflect.Value, key string) any {
 	case reflect.Map:
 		m := map[string]any{}
 		for _, name := range v.MapKeys() {
-			if key == "env" || key == "users" || slices.Contains(headerMaps, key) && secretHeader(name.String()) {
+			if slices.Contains(secretMaps, key) || slices.Contains(headerMaps, key) && secretHeader(name.String()) {
 				m[name.String()] = redacted
 				continue
 			}
@@ -309,7 +328,7 @@ func publicValue(v reflect.Value, key string) any {
 		}
 		return list
 	case reflect.String:
-		return userInfo.ReplaceAllString(v.String(), "//"+redacted+"@")
+		return publicText(v.String(), key)
 	case reflect.Interface:
 		if v.IsNil() {
 			return nil

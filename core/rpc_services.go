@@ -120,14 +120,20 @@ type kvHandler struct {
 	rpc.Handler
 	rpc.Releaser
 	quick rpc.Quick
+	short rpc.Shortcut
 }
 
 func newKVHandler(s *kv.Service) *kvHandler {
-	return &kvHandler{Handler: s, Releaser: s, quick: s}
+	return &kvHandler{Handler: s, Releaser: s, quick: s, short: s}
 }
 
 // Quick implements rpc.Quick.
 func (h *kvHandler) Quick(method string, request any) bool { return h.quick.Quick(method, request) }
+
+// Shortcut implements rpc.Shortcut.
+func (h *kvHandler) Shortcut(method string) func(dst, arg []byte) ([]byte, bool) {
+	return h.short.Shortcut(method)
+}
 
 func (h *kvHandler) Call(ctx context.Context, method string, request any) (any, error) {
 	if method != "GetOrCompute" && method != "Lock" {

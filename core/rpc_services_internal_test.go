@@ -20,7 +20,7 @@ func TestNoSecretIsPublic(t *testing.T) {
 	secrets := []string{
 		"admin.token", "rpc.secret", "telemetry.traces.headers.Authorization", "telemetry.traces.headers.X-Api-Key", "telemetry.traces.headers.X-Key",
 		"http.headers.request.Authorization", "http.headers.request.X-Key", "http.routes.0.match.header.X-Key", "http.routes.0.match.query.X-Key",
-		"http.routes.0.proxy.headers.request.X-Key", "http.routes.0.respond.headers.Authorization", "php.Authorization.env.Authorization",
+		"ws.pusher.apps.plain.webhooks.0.headers.plain", "http.routes.0.proxy.headers.request.X-Key", "http.routes.0.respond.headers.Authorization", "php.Authorization.env.Authorization",
 	}
 	var cfg Config
 	fill(reflect.ValueOf(&cfg).Elem(), 0)

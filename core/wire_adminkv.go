@@ -74,6 +74,12 @@ func (a adminStores) Get(ctx context.Context, store, key string) (item admin.KVI
 			return err
 		}
 		item = admin.KVItem{Key: key, Value: items[0].Value, Found: items[0].Found, Tags: tags}
+		if !item.Found {
+			if item.Members, err = membersOf(ctx, s, key); err != nil {
+				return err
+			}
+			item.Found = len(item.Members) > 0
+		}
 		if !item.Found || !s.Can().Has(kv.CanTTL) {
 			return nil
 		}
@@ -94,6 +100,22 @@ func getTagged(ctx context.Context, s kv.Store, key string) ([]kv.Item, []string
 	return items, nil, s.Get(ctx, items)
 }
 
+// membersOf are those of a sorted set; none when the key is something else, such as a value whose tags were invalidated.
+func membersOf(ctx context.Context, s kv.Store, key string) ([]admin.KVMember, error) {
+	if !s.Can().Has(kv.CanSorted) {
+		return nil, nil
+	}
+	ranked, err := s.ZRange(ctx, key, kv.Span{Stop: -1})
+	if errors.Is(err, kv.ErrKind) {
+		return nil, nil
+	}
+	members := make([]admin.KVMember, len(ranked))
+	for i, r := range ranked {
+		members[i] = admin.NewKVMember(r.Member, r.Score)
+	}
+	return members, err
+}
+
 // TTL implements admin.Stores.
 func (a adminStores) TTL(ctx context.Context, store, key string) (item admin.KVItem, err error) {
 	err = a.with(store, func(s kv.Store) error {
@@ -107,7 +129,8 @@ func (a adminStores) TTL(ctx context.Context, store, key string) (item admin.KVI
 
 // Set implements admin.Stores.
 func (a adminStores) Set(ctx context.Context, store string, items []admin.KVItem) error {
-	return a.with(store, func(s kv.Store) error {
+	stored, unsure := 0, false
+	err := a.with(store, func(s kv.Store) error {
 		batch := make([]kv.Item, 0, len(items))
 		front, ok := kv.As[*kv.Front](s)
 		for i := range items {
@@ -115,17 +138,61 @@ func (a adminStores) Set(ctx context.Context, store string, items []admin.KVItem
 			if !ok || !s.Can().Has(kv.CanAdd) {
 				items[i].Tags = nil
 			}
-			if len(items[i].Tags) == 0 {
+			var err error
+			switch {
+			case len(items[i].Members) > 0:
+				if items[i].Found = s.Can().Has(kv.CanSorted); !items[i].Found {
+					continue
+				}
+				err = setSorted(ctx, s, item, items[i].Members)
+			case len(items[i].Tags) == 0:
 				batch = append(batch, item)
-			} else if err := front.SetTagged(ctx, item, items[i].Tags); err != nil {
+				continue
+			default:
+				err = front.SetTagged(ctx, item, items[i].Tags)
+			}
+			if err != nil {
 				return err
 			}
+			stored++
 		}
 		if len(batch) == 0 {
 			return nil
 		}
-		return s.Set(ctx, batch)
+		err := s.Set(ctx, batch)
+		var at kv.ItemError
+		if unsure = err != nil && !errors.As(err, &at); !unsure {
+			stored += at.At
+		}
+		return err
 	})
+	if err == nil {
+		return nil
+	}
+	failed := &admin.KVError{Status: http.StatusInternalServerError, Err: err}
+	errors.As(err, &failed)
+	failed.Stored, failed.Unsure = stored, unsure
+	return failed
+}
+
+// setSorted puts a sorted set in the place of what is there.
+func setSorted(ctx context.Context, s kv.Store, item kv.Item, members []admin.KVMember) error {
+	if err := s.Delete(ctx, []kv.Item{{Key: item.Key}}); err != nil {
+		return err
+	}
+	for part := range slices.Chunk(members, 1000) {
+		ranked := make([]kv.Ranked, len(part))
+		for i, m := range part {
+			ranked[i] = kv.Ranked{Member: m.String(), Score: m.Score}
+		}
+		if _, err := s.ZAdd(ctx, item.Key, ranked); err != nil {
+			return err
+		}
+	}
+	if item.Expires.IsZero() {
+		return nil
+	}
+	return s.Expire(ctx, []kv.Item{item})
 }
 
 // Add implements admin.Stores.

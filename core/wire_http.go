@@ -43,8 +43,8 @@ func (e *Edge) newHTTP(cfg *Config) (*httpserver.Server, error) {
 }
 
 // compileRoutes composes what every request runs through. From the outside in:
-// error pages, recover, who the client is, size limit, http.middleware, the host check, the choice of a route, its error pages and the size of bodies,
-// its use, its time, unnamed plugins, the target.
+// error pages, recover, who the client is, size limit, http.middleware, the host check, the redirect to TLS, the choice of a route, its error
+// pages and the size of bodies, its use, its time, unnamed plugins, the target.
 func (e *Edge) compileRoutes(w *world) (*routeTable, error) {
 	t := &routeTable{world: w}
 	if w.cfg.HTTP == nil {
@@ -62,17 +62,17 @@ func (e *Edge) compileRoutes(w *world) (*routeTable, error) {
 		if e.traces != nil {
 			h = namesSpan(route.key(), h)
 		}
-		t.routes = append(t.routes, compiledRoute{route.Name, e.meters.measure(route.key(), h)})
+		t.routes = append(t.routes, compiledRoute{route.Name, e.meters.measure(route.key(), refuseLarge(w.cfg.HTTP.mostBody(), h))})
 	}
-	t.unmatched = e.meters.measure(unmatched, http.NotFoundHandler())
+	t.unmatched = e.meters.measure(unmatched, refuseLarge(w.cfg.HTTP.mostBody(), http.NotFoundHandler()))
 	t.matcher = routing.New(w.cfg.matches())
 	errs = append(errs, e.addRouters(t, w))
-	h, err := e.chain(w, nil, w.cfg.HTTP.Middleware, e.withHosts(w, e.withWebSockets(http.HandlerFunc(t.serveRoute))))
+	h, err := e.chain(w, nil, w.cfg.HTTP.Middleware, e.withHosts(w, e.withRedirects(w, e.withWebSockets(http.HandlerFunc(t.serveRoute)))))
 	errs = append(errs, within("http.middleware", err))
 	if err := errors.Join(errs...); err != nil {
 		return nil, w.cfg.located(err)
 	}
-	h = forwarded.Middleware(w.cfg.HTTP.Forwarded)(limitBody(w.cfg.HTTP.mostBody(), w.withVariables(h)))
+	h = forwarded.Middleware(w.cfg.HTTP.Forwarded)(cutBody(w.cfg.HTTP.mostBody(), w.withVariables(h)))
 	t.handler = w.guards.pages.Middleware(middleware.Recover(e.log)(h))
 	if e.traces != nil {
 		t.handler = middleware.Trace(e.traces.Request)(t.handler)
@@ -119,7 +119,7 @@ func (e *Edge) chain(w *world, route *Route, names []string, h http.Handler) (ht
 			h = guard.Headers(w.cfg.HTTP.SecurityHeaders)(h)
 		default:
 			if wrap := w.guards.middleware(name); wrap != nil {
-				h = wrap(h)
+				h = w.cfg.HTTP.afterRedirect(name, wrap)(h)
 				continue
 			}
 			if wrap := w.cacheOf(name, route); wrap != nil {
@@ -214,19 +214,32 @@ func originFellThrough(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, "404 page not found", http.StatusNotFound)
 }
 
-// limitBody refuses a body that is announced as too large, and cuts one that turns out to be: its reader gets *http.MaxBytesError.
-func limitBody(limit int64, next http.Handler) http.Handler {
+// limitBody refuses a body that is announced as too large, and cuts one that turns out to be.
+func limitBody(limit int64, next http.Handler) http.Handler { return refuseLarge(limit, cutBody(limit, next)) }
+
+// refuseLarge refuses a body that is announced as too large. It stands where a request is logged and counted.
+func refuseLarge(limit int64, next http.Handler) http.Handler {
 	if limit == 0 {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength > limit {
-			if r.ProtoMajor == 1 {
-				w.Header().Set("Connection", "close") // do not read it only to throw it away
-			}
-			http.Error(w, fmt.Sprintf("413 request entity too large: the limit is %d bytes", limit), http.StatusRequestEntityTooLarge)
+		if r.ContentLength <= limit {
+			next.ServeHTTP(w, r)
 			return
 		}
+		if r.ProtoMajor == 1 {
+			w.Header().Set("Connection", "close") // do not read it only to throw it away
+		}
+		http.Error(w, fmt.Sprintf("413 request entity too large: the limit is %d bytes", limit), http.StatusRequestEntityTooLarge)
+	})
+}
+
+// cutBody cuts a body that turns out to be too large: its reader gets *http.MaxBytesError.
+func cutBody(limit int64, next http.Handler) http.Handler {
+	if limit == 0 {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
 			// A copy: net/http looks at the Body it made to decide what to do with a body nobody read.
 			limited := *r

@@ -73,6 +73,9 @@ func (e *Edge) keepMoving(name string, m *moving) {
 func (e *Edge) findMoving(name string) *handover.Store {
 	e.movingMu.Lock()
 	defer e.movingMu.Unlock()
+	if name == mercureHub && e.mercure != nil {
+		return handover.New(name, hubStore{hub: e.mercure})
+	}
 	if m := e.moving[name]; m != nil {
 		return m.store
 	}
@@ -175,12 +178,18 @@ func (e *Edge) takeStores(ctx context.Context, g given, files []*os.File) error 
 		}
 		m.store.Go(m.local)
 	}
+	if e.mercure != nil {
+		return e.mercure.TakeOver()
+	}
 	return nil
 }
 
 // returnStores closes what takeStores has opened, so that the older process can have it again.
 func (e *Edge) returnStores(ctx context.Context) error {
 	var errs []error
+	if e.mercure != nil {
+		errs = append(errs, e.mercure.Hold())
+	}
 	for _, m := range e.moving {
 		if m.file != "" && m.local != nil {
 			errs = append(errs, m.local.Close(ctx))
@@ -240,6 +249,11 @@ func (m *move) give(ctx context.Context, next *upgrade.Successor, g *given) erro
 			g.Stores = append(g.Stores, name)
 		}
 	}
+	if hub := m.edge.mercure; hub != nil {
+		if err := hub.Hold(); err != nil {
+			return err
+		}
+	}
 	return m.sendContents(ctx, next, g)
 }
 
@@ -284,8 +298,11 @@ func (m *move) sendContents(ctx context.Context, next *upgrade.Successor, g *giv
 func (m *move) done() {
 	m.other.Close()
 	e := m.edge
-	if e.link = m.link; len(m.given) == 0 {
+	if e.link = m.link; len(m.given) == 0 && e.mercure == nil {
 		m.link.Close()
+	}
+	if e.mercure != nil {
+		e.mercure.Leave(forwardTo(m.link))
 	}
 	for name, s := range m.given {
 		if s.file == "" && !handover.Movable(s.store.Can()) {
@@ -319,6 +336,9 @@ func (m *move) abandon() error {
 			s.local = local
 		}
 		s.store.Go(s.local)
+	}
+	if hub := m.edge.mercure; hub != nil {
+		errs = append(errs, hub.Resume(context.WithoutCancel(m.edge.life)))
 	}
 	return errors.Join(append(errs, m.link.Close())...)
 }

@@ -153,10 +153,15 @@ func (b *phpBackend) Message(ctx context.Context, c *ws.Conn, kind ws.Kind, mess
 		return err
 	}
 	a.setAttributes(c)
-	if len(a.body) > 0 {
+	code, reason, closes := a.closing()
+	switch {
+	case len(a.body) == 0:
+	case closes: // the two leave together
 		_ = c.Send(a.message())
+	default:
+		_ = c.Reply(a.message())
 	}
-	if code, reason, ok := a.closing(); ok {
+	if closes {
 		c.Close(code, reason)
 	}
 	return nil
@@ -175,6 +180,9 @@ func (b *phpBackend) request(ctx context.Context, c *ws.Conn, method string, hea
 	r := &http.Request{
 		Method: method, URL: conn.url, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header, Body: http.NoBody,
 		Host: conn.host, RemoteAddr: conn.addr, RequestURI: conn.url.RequestURI(),
+	}
+	if ctx == context.Background() {
+		return r // it has that: a copy less
 	}
 	return r.WithContext(ctx)
 }

@@ -10,17 +10,18 @@ import (
 type bulk struct {
 	run  func(f *Front, ctx context.Context, items []Item) error
 	fill func(r *Result, item Item)
+	once bool // doing it again would answer something else
 }
 
 func newBulks() map[string]bulk {
 	return map[string]bulk{
-		"Get": {(*Front).Get, (*Result).got},
-		"Put": {(*Front).Set, func(r *Result, _ Item) { r.OK = true }},
-		"Add": {(*Front).Add, func(r *Result, it Item) { r.OK, r.Found = !it.Found, it.Found }},
-		"Touch": {(*Front).Expire, func(r *Result, it Item) {
+		"Get": {run: (*Front).Get, fill: (*Result).got},
+		"Put": {run: (*Front).Set, fill: func(r *Result, _ Item) { r.OK = true }},
+		"Add": {run: (*Front).Add, once: true, fill: func(r *Result, it Item) { r.OK, r.Found = !it.Found, it.Found }},
+		"Touch": {run: (*Front).Expire, fill: func(r *Result, it Item) {
 			r.OK, r.Found = it.Found, it.Found
 		}},
-		"Remove": {(*Front).Delete, func(r *Result, it Item) { r.OK, r.Found = true, it.Found }},
+		"Remove": {run: (*Front).Delete, fill: func(r *Result, it Item) { r.OK, r.Found = true, it.Found }},
 	}
 }
 
@@ -35,6 +36,9 @@ func (s *Service) batch(ctx context.Context, f *Front, ops []Op, r *Result) erro
 	for i := range ops {
 		if c := s.calls[ops[i].Op]; c == nil || c.alone {
 			return fmt.Errorf("ops[%d]: %q is not an operation of a batch", i, ops[i].Op)
+		}
+		if other := ops[i].Storage; other != "" && other != f.name {
+			return fmt.Errorf("ops[%d]: a batch is for one storage, and this one is for %q: send operations on %q in a batch of their own", i, f.name, other)
 		}
 	}
 	r.OK = true
@@ -114,12 +118,50 @@ func (s *Service) runRow(ctx context.Context, f *Front, ops []Op, results []Resu
 	if len(items) == 0 {
 		return
 	}
-	err := b.run(f, ctx, items)
-	for i, at := range places {
-		if err != nil {
-			results[at].Error = err.Error()
-		} else {
-			b.fill(&results[at], items[i])
+	s.runItems(ctx, f, c, b, items, func(i int) (*Op, *Result) { return &ops[places[i]], &results[places[i]] })
+}
+
+// runItems gives a row to the driver. When one of it fails, the others are not to say so, too: where the driver tells which one it
+// was, the row goes on behind it; and else each that may be done twice is done alone.
+func (s *Service) runItems(ctx context.Context, f *Front, c *call, b bulk, items []Item, at func(int) (*Op, *Result)) {
+	for from := 0; from < len(items); {
+		err := b.run(f, ctx, items[from:])
+		done, failed := len(items), ItemError{}
+		switch {
+		case errors.As(err, &failed) && failed.At >= 0 && failed.At < len(items)-from:
+			done = from + failed.At
+			_, r := at(done)
+			r.Error = err.Error()
+		case err != nil && len(items) == 1:
+			_, r := at(0)
+			r.Error = err.Error()
+			return
+		case err != nil:
+			for i := from; i < len(items); i++ {
+				op, r := at(i)
+				if b.once && !errors.Is(err, ErrLimit) || ctx.Err() != nil || errors.Is(err, ErrClosed) || errors.Is(err, ErrUnavailable) {
+					r.Error = err.Error()
+				} else if err := c.run(ctx, f, op, r); err != nil {
+					*r = Result{Error: f.named(op.Op, err).Error()}
+				}
+			}
+			return
 		}
+		for i := from; i < done; i++ {
+			_, r := at(i)
+			b.fill(r, items[i])
+		}
+		from = done + 1
 	}
 }
+
+// ItemError is an error of Set or Add of a driver that does items in their order: those before At are done, and none of the others.
+type ItemError struct {
+	At  int
+	Err error
+}
+
+func (e ItemError) Error() string { return e.Err.Error() }
+
+// Unwrap is for errors.Is.
+func (e ItemError) Unwrap() error { return e.Err }

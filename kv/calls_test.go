@@ -320,3 +320,80 @@ func TestMetrics(t *testing.T) {
 		t.Error("an operation that was not used is there")
 	}
 }
+
+// TestKeysOfAnyBytes: what sdk/php stores and scans it can read again, and JSON, which has no such texts, says so.
+func TestKeysOfAnyBytes(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	for _, key := range []string{"bin\xff1", "bin\xfe1"} {
+		s.done("Put", kv.Op{Key: key, Value: []byte(key)})
+		s.done("ZAdd", kv.Op{Key: "z" + key, Members: kv.RankList{{Member: key, Score: 1}}})
+		s.done("SetTagged", kv.Op{Key: "t" + key, Value: []byte(key), Tags: kv.TextList{key}})
+		if r := s.done("ZScore", kv.Op{Key: "z" + key, Member: key}); !r.Found {
+			t.Errorf("no member %q", key)
+		}
+	}
+	s.done("InvalidateTags", kv.Op{Tags: kv.TextList{"bin\xff1"}})
+	if r := s.done("Get", kv.Op{Key: "tbin\xfe1"}); !r.Found {
+		t.Error("the invalidation of another tag took the key")
+	}
+	if r := s.done("Scan", kv.Op{Prefix: "bin\xff"}); len(r.Keys) != 1 || r.Keys[0] != "bin\xff1" {
+		t.Errorf("a scan answers %q", r.Keys)
+	}
+	for _, key := range []string{"bin\xff1", "bin\xfe1"} {
+		sent := kv.Request{Storage: "main", Items: kv.Messages{{Key: key}}}
+		var req kv.Request
+		if err := req.ParseProto(sent.AppendProto(nil)); err != nil || req.Items[0].Key != key {
+			t.Fatalf("%q: %v", req.Items, err)
+		}
+		if got := s.call("MGet", req.Items...); len(got) != 1 || string(got[0].Value) != key {
+			t.Errorf("MGet of %q: %v", key, got)
+		}
+		for _, how := range []string{"1", "2"} {
+			r, _ := s.service.NewRequest("Fetch")
+			f := r.(*kv.Fetch)
+			if err := f.ParseRaw([]byte(how + "main\x00" + key)); err != nil {
+				t.Fatalf("kv.Fetch of %q: %v", key, err)
+			}
+			if _, err := s.service.Call(t.Context(), "Fetch", f); err != nil || !strings.Contains(string(f.AppendRaw(nil)), key) {
+				t.Errorf("kv.Fetch of %q: %q, %v", key, f.AppendRaw(nil), err)
+			}
+		}
+		if got, ok := s.service.Shortcut("Fetch")(nil, []byte("2main\x00"+key)); !ok || string(got) != key {
+			t.Errorf("the shortcut answers %q %v for %q", got, ok, key)
+		}
+	}
+	err := new(kv.Request).NotUTF8([]byte(`{"storage":"main","items":[{"key":"k` + "\xff" + `tail","value":"MQ=="}]}`))
+	if err == nil || !strings.Contains(err.Error(), `"k\xfftail" is not UTF-8`) {
+		t.Errorf("JSON: %v", err)
+	}
+}
+
+// walled is a driver that says why it cannot clear.
+type walled struct{ kv.Store }
+
+func (walled) Clear(context.Context) error {
+	return fmt.Errorf("redis at x: %w: the store has no prefix; write redis.clear: flushdb", kv.ErrUnsupported)
+}
+
+// TestUnsupportedSaysWhy: what the driver says of it, and the way out, reaches who called.
+func TestUnsupportedSaysWhy(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	err := kv.Wrap("main", walled{s.store}, kv.DefaultLimits()).Clear(t.Context())
+	if !errors.Is(err, kv.ErrUnsupported) || !strings.Contains(err.Error(), `"main"`) || !strings.Contains(err.Error(), "write redis.clear: flushdb") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestMaxSizeIsOfMemory: a key that would do nothing is refused, with what bounds the store instead.
+func TestMaxSizeIsOfMemory(t *testing.T) {
+	t.Parallel()
+	for driver, want := range map[string]string{"boltdb": "boltdb.max_file_size", "redis": "max_size: only a memory store"} {
+		cfg := kv.DefaultConfig()
+		cfg.Driver, cfg.MaxSize = driver, 1<<20
+		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", driver, err)
+		}
+	}
+}

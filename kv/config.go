@@ -167,6 +167,10 @@ func (c Config) validateMemory() error {
 		return fmt.Errorf("mode: %q is unknown; write store (a full store refuses writes) or cache (a full store evicts)", c.Mode)
 	case c.Driver != "memory" && c.Mode == ModeCache:
 		return errors.New("mode: only a memory store can be a cache; remove the key")
+	case c.Driver == "boltdb" && c.MaxSize != DefaultConfig().MaxSize:
+		return errors.New("max_size: only a memory store has one; a boltdb store is bounded by boltdb.max_file_size: write that")
+	case c.Driver != "memory" && c.MaxSize != DefaultConfig().MaxSize:
+		return fmt.Errorf("max_size: only a memory store has one, and what bounds a %s store is its server: remove the key", c.Driver)
 	case c.Driver != "memory" && c.Snapshot != "":
 		return errors.New("snapshot: only a memory store has one; remove the key")
 	case c.Mode == ModeCache && c.MaxSize == 0:

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+	"unsafe"
 )
 
 // A Fetch is the method of the same name: what MGet does, for sdk/php, in the codec RAW. Taking fifty values out of a message by hand
@@ -44,10 +46,7 @@ func (f *Fetch) ParseRaw(data []byte) error {
 	if !f.bare && bytes.Count(keys, []byte{0}) >= maxItems {
 		return errTooManyItems
 	}
-	all, err := text(keys) // one copy for all keys
-	if err != nil {
-		return err
-	}
+	all := string(keys) // one copy for all keys
 	if f.bare {
 		f.items = append(f.items, Item{Key: all})
 		return nil
@@ -89,7 +88,7 @@ func (s *Service) fetch(ctx context.Context, f *Fetch) error {
 // AppendRaw implements rpc.RawMessage.
 func (f *Fetch) AppendRaw(dst []byte) []byte {
 	if f.bare {
-		return appendBare(dst, &f.items[0])
+		return appendBare(dst, f.items[0].Value, f.items[0].Found)
 	}
 	f.plain = slices.Grow(f.plain[:0], len(f.items))[:len(f.items)]
 	room, values, texts := 64, 0, 0
@@ -122,12 +121,39 @@ func (f *Fetch) AppendRaw(dst []byte) []byte {
 	return append(dst, `}}`...)
 }
 
-func appendBare(dst []byte, it *Item) []byte {
-	if it.Found && (len(it.Value) == 0 || it.Value[0] == 0) {
+func appendBare(dst, value []byte, found bool) []byte {
+	if found && (len(value) == 0 || value[0] == 0) {
 		dst = append(dst, 0)
 	}
-	return append(dst, it.Value...)
+	return append(dst, value...)
 }
+
+// Shortcut answers what asks for one key, if that is in memory and nothing is wrong; see rpc.Shortcut.
+func (s *Service) Shortcut(method string) func(dst, arg []byte) ([]byte, bool) {
+	if method != methodFetch {
+		return nil
+	}
+	return s.fetchBare
+}
+
+func (s *Service) fetchBare(dst, arg []byte) ([]byte, bool) {
+	if len(arg) == 0 || arg[0] != '2' {
+		return dst, false
+	}
+	storage, key, _ := bytes.Cut(arg[1:], []byte{0})
+	front := s.stores[string(storage)]
+	if front == nil || isBlank(key) {
+		return dst, false
+	}
+	value, found, ok := front.peek(unsafe.String(unsafe.SliceData(key), len(key))) // it does not keep it
+	if !ok {
+		return dst, false
+	}
+	return appendBare(dst, value, found), true
+}
+
+// isBlank reports whether a key may have nothing but spaces in it, which the usual way knows for sure.
+func isBlank(key []byte) bool { return len(key) == 0 || key[0] <= ' ' || key[0] >= utf8.RuneSelf }
 
 // reset makes the request ready for the next one, keeping its room.
 func (f *Fetch) reset(storage string) {

@@ -29,6 +29,9 @@ func (f field) text() (string, error) {
 	return text(f.data)
 }
 
+// raw is a text that may have any bytes: keys, tags and members are the client's.
+func (f field) raw() (string, error) { return string(f.data), f.wants(protowire.BytesType) }
+
 func (f field) message() ([]byte, error) { return f.data, f.wants(protowire.BytesType) }
 
 func (f field) bytes(to *[]byte) error {

@@ -19,6 +19,8 @@ type Front struct {
 	tags   *Tagged
 	waits  waiters
 
+	peeker Peeker // the driver, if it is one and right below the tags
+
 	ops           [opCount]opMeter
 	hits, misses  atomic.Uint64
 	read, written atomic.Uint64
@@ -91,7 +93,8 @@ type OpMetrics struct {
 // Wrap puts a Front and tags over a driver. name is that of the store in the configuration.
 func Wrap(name string, driver Store, limits Limits) *Front {
 	tags := WithTags(driver)
-	return &Front{Store: tags, tags: tags, name: name, limits: limits}
+	peeker, _ := driver.(Peeker)
+	return &Front{Store: tags, tags: tags, name: name, limits: limits, peeker: peeker}
 }
 
 // Unwrap is for As.
@@ -128,10 +131,14 @@ func (f *Front) Stats() Stats {
 }
 
 // unsupported is an ErrUnsupported that says of what.
-type unsupported struct{ store, driver, op string }
+type unsupported struct{ store, driver, op, why string }
 
 func (e unsupported) Error() string {
-	return fmt.Sprintf("unsupported: the storage %q (driver %s) has no %s", e.store, e.driver, e.op)
+	text := fmt.Sprintf("unsupported: the storage %q (driver %s) has no %s", e.store, e.driver, e.op)
+	if e.why != "" {
+		text += ": " + e.why
+	}
+	return text
 }
 
 func (e unsupported) Is(target error) bool { return target == ErrUnsupported }
@@ -148,7 +155,11 @@ func (f *Front) done(op int, began time.Time, err error) error {
 func (f *Front) named(op string, err error) error {
 	var known unsupported
 	if errors.Is(err, ErrUnsupported) && !errors.As(err, &known) {
-		return unsupported{store: f.name, driver: f.Store.Stats().Driver, op: op}
+		why := strings.Trim(strings.Replace(err.Error(), ErrUnsupported.Error()+": ", "", 1), ": ")
+		if why == ErrUnsupported.Error() {
+			why = ""
+		}
+		return unsupported{store: f.name, driver: f.Store.Stats().Driver, op: op, why: why}
 	}
 	return err
 }
@@ -222,6 +233,26 @@ func (f *Front) Get(ctx context.Context, items []Item) error {
 		f.read.Add(size)
 	}
 	return f.done(opGet, began, err)
+}
+
+// peek is Get of one key. When it reports false, it is for Get to tell what is there, or what is wrong.
+func (f *Front) peek(key string) (value []byte, found, ok bool) {
+	if f.peeker == nil || f.checkKey(key) != nil {
+		return nil, false, false
+	}
+	began := time.Now()
+	value, found, ok = f.peeker.Peek(key)
+	if !ok || isEnvelope(value) {
+		return nil, false, false
+	}
+	if found {
+		f.hits.Add(1)
+		f.read.Add(uint64(len(value)))
+	} else {
+		f.misses.Add(1)
+	}
+	f.ops[opGet].done(began, nil)
+	return value, found, true
 }
 
 // TTL implements Store.

@@ -104,7 +104,7 @@ func (m *Message) parse(data []byte) error {
 	return fields(data, func(num protowire.Number, v []byte) (err error) {
 		switch num {
 		case itemKey:
-			m.Key, err = text(v)
+			m.Key = string(v) // any bytes: a key is no text
 		case itemValue:
 			m.Value = v[:len(v):len(v)]
 		case itemTimeout:

@@ -158,7 +158,7 @@ func (o *Op) parse(data []byte, inside bool) error {
 		case 2:
 			o.Op, err = f.text()
 		case 3:
-			o.Key, err = f.text()
+			o.Key, err = f.raw()
 		case 4:
 			err = f.bytes(&o.Value)
 		case 5:
@@ -180,9 +180,9 @@ func (o *Op) parse(data []byte, inside bool) error {
 		case 13:
 			err = f.int(&o.Wait)
 		case 14:
-			o.Prefix, err = f.text()
+			o.Prefix, err = f.raw()
 		case 15:
-			o.Cursor, err = f.text()
+			o.Cursor, err = f.raw()
 		case 16:
 			err = f.int(&o.Limit)
 		default:
@@ -195,7 +195,7 @@ func (o *Op) parse(data []byte, inside bool) error {
 func (o *Op) parseMore(f field, inside bool) (err error) {
 	switch f.num {
 	case 17:
-		o.Member, err = f.text()
+		o.Member, err = f.raw()
 	case 18:
 		err = appendRanked((*[]Ranked)(&o.Members), f)
 	case 19:
@@ -291,7 +291,7 @@ func (r *Result) parse(data []byte, inside bool) error {
 		case 8:
 			err = appendTexts((*[]string)(&r.Keys), f)
 		case 9:
-			r.Cursor, err = f.text()
+			r.Cursor, err = f.raw()
 		case 10:
 			err = appendRanked((*[]Ranked)(&r.Members), f)
 		case 11:
@@ -406,7 +406,7 @@ func appendRanked(list *[]Ranked, f field) error {
 	err = eachField(data, func(f field) (err error) {
 		switch f.num {
 		case 1:
-			m.Member, err = f.text()
+			m.Member, err = f.raw()
 		case 2:
 			err = f.double(&m.Score)
 		}
@@ -420,7 +420,7 @@ func appendTexts(list *[]string, f field) error {
 	if len(*list) == maxItems {
 		return errTooManyItems
 	}
-	s, err := f.text()
+	s, err := f.raw()
 	*list = append(*list, s)
 	return err
 }

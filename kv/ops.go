@@ -151,7 +151,7 @@ func AddByUpdate(ctx context.Context, s updater, items []Item) error {
 		if errors.Is(err, errThere) || errors.Is(err, ErrKind) {
 			item.Found = true
 		} else if err != nil {
-			return err
+			return ItemError{At: i, Err: err}
 		}
 	}
 	return nil

@@ -3,6 +3,13 @@ package kv
 // Instant is a Store whose operations on keys never wait: they look into memory.
 type Instant interface{ Instant() }
 
+// Peeker is a store that shows the value of one key without the batch around it, which costs more than looking it up does.
+type Peeker interface {
+	// Peek is Get of one key. When it reports false it has not looked, and only Get can tell. It does not keep the key, whose bytes may
+	// change once it has returned.
+	Peek(key string) (value []byte, found, ok bool)
+}
+
 // quickItems bounds the batch of a quick call.
 const quickItems = 256
 

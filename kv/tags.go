@@ -280,7 +280,7 @@ func (s *Tagged) Add(ctx context.Context, items []Item) error {
 		}
 		if void := !there[at].Found; void {
 			if err := AddByUpdate(ctx, s, items[i:i+1]); err != nil {
-				return err
+				return errors.Unwrap(err) // that of an item; those behind it are done, too
 			}
 		}
 		at++

@@ -101,7 +101,7 @@ func (a *ahead) active() bool { return len(a.flight) > 0 || a.streaming || a.awa
 func (w *worker) room(now int64) bool {
 	a := w.ahead
 	return a != nil && !a.closed && !w.retire && !a.large && !a.streaming && a.service < int64(w.pool.pace.short) && now-a.turn < int64(w.pool.pace.patience) &&
-		len(a.flight) > 0 && len(a.flight) < maxAhead && a.number-a.flight[0].number < maxNumbers
+		len(a.flight) > 0 && len(a.flight) < maxAhead && w.fits() && a.number-a.flight[0].number < maxNumbers
 }
 
 // packet reports whether the job's frame is one packet for a worker of that dialect.

@@ -140,6 +140,7 @@ func (w *worker) landed(number byte, failure error, a answer) (fate, error) {
 		j.shared = w.ahead.shared
 		j.shared.hold(a.slot)
 	}
+	w.countLocked()
 	var out written
 	next := w.advance(&out)
 	p.mu.Unlock()
@@ -150,7 +151,6 @@ func (w *worker) landed(number byte, failure error, a answer) (fate, error) {
 	}
 	j.pid = w.proc.pid
 	j.finish(failure)
-	w.count()
 	return next, nil
 }
 
@@ -185,7 +185,7 @@ func (w *worker) advance(out *written) fate {
 	} else {
 		a.large = false
 	}
-	for out.n < maxAhead && !w.retire && !a.closed && (!a.active() || w.room(now)) {
+	for out.n < maxAhead && !w.retire && !a.closed && !w.spent() && (!a.active() || w.room(now)) {
 		j := p.queue.pop()
 		if j == nil && !a.active() {
 			j = p.steal(now)
@@ -212,7 +212,7 @@ func (w *worker) advance(out *written) fate {
 	w.busy.Store(0)
 	a.turn = 0
 	p.endAt(w, StateIdle, now)
-	p.idle = append(p.idle, w)
+	p.rest(w)
 	return keep
 }
 
@@ -266,9 +266,8 @@ func (w *worker) streamAnswer(h frame.Header) (fate, error) {
 	p.mu.Lock()
 	a.streaming, a.turn = false, 0
 	p.mu.Unlock()
-	next := w.settle(nil)
 	w.count()
-	return next, nil
+	return w.settle(nil), nil
 }
 
 // untaken hands on a request that PHP read while it streamed an answer, and gave back.
@@ -297,9 +296,7 @@ func (w *worker) wreck(cause error) fate {
 	p, a := w.pool, w.ahead
 	p.mu.Lock()
 	a.closed, w.retire = true, true
-	if i := slices.Index(p.idle, w); i >= 0 {
-		p.idle = slices.Delete(p.idle, i, i+1)
-	}
+	p.unrest(w)
 	p.mu.Unlock()
 
 	err := ErrCrashed

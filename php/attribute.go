@@ -30,7 +30,8 @@ func WithAttribute(r *http.Request, name string, values ...string) *http.Request
 // WithAttributes is WithAttribute for several of one value each, given as name, value, name, value, which replace no others. Names must be
 // UTF-8.
 func WithAttributes(r *http.Request, pairs ...string) *http.Request {
-	list := slices.Clone(attributesOf(r))
+	have := attributesOf(r)
+	list := append(make([]attribute, 0, len(have)+len(pairs)/2), have...)
 	for i := 0; i+1 < len(pairs); i += 2 {
 		list = append(list, attribute{pairs[i], pairs[i+1 : i+2 : i+2]})
 	}

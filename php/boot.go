@@ -20,10 +20,14 @@ import (
 // featureBodyFile is announced by workers that take large bodies as a file.
 const featureBodyFile = "body-file"
 
-// bootHint ends every error about a worker that did not start. RoadRunner users look for its name.
+// bootHint ends the error about a worker that runs but does not ask for work, or ended without a word. RoadRunner users look for its
+// name. Who gets PHP's own message needs no other.
 const bootHint = "allocate-timeout: the script has to ask for its first request within boot_timeout, and must not write anything to its relay before"
 
-var errNotInTime = errors.New("it did not ask for work within boot_timeout")
+var (
+	errNotInTime = errors.New("it did not ask for work within boot_timeout")
+	errHello     = errors.New("unexpected response")
+)
 
 // hello is a worker's answer to the server's pid.
 type hello struct {
@@ -167,7 +171,7 @@ func greet(r relay, reader *frame.Reader) (answer hello, err error) {
 		return answer, err
 	}
 	if !h.Is(frame.FlagControl) || json.Unmarshal(payload, &answer) != nil || answer.PID <= 0 {
-		return answer, fmt.Errorf("unexpected response in place of the worker's pid: flags %#x, %q", h.Flags, payload)
+		return answer, fmt.Errorf("%w in place of the worker's pid: flags %#x, %q", errHello, h.Flags, payload)
 	}
 	return answer, nil
 }
@@ -185,6 +189,7 @@ func (p *Pool) bootError(ctx context.Context, w *worker, cause error) error {
 	case errors.As(cause, &junk):
 		_ = w.relay.SetReadDeadline(time.Now().Add(drainGrace))
 		junk.Junk = w.reader.Drain(osproc.TailSize)
+		w.proc.waitFor(exitGrace)
 	default:
 		w.proc.waitFor(exitGrace)
 		cause = w.withOutput(cause)
@@ -204,8 +209,12 @@ func (p *Pool) bootError(ctx context.Context, w *worker, cause error) error {
 	if said := w.proc.log.Said(); said != "" {
 		err = fmt.Errorf("%w; php said: %s", err, said)
 	}
-	if errors.Is(cause, context.Canceled) {
+	switch {
+	case errors.Is(cause, errNotInTime), errors.Is(cause, errHello):
+	case ctx.Err() != nil:
 		return err // somebody changed their mind; nothing is wrong with the script
+	case ended && !w.proc.clean:
+		return err // it says itself what is wrong
 	}
 	return fmt.Errorf("%w; %s", err, bootHint)
 }

@@ -76,12 +76,7 @@ func addAddresses(w *fastcgi.ParamWriter, r *http.Request, host string) {
 	}
 	w.Add("REMOTE_ADDR", remote)
 	w.Add("REMOTE_PORT", port)
-	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
-		if address, port, err := net.SplitHostPort(local.String()); err == nil {
-			w.Add("SERVER_ADDR", address)
-			w.Add("SERVER_PORT", port)
-		}
-	}
+	fastcgi.AddServer(w, r)
 	name := host
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
 		name = host[:i]

@@ -17,8 +17,9 @@ const (
 	speaksJSON                  // RoadRunner's before protobuf (codec_json.go)
 )
 
-// featureNative is announced by workers that speak speaksNative.
-const featureNative = "native"
+// featureNative is announced by workers that speak speaksNative. Those of the first releases announced "native": they wanted cookies
+// parsed and multipart forms as JSON, and get protobuf.
+const featureNative = "native-2"
 
 // dialect is that of the workers that joined last.
 func (p *Pool) dialect() dialect { return dialect(p.speaks.Load()) }
@@ -37,22 +38,28 @@ func (d dialect) flag() byte {
 // contextOf is what a context is made of, kept to write it anew.
 type contextOf struct {
 	request *http.Request
-	parsed  bool   // the body is a JSON tree
-	uploads []byte // the tree of files, or empty
-	rawForm bool   // the body is a form as it came, which other dialects than speaksNative get as a tree
+	parsed  bool       // the body is a parsed form: a JSON tree, or the fields of parts
+	parts   []formPart // of a multipart form, which each dialect renders by its own rules
+	fields  bool       // of those, parts were rendered for sdk/php
+	uploads []byte     // the tree or the list of files, or empty
+	rawForm bool       // the body is a form as it came, which other dialects than speaksNative get as a tree
 }
 
 // setContext writes the context of r for the workers the pool has. What was in the buffer is gone.
 func (j *job) setContext(r *http.Request, parsed bool, uploads []byte) {
 	j.source = contextOf{request: r, parsed: parsed, uploads: uploads}
+	j.writeContext()
+}
+
+func (j *job) writeContext() {
 	j.buf = j.source.append(j.buf[:jobHeader], j.dialect)
 	j.contextLen = len(j.buf) - jobHeader
 }
 
-func (c contextOf) append(b []byte, to dialect) []byte {
+func (c *contextOf) append(b []byte, to dialect) []byte {
 	switch to {
 	case speaksNative:
-		return appendNative(b, c.request, c.parsed, c.uploads)
+		return appendNative(b, c.request, c.nativeForm(), c.uploads)
 	case speaksJSON:
 		return appendJSONContext(b, c.request, c.parsed, c.uploads)
 	default:
@@ -60,22 +67,66 @@ func (c contextOf) append(b []byte, to dialect) []byte {
 	}
 }
 
+func (c *contextOf) nativeForm() nativeForm {
+	switch {
+	case c.fields:
+		return formFields
+	case c.parsed:
+		return formTree
+	}
+	return formNone
+}
+
+// render makes of the parts of a multipart form what that dialect gets. With an error it is what came before it.
+func (c *contextOf) render(to dialect) (body []byte, err error) {
+	c.fields = to == speaksNative
+	if c.fields {
+		body, c.uploads = nativeParts(c.parts)
+		return body, nil
+	}
+	body, c.uploads, err = trees(c.parts)
+	return body, err
+}
+
 // speak makes sure that the context is in the worker's dialect. The handler waits for the job, so its request may be read.
 func (j *job) speak(to dialect) {
 	if j.dialect == to {
 		return
 	}
+	from := j.dialect
 	j.dialect = to
-	body := j.buf[jobHeader+j.contextLen:]
-	if j.source.rawForm {
-		// A tree that is too deep for the parser is left as it is.
-		if f, err := parseURLEncoded(body); err == nil {
-			body, j.source.parsed, j.source.rawForm = f.body, true, false
-		}
-	}
+	body := j.source.translate(j.buf[jobHeader+j.contextLen:], from, to)
 	b := j.source.append(make([]byte, jobHeader, 2*len(j.buf)), to)
 	j.contextLen = len(b) - jobHeader
 	j.buf = to.appendBody(b, body, j.source.parsed)
+}
+
+// translate makes of a body what it has to be in another dialect. It is too late to refuse a form: of one that has no tree, workers
+// get what could be read, or the form as it is.
+func (c *contextOf) translate(body []byte, from, to dialect) []byte {
+	if c.parts != nil {
+		body, _ = c.render(to)
+		return body
+	}
+	if from != speaksNative {
+		return body
+	}
+	method := c.request.Method
+	switch {
+	case method == http.MethodHead || method == http.MethodOptions:
+		return nil
+	case !c.rawForm:
+		return body
+	case !hasFormBody(method):
+		c.parsed, c.rawForm = true, false
+		return nil
+	}
+	f, err := parseURLEncoded(body)
+	if err != nil {
+		return body
+	}
+	c.parsed, c.rawForm = true, false
+	return f.body
 }
 
 // appendBody appends a body behind its context. Who reads JSON decodes the tree of a form without a look whether it is there.

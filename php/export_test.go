@@ -14,6 +14,13 @@ func (p *Pool) Hurry(shrinkIdle, shrinkStep time.Duration) {
 	p.pace.weigh = 20 * time.Millisecond
 }
 
+// Succession sets how long requests wait for the successor of a spent worker.
+func (p *Pool) Succession(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pace.succession = d
+}
+
 // TempPath is where bodies and uploads lie.
 func (p *Pool) TempPath() string { return p.temp.path }
 

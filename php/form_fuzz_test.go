@@ -27,11 +27,19 @@ func FuzzMultipart(f *testing.F) {
 		r.Header["Content-Type"] = []string{`multipart/form-data; boundary="` + boundary + `"`}
 		form, err := p.readMultipart(r)
 		if err == nil {
-			for _, text := range [][]byte{form.body, form.uploads} {
+			body, uploads, _ := trees(form.parts)
+			for _, text := range [][]byte{body, uploads} {
 				var object map[string]any
 				if len(text) > 0 && (json.Unmarshal(text, &object) != nil || !utf8.Valid(text)) {
 					t.Fatalf("%q becomes %s", body, text)
 				}
+			}
+			fields, list := nativeParts(form.parts)
+			if strings.ContainsRune(string(fields), 0) || strings.Count(string(fields), "&") > len(form.parts) {
+				t.Fatalf("%q becomes %q", body, fields)
+			}
+			if len(list) > 0 {
+				unserialized(t, string(list))
 			}
 			form.removeFiles()
 		}

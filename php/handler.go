@@ -90,20 +90,28 @@ func (p *Pool) fill(r *http.Request, j *job) (form, error) {
 		return form{}, p.fillClassic(r, j)
 	}
 	contentType := r.Header.Get("Content-Type")
+	native := j.dialect == speaksNative // by PHP's rules: every method may have a body
 	switch {
-	case r.Method == http.MethodHead, r.Method == http.MethodOptions:
+	case !native && (r.Method == http.MethodHead || r.Method == http.MethodOptions):
 		discardBody(r)
 		j.setContext(r, false, nil)
 		return form{}, nil
 	case p.cfg.Body.Raw:
-	case j.dialect == speaksNative && strings.Contains(contentType, "application/x-www-form-urlencoded"):
-		return form{}, fillRawForm(r, j)
 	case strings.Contains(contentType, "application/x-www-form-urlencoded"):
+		if native {
+			return form{}, fillRawForm(r, j)
+		}
 		f, err := readURLEncoded(r)
 		return f, p.fillForm(r, j, f, err)
 	case strings.Contains(contentType, "multipart/form-data"):
-		f, err := p.readMultipart(r)
-		return f, p.fillForm(r, j, f, err)
+		if hasFormBody(r.Method) {
+			f, err := p.readMultipart(r)
+			return f, p.fillForm(r, j, f, err)
+		}
+		if !native {
+			discardBody(r)
+			return form{}, p.fillForm(r, j, form{}, nil)
+		}
 	}
 	j.setContext(r, false, nil)
 	if r.Body == nil || r.Body == http.NoBody {
@@ -129,8 +137,16 @@ func (p *Pool) fillForm(r *http.Request, j *job, f form, err error) error {
 	if err != nil {
 		return err
 	}
-	j.setContext(r, true, f.uploads)
-	j.buf = j.dialect.appendBody(j.buf, f.body, true)
+	body, err := f.body, error(nil)
+	j.source = contextOf{request: r, parsed: true, uploads: f.uploads, parts: f.parts}
+	if f.parts != nil {
+		if body, err = j.source.render(j.dialect); err != nil {
+			f.removeFiles()
+			return err
+		}
+	}
+	j.writeContext()
+	j.buf = j.dialect.appendBody(j.buf, body, true)
 	return nil
 }
 

@@ -9,13 +9,13 @@ import (
 // format takes in PHP. It has strings and arrays only, and the SDK unserializes it with allowed_classes=false. It is a list:
 //
 //	0 method      4 query                  8 attributes, serialized
-//	1 scheme      5 path                   9 parsed: "1" or ""
-//	2 protocol    6 host                  10 uploads: a JSON tree or ""
-//	3 remoteAddr  7 headers, serialized   11 cookies, serialized
+//	1 scheme      5 path                   9 the form in the body: a nativeForm
+//	2 protocol    6 host                  10 uploads: see nativeForm
+//	3 remoteAddr  7 headers, serialized   11 nothing; once cookies
 //	                                      12 the file that the body is in, or ""
 //
-// What most requests never look at (headers, cookies, attributes) is serialized a second time into a string: PHP copies it and
-// reads it when somebody asks. Headers and attributes are arrays of lists of strings, cookies an array of strings.
+// What most requests never look at (headers, attributes) is serialized a second time into a string: PHP copies it and reads it when
+// somebody asks. Both are arrays of lists of strings. Cookies are in the headers only: PHP has rules of its own for them, too.
 //
 // Lengths and counts that are known only afterwards are written with a fixed number of digits; PHP skips leading zeros. A key that
 // looks like an integer becomes one in PHP's arrays whoever fills them, unserialize() too.
@@ -27,8 +27,17 @@ const (
 	noBodyFile = `i:12;s:0:"";}`
 )
 
+// nativeForm says what of a form the server has parsed.
+type nativeForm string
+
+const (
+	formNone   nativeForm = ""  // nothing: the body is what the client sent
+	formTree   nativeForm = "1" // the body is a JSON tree and so are the uploads, as for RoadRunner's workers: the request was theirs first
+	formFields nativeForm = "2" // multipart: see nativeParts
+)
+
 // appendNative appends the native context of r. See appendContext.
-func appendNative(b []byte, r *http.Request, parsed bool, uploads []byte) []byte {
+func appendNative(b []byte, r *http.Request, form nativeForm, uploads []byte) []byte {
 	scheme, host, path := uriParts(r)
 	b = appendPHPString(append(b, "a:13:{i:0;"...), r.Method)
 	b = appendPHPString(append(b, "i:1;"...), scheme)
@@ -39,14 +48,9 @@ func appendNative(b []byte, r *http.Request, parsed bool, uploads []byte) []byte
 	b = appendPHPString(append(b, "i:6;"...), host)
 	b = appendNativeHeaders(append(b, "i:7;"...), r.Header)
 	b = appendNativeAttributes(append(b, "i:8;"...), attributesOf(r))
-	if parsed {
-		b = append(b, `i:9;s:1:"1";`...)
-	} else {
-		b = append(b, `i:9;s:0:"";`...)
-	}
+	b = appendPHPString(append(b, "i:9;"...), form)
 	b = appendPHPString(append(b, "i:10;"...), uploads)
-	b = appendNativeCookies(append(b, "i:11;"...), r.Header["Cookie"])
-	return append(b, noBodyFile...)
+	return append(append(b, `i:11;s:0:"";`...), noBodyFile...)
 }
 
 // appendNativeBodyFile names the file that the body is in.
@@ -101,29 +105,6 @@ func appendNativeAttributes(b []byte, list []attribute) []byte {
 	return closePHPString(append(b, '}'), start)
 }
 
-// appendNativeCookies appends the cookies of all Cookie lines as an array in a string. Of several with one name the last wins.
-func appendNativeCookies(b []byte, lines []string) []byte {
-	if len(lines) == 0 {
-		return append(b, `s:0:"";`...)
-	}
-	b, start := openPHPString(b)
-	count, n := len(b)+len("a:"), 0
-	b = append(b, "a:000000000:{"...)
-	for _, line := range lines {
-		for line != "" {
-			var name, value string
-			var ok bool
-			if name, value, line, ok = nextCookie(line); ok {
-				b = appendPHPString(b, name)
-				b = appendPHPString(b, value)
-				n++
-			}
-		}
-	}
-	putNumber(b[count:count+nativeNumber], n)
-	return closePHPString(append(b, '}'), start)
-}
-
 // appendPHPArray appends the beginning of an array of n entries.
 func appendPHPArray(b []byte, n int) []byte {
 	b = strconv.AppendInt(append(b, "a:"...), int64(n), 10)
@@ -131,7 +112,7 @@ func appendPHPArray(b []byte, n int) []byte {
 }
 
 // appendPHPString appends a string, of whatever bytes.
-func appendPHPString[T string | []byte](b []byte, s T) []byte {
+func appendPHPString[T ~string | []byte](b []byte, s T) []byte {
 	b = strconv.AppendInt(append(b, "s:"...), int64(len(s)), 10)
 	b = append(b, ':', '"')
 	b = append(b, s...)

@@ -55,19 +55,24 @@ type Pool struct {
 	wake       chan struct{}  // for the supervisor
 	rescueWake chan struct{}
 
-	mu        sync.Mutex // protects everything below
-	spec      *spec      // of the current generation
-	workers   []*worker  // all that were booted and have not ended
-	idle      []*worker  // the last one is the next to work
-	queue     queue
-	busy      int
-	booting   int
-	growing   bool // the supervisor was told that jobs wait
-	extra     int  // jobs that lie behind another in a worker's pipe: see ahead.go
-	next      uint // of the workers, to be looked at for room
-	away      int  // workers that work on after an answer: see ahead.go
-	rescuing  bool // rescue is awake
-	scratch   [2 * packetMax]byte
+	mu       sync.Mutex // protects everything below
+	spec     *spec      // of the current generation
+	workers  []*worker  // all that were booted and have not ended
+	idle     []*worker  // the last one is the next to work
+	spent    []*worker  // idle, but not to work any more: see spent.go
+	queue    queue
+	busy     int
+	booting  int
+	growing  bool // the supervisor was told that jobs wait
+	extra    int  // jobs that lie behind another in a worker's pipe: see ahead.go
+	next     uint // of the workers, to be looked at for room
+	away     int  // workers that work on after an answer: see ahead.go
+	rescuing bool // rescue is awake
+	scratch  [2 * packetMax]byte
+	refused  struct {
+		told uint64 // of the requests that found no worker, those that were logged
+		at   int64
+	}
 	failures  int // boots and unproved workers that failed in a row
 	retryAt   int64
 	lastErr   error
@@ -84,6 +89,7 @@ type pace struct {
 	shrinkStep time.Duration // between two workers retired for idleness
 	short      time.Duration // for requests ahead: see ahead.go
 	patience   time.Duration
+	succession time.Duration // how long requests wait for the successor of a spent worker: see spent.go
 	weigh      time.Duration // between two looks at the memory of the workers
 }
 
@@ -99,6 +105,7 @@ func defaultPace(c Config) pace {
 		shrinkStep: time.Second,
 		short:      time.Millisecond,
 		patience:   time.Millisecond,
+		succession: time.Second,
 		weigh:      time.Second,
 	}
 }
@@ -333,14 +340,18 @@ func (p *Pool) nextJob(w *worker) (*job, fate) {
 		p.mu.Unlock()
 		return nil, stop
 	}
-	if j := p.queue.pop(); j != nil {
+	if w.spent() {
+		p.endWork(w, StateIdle)
+		p.rest(w)
+	} else if j := p.queue.pop(); j != nil {
 		p.beginWork(w)
 		p.stats.waited(w.since - j.queuedAt)
 		p.mu.Unlock()
 		return j, keep
+	} else {
+		p.endWork(w, StateIdle)
+		p.rest(w)
 	}
-	p.endWork(w, StateIdle)
-	p.idle = append(p.idle, w)
 	p.mu.Unlock()
 
 	select {
@@ -357,12 +368,9 @@ func (p *Pool) nextJob(w *worker) (*job, fate) {
 // hands such a job on.
 func (p *Pool) diedIdle(w *worker) (*job, fate) {
 	p.mu.Lock()
-	i := slices.Index(p.idle, w)
-	if i >= 0 {
-		p.idle = slices.Delete(p.idle, i, i+1)
-	}
+	idle := p.unrest(w)
 	p.mu.Unlock()
-	if i >= 0 {
+	if idle {
 		w.logEnd(nil, false)
 		return nil, w.lastFate()
 	}
@@ -449,16 +457,13 @@ func (p *Pool) retire(w *worker) {
 		return
 	}
 	w.retire = true
-	i := slices.Index(p.idle, w)
-	if i >= 0 {
-		p.idle = slices.Delete(p.idle, i, i+1)
-	}
+	idle := p.unrest(w)
 	switch {
 	case w.ahead != nil:
-		if i >= 0 || w.ahead.away {
+		if idle || w.ahead.away {
 			interrupt(w.relay)
 		}
-	case i >= 0:
+	case idle:
 		close(w.quit)
 	}
 }
@@ -484,7 +489,8 @@ func (p *Pool) stopping(w *worker) {
 func (p *Pool) leave(w *worker, crashed bool) {
 	crashed = crashed && !w.doomed.Load() && !w.killed.Load()
 	p.mu.Lock()
-	p.stats.ended.count(w.endedBy(crashed))
+	why := w.endedBy(crashed)
+	p.stats.ended.count(why)
 	p.endWork(w, StateStopping)
 	w.retire = true
 	p.workers = slices.DeleteFunc(p.workers, func(other *worker) bool { return other == w })
@@ -495,22 +501,8 @@ func (p *Pool) leave(w *worker, crashed bool) {
 	if crashed {
 		p.stats.crashes.Add(1)
 	}
+	p.logFor(w).Debug("php worker is gone", "reason", why.String(), "jobs", w.served.Load())
 	p.poke()
-}
-
-// wornOut notes that a worker has served max_jobs; the supervisor boots its successor.
-func (p *Pool) wornOut(w *worker) {
-	p.mu.Lock()
-	w.wear(byMaxJobs)
-	p.mu.Unlock()
-	p.poke()
-}
-
-// proved notes that a new worker answered its first request: whatever failed before, the application works.
-func (p *Pool) proved() {
-	p.mu.Lock()
-	p.failures, p.lastErr = 0, nil
-	p.mu.Unlock()
 }
 
 // now is the time since the pool was made: monotonic, and small enough for an atomic.

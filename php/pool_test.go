@@ -3,10 +3,12 @@ package php_test
 import (
 	"context"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -197,6 +199,66 @@ func TestMaxJobs(t *testing.T) {
 	}
 	if s := w.pool.Stats(); s.Crashes != 0 {
 		t.Errorf("%d crashes", s.Crashes)
+	}
+}
+
+// TestMaxJobsIsKept: nobody serves more than max_jobs where a successor comes up, whoever is idle meanwhile.
+func TestMaxJobsIsKept(t *testing.T) {
+	t.Parallel()
+	for _, script := range []string{"app.php", "sdk.php"} {
+		w := setup(t, script, func(c *php.Config, _ *php.Options) { c.Workers, c.MaxJobs = php.Workers{Min: 2, Max: 2}, 1 })
+		w.pool.Succession(patience)
+		pids := map[string]int{}
+		for range 20 {
+			status, pid := w.get("/pid")
+			if pids[pid]++; status != 200 || pids[pid] > 1 {
+				t.Fatalf("%s: status %d, jobs by process %v, max_jobs 1", script, status, pids)
+			}
+		}
+	}
+}
+
+// TestWhyWorkersGo: a replacement says why, and so does who waits in vain.
+func TestWhyWorkersGo(t *testing.T) {
+	t.Parallel()
+	debug := func(log *testenv.Log) *slog.Logger {
+		return slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	for want, change := range map[string]func(*php.Config){
+		"served max_jobs":   func(c *php.Config) { c.MaxJobs = 1 },
+		"reached its ttl":   func(c *php.Config) { c.TTL = 10 * time.Millisecond },
+		"beyond max_memory": func(c *php.Config) { c.MaxMemory = 1 },
+		"was idle for long": func(c *php.Config) { c.IdleTTL = 10 * time.Millisecond },
+	} {
+		log := &testenv.Log{}
+		w := newWorld(t, "app.php", func(c *php.Config, o *php.Options) { o.Logger = debug(log); change(c) })
+		w.pool.Hurry(time.Hour, time.Hour)
+		w.start()
+		w.expectStatus("/pid", 200)
+		w.eventually(want, func() bool { return strings.Contains(log.String(), want) && strings.Contains(log.String(), "php worker is gone") })
+	}
+	w := setup(t, "app.php", func(c *php.Config, _ *php.Options) { c.Queue.Timeout = 50 * time.Millisecond })
+	gate, open := w.gate()
+	var held sync.WaitGroup
+	held.Go(func() { w.get(gate) })
+	w.eventually("the worker is busy", func() bool { return w.pool.Stats().Busy == 1 })
+	w.expectStatus("/pid", 503)
+	w.logged("no php worker was free for requests")
+	open()
+	held.Wait()
+}
+
+// TestSpentWorkerWorksOn when no successor comes up: an old worker is better than none.
+func TestSpentWorkerWorksOn(t *testing.T) {
+	t.Parallel()
+	for _, script := range []string{"once.php app.php", "once.php sdk.php"} {
+		dir := testenv.Dir(t)
+		w := newWorld(t, script+" "+filepath.Join(dir, "begun"), func(c *php.Config, _ *php.Options) { c.MaxJobs = 1 })
+		w.start()
+		_, first := w.get("/pid")
+		for range 5 {
+			w.expect("/pid", 200, first)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package php
 
 import (
+	"errors"
 	"context"
 	"fmt"
 	"math"
@@ -151,7 +152,11 @@ func (d *door) failure() error {
 	defer d.mu.Unlock()
 	if d.refused != nil {
 		// Not its type: it is not about the worker.
-		return fmt.Errorf("wait for the worker to dial %s: %s", d.listener.Addr(), d.refused.Error())
+		err := fmt.Errorf("wait for the worker to dial %s: %s", d.listener.Addr(), d.refused.Error())
+		if errors.Is(d.refused, errHello) {
+			return markedHello{err}
+		}
+		return err
 	}
 	return fmt.Errorf("the worker did not dial %s", d.listener.Addr())
 }
@@ -174,3 +179,8 @@ func descends(pid, leader int) bool {
 	}
 	return false
 }
+
+// markedHello is an error about an answer to a greeting that makes no sense.
+type markedHello struct{ error }
+
+func (markedHello) Is(target error) bool { return target == errHello }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/edge-server/edge/internal/httprange"
 )
 
 // PHP may answer with the name of a file in place of a body: the worker is free at once, and the file goes from the disk to the
@@ -102,7 +104,7 @@ func sendFile(w http.ResponseWriter, r *http.Request, h *head, file *os.File, in
 		r = withoutConditions(r)
 		w = &statusWriter{w, h.status}
 	}
-	http.ServeContent(w, r, info.Name(), modTime(dst, info), file)
+	http.ServeContent(w, httprange.Request(r), info.Name(), modTime(dst, info), file)
 }
 
 // modTime is what PHP says about the age of the file, or else the file system.

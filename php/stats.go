@@ -77,6 +77,13 @@ const (
 	byStop
 )
 
+func (r reason) String() string {
+	return [...]string{
+		byRequest: "by itself", byMaxJobs: "max_jobs", byTTL: "ttl", byIdle: "idle", byMemory: "max_memory", byTimeout: "exec_timeout", byCrash: "crash", byOOM: "out of memory",
+		byReload: "reload", byStop: "stop",
+	}[r]
+}
+
 // endedBy says why a worker ended. Pool.mu is held.
 func (w *worker) endedBy(crashed bool) reason {
 	switch {

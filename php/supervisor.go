@@ -40,6 +40,7 @@ func (p *Pool) supervise() {
 			shrunk = now
 		}
 		timer.Reset(p.scale(now))
+		p.workOn(now)
 	}
 }
 
@@ -66,11 +67,26 @@ func (p *Pool) killOverdue(now int64) {
 func (p *Pool) expireQueue(now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.logRefused(now)
 	for j := p.queue.oldest(); j != nil && now-j.queuedAt >= int64(p.cfg.Queue.Timeout); j = p.queue.oldest() {
 		p.stats.queueTimeouts.Add(1)
 		p.drop(j, ErrQueueTimeout)
 	}
 	p.checkSettled()
+}
+
+// refusedEvery is how often it is logged that requests found no worker. There can be thousands, and metrics count them.
+const refusedEvery = int64(time.Second)
+
+// logRefused says that requests found no free worker, at most once a second. p.mu is held.
+func (p *Pool) logRefused(now int64) {
+	late, full := p.stats.queueTimeouts.Load(), p.stats.queueFull.Load()
+	if late+full == p.refused.told || p.refused.told > 0 && now-p.refused.at < refusedEvery {
+		return
+	}
+	p.log.Error("no php worker was free for requests", "pool", p.name, "requests", late+full-p.refused.told,
+		"queue.timeout", p.cfg.Queue.Timeout, "queue.max", p.cfg.Queue.Max, "workers", len(p.workers))
+	p.refused.told, p.refused.at = late+full, now
 }
 
 // makeRoom ends the wait of a request of the longest flow for one that finds the queue full, and reports whether it did. p.mu
@@ -101,6 +117,7 @@ func (p *Pool) wearByAge(now int64) {
 		case idle && surplus > 0:
 			surplus--
 			w.why = byIdle
+			p.logWear(w, byIdle)
 			p.retire(w)
 		case idle:
 			w.wear(byIdle)
@@ -127,8 +144,25 @@ func (p *Pool) wearByMemory() {
 
 // wear notes why a worker is to be replaced. Pool.mu is held.
 func (w *worker) wear(why reason) {
-	if !w.worn && !w.retire {
-		w.worn, w.why = true, why
+	if w.worn || w.retire {
+		return
+	}
+	w.worn, w.why = true, why
+	w.pool.logWear(w, why)
+}
+
+// logWear says why a worker is to be replaced, or why an idle one ends. Pool.mu is held.
+func (p *Pool) logWear(w *worker, why reason) {
+	log := p.logFor(w)
+	switch why {
+	case byMaxJobs:
+		log.Debug("php worker served max_jobs and is to be replaced", "max_jobs", w.limit)
+	case byTTL:
+		log.Debug("php worker reached its ttl and is to be replaced", "ttl", p.cfg.TTL)
+	case byIdle:
+		log.Debug("php worker was idle for long", "idle_ttl", p.cfg.IdleTTL)
+	case byMemory:
+		log.Warn("php worker is beyond max_memory and is to be replaced", "max_memory", p.cfg.MaxMemory)
 	}
 }
 
@@ -151,6 +185,7 @@ func (p *Pool) shrink(now int64) bool {
 		return false
 	}
 	longest.why = byIdle
+	p.logWear(longest, byIdle)
 	p.retire(longest)
 	return true
 }

@@ -87,6 +87,7 @@ type worker struct {
 	retire    bool  // stop after the current job
 	replacing bool  // its successor is booting
 	worn      bool  // it is to be replaced
+	worksOn   bool  // although it is spent
 	why       reason
 	expires   int64 // when ttl is over, 0 for never
 	limit     uint64
@@ -128,14 +129,22 @@ func (w *worker) run() {
 	}
 }
 
-// count notes a served job, and asks for a successor when that was the last one wanted of this worker.
+// count notes a served job, and asks for a successor when that was one of the last wanted of this worker.
 func (w *worker) count() {
-	n := w.served.Add(1)
+	w.pool.mu.Lock()
+	w.countLocked()
+	w.pool.mu.Unlock()
+}
+
+// countLocked is count for who holds p.mu.
+func (w *worker) countLocked() {
+	p, n := w.pool, w.served.Add(1)
 	if n == 1 {
-		w.pool.proved()
+		p.failures, p.lastErr = 0, nil // whatever failed before, the application works
 	}
-	if w.limit > 0 && n == w.limit {
-		w.pool.wornOut(w)
+	if w.limit > 0 && n == w.limit-w.early() {
+		w.wear(byMaxJobs)
+		p.poke()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/vmihailenco/msgpack/v5"
 
@@ -65,6 +66,9 @@ func decode(codec byte, arg []byte, request any) error {
 	}
 	switch codec {
 	case frame.FlagJSON:
+		if strict, ok := request.(JSONChecker); ok && !utf8.Valid(arg) {
+			return strict.NotUTF8(arg)
+		}
 		return json.Unmarshal(arg, request)
 	case frame.FlagMsgpack:
 		if err := checkMsgpack(arg); err != nil {
@@ -78,6 +82,12 @@ func decode(codec byte, arg []byte, request any) error {
 		return err
 	}
 	return gob.NewDecoder(bytes.NewReader(arg)).Decode(request)
+}
+
+// A JSONChecker is a request for which it matters that encoding/json puts U+FFFD in the place of what is not UTF-8.
+type JSONChecker interface {
+	// NotUTF8 is what is wrong with an argument in JSON that is not UTF-8.
+	NotUTF8(arg []byte) error
 }
 
 // decodeRaw gives bytes to whoever takes them. Methods that take nothing say so by a bool, which is left alone.

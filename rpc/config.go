@@ -18,7 +18,8 @@ type Config struct {
 	// the address, so that PHP packages which know nothing of secrets go on working. docs/rpc.md has the handshake. Default none.
 	Secret string `koanf:"secret"`
 
-	// MaxFrame is the largest call that is read. A larger one closes its connection. Default 16MiB.
+	// MaxFrame is the largest call that is read: the largest value of a store, 16MiB unless its limits say more, with its key and what
+	// goes around it. A larger one closes its connection. Default 17MiB.
 	MaxFrame bytesize.Size `koanf:"max_frame"`
 
 	// Connections is how many may be open at once; more are closed as they come. Default 1024.
@@ -39,7 +40,7 @@ const minSecret = 16
 
 // DefaultConfig is what an empty rpc section means.
 func DefaultConfig() Config {
-	return Config{Listen: "unix", MaxFrame: 16 * bytesize.MiB, Connections: 1024, Concurrency: 64}
+	return Config{Listen: "unix", MaxFrame: 17 * bytesize.MiB, Connections: 1024, Concurrency: 64}
 }
 
 // Defaults is where decoding of a present rpc section starts.

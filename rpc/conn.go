@@ -28,6 +28,8 @@ type conn struct {
 	trusted bool   // the client is who may call, or has shown that it knows the secret; changed by the reader under server.mu
 	nonce   string // of the challenge that the client has to answer
 
+	shortcut shortcut // the reader's
+
 	running atomic.Int32 // calls of goroutines of their own
 	writing turn         // one frame at a time
 }
@@ -91,11 +93,7 @@ func (c *conn) next() error {
 		putCall(call)
 		return err
 	}
-	if c.frames.Buffered() == 0 && call.quick(c.server) {
-		c.server.calls.Add(1)
-		call.run(c.server, c.ctx, &c.writing)
-		c.write(call.out)
-		c.writing.Unlock()
+	if c.frames.Buffered() == 0 && c.runHere(call) {
 		putCall(call)
 		if c.running.Load() == 0 {
 			c.line.rouse()
@@ -116,6 +114,21 @@ func (c *conn) next() error {
 	c.server.inFlight.Add(1)
 	go c.run(call) // ends with its answer; serve waits for it
 	return nil
+}
+
+// runHere answers a call that never waits, without a goroutine of its own. It reports false when it did nothing.
+func (c *conn) runHere(call *call) bool {
+	if c.short(call) {
+		return true
+	}
+	if !call.quick(c.server) {
+		return false
+	}
+	c.server.calls.Add(1)
+	call.run(c.server, c.ctx, &c.writing)
+	c.write(call.out)
+	c.writing.Unlock()
+	return true
 }
 
 // takeSlot waits until one call fewer than allowed runs. Nobody reads meanwhile, so somebody has to see whether the client leaves: what

@@ -36,7 +36,7 @@ const (
 	notEager = -1
 
 	// turns is after how many calls an eager line lets other goroutines go first: the scheduler does not see it wait.
-	turns = 128
+	turns = 256
 )
 
 // eagerness is what makes lines eager, and how many.

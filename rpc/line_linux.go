@@ -52,15 +52,16 @@ func hangUp(fd int, all bool) {
 // readSoon reads what comes within a pause. It reports false when nothing did.
 func readSoon(fd int, p []byte) (n int, err error, came bool) { //nolint:revive // the error belongs to n
 	// A signal interrupts the wait, and counts as a pause.
-	switch n, err = unix.Read(fd, p); {
-	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+	got, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), 0, 0, 0)
+	switch {
+	case errno == unix.EAGAIN, errno == unix.EINTR:
 		return 0, nil, false
-	case err != nil:
-		return 0, os.NewSyscallError("read", err), true
-	case n == 0:
+	case errno != 0:
+		return 0, os.NewSyscallError("recvfrom", errno), true
+	case got == 0:
 		return 0, io.EOF, true
 	}
-	return n, nil, true
+	return int(got), nil, true
 }
 
 // writeNow writes what the socket takes without waiting: no scheduler needs to know of it.

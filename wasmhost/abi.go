@@ -72,7 +72,7 @@ type provided struct {
 func (p *provided) Call(ctx context.Context, mod api.Module, stack []uint64) {
 	inst := ctx.(*instance)
 	inst.called()
-	if inst.desk.at != 0 {
+	if inst.hasChanges() {
 		inst.takeChanges(mod.Memory())
 	}
 	p.call(inst, mod.Memory(), stack)

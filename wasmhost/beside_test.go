@@ -2,10 +2,13 @@ package wasmhost_test
 
 import (
 	"net/http"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/wasmhost"
 )
 
@@ -31,12 +34,12 @@ func BenchmarkBeside(b *testing.B) {
 		beside(b, []string{"edge"}, scriptPlugin(b, headerScript, moduleConfig(), wasmhost.Options{}).Middleware(nothing))
 	})
 	b.Run("chain/c", func(b *testing.B) {
-		one := plugin(b, guest(b, "header.c"), moduleConfig(), wasmhost.Options{}).Middleware(nothing)
+		plugins := alike(b, guest(b, "header.c"), 11)
 		ten := http.Handler(nothing)
-		for range 10 {
-			ten = plugin(b, guest(b, "header.c"), moduleConfig(), wasmhost.Options{}).Middleware(ten)
+		for _, p := range plugins[1:] {
+			ten = p.Middleware(ten)
 		}
-		beside(b, []string{"one", "ten"}, one, ten)
+		beside(b, []string{"one", "ten"}, plugins[0].Middleware(nothing), ten)
 	})
 	for name, module := range isolationGuests(b) {
 		b.Run("isolation/"+name, func(b *testing.B) {
@@ -49,6 +52,29 @@ func BenchmarkBeside(b *testing.B) {
 			beside(b, []string{"instance", "request"}, kinds...)
 		})
 	}
+}
+
+// alike are n plugins of one server, all with the same module, as ten entries of its configuration would be.
+func alike(t testing.TB, module []byte, n int) []*wasmhost.Plugin {
+	t.Helper()
+	file := filepath.Join(testenv.Dir(t), "p.wasm")
+	write(t, file, module)
+	modules := map[string]wasmhost.ModuleConfig{}
+	for i := range n {
+		cfg := moduleConfig()
+		cfg.File = file
+		modules[strconv.Itoa(i)] = cfg
+	}
+	h := host(t, wasmhost.Config{Modules: modules}, wasmhost.Options{})
+	var all []*wasmhost.Plugin
+	for i := range n {
+		p, ok := h.Plugin(strconv.Itoa(i))
+		if !ok {
+			t.Fatalf("there is no plugin %d", i)
+		}
+		all = append(all, p)
+	}
+	return all
 }
 
 // beside reports the cost of a request through each handler under its name.

@@ -161,23 +161,11 @@ var errNotThere = errors.New("the plugin is not loaded")
 // run takes an instance through a call that is no request of a chain. do returns the error of the guest's call; anything else it
 // keeps for itself. A call that fails costs the instance its memory.
 func (p *Plugin) run(ctx context.Context, at phase, do func(*instance) error) error {
-	gen := p.enter()
-	if gen == nil {
-		return errNotThere
-	}
-	defer gen.leave()
-	return p.runIn(ctx, gen, at, do)
-}
-
-// runIn is run with an instance of gen, in which the caller is; nil is the current one.
-func (p *Plugin) runIn(ctx context.Context, gen *generation, at phase, do func(*instance) error) error {
-	if gen == nil {
-		return p.run(ctx, at, do)
-	}
-	inst, err := gen.pool.get(ctx, gen.limits.Wait)
+	inst, err := p.take(ctx)
 	if err != nil {
 		return err
 	}
+	gen := inst.gen
 	inst.beginCall(ctx, at)
 	if err := do(inst); err != nil {
 		p.trapped(inst, err)
@@ -189,7 +177,7 @@ func (p *Plugin) runIn(ctx context.Context, gen *generation, at phase, do func(*
 		return nil
 	}
 	inst.endCall()
-	gen.pool.put(inst)
+	gen.giveBack(inst)
 	return nil
 }
 

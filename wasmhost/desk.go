@@ -158,6 +158,11 @@ func (i *instance) takeChanges(mem api.Memory) {
 	}
 }
 
+// hasChanges reports whether the guest has left something.
+func (i *instance) hasChanges() bool {
+	return i.desk.at != 0 && binary.LittleEndian.Uint32(i.deskBytes()[abi.DeskChanges:]) != 0
+}
+
 // lastChanges is takeChanges for when the guest has returned.
 func (i *instance) lastChanges() (err error) {
 	defer func() {

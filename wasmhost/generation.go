@@ -22,7 +22,8 @@ import (
 //	load ──► serving ──► retired ──► drained ──► closed
 //	           │ enter/leave: refs     │ refs = 0, or the deadline
 //
-// refs starts at 1, for being the current one; retire gives that one back, and nobody can enter once it is 0.
+// refs starts at 1, for being the current one; retire gives that one back, and nobody can enter once it is 0. Whoever uses an
+// instance is counted, by enter or because the instance was: see pool.near.
 type generation struct {
 	number   uint64
 	hash     [sha256.Size]byte
@@ -46,6 +47,8 @@ type generation struct {
 	// template is what new instances are copies of; nil if each has to be started, and notCloned says why.
 	template  *template
 	notCloned string
+
+	cells cellLayout // of its instances
 
 	ext genExt
 
@@ -115,7 +118,7 @@ func (l *loader) load(p *Plugin, content []byte) (*generation, error) {
 	g.ext.plugin = p
 	g.machine = g.moduleConfig()
 	g.refs.Store(1)
-	g.pool = newPool(p.config.Instances, func() (*instance, error) { return newInstance(g) })
+	g.pool = newPool(p.config.Instances, func() (*instance, error) { return newInstance(g) }, g.leave)
 
 	if err := g.open(l, module, mergeData(metered)); err != nil {
 		return nil, errors.Join(err, g.close())
@@ -243,28 +246,58 @@ func (g *generation) leave() {
 	}
 }
 
-// recycle takes an instance back whose request ended well.
+// lend gives an instance to who has entered. The count goes with it, or ends with an error.
+func (g *generation) lend(ctx context.Context) (*instance, error) {
+	if inst := g.pool.takeNear(); inst != nil {
+		g.leave()
+		return inst, nil
+	}
+	inst, err := g.pool.get(ctx, g.limits.Wait)
+	if err != nil {
+		g.leave()
+	}
+	return inst, err
+}
+
+// giveBack takes an instance back, and its count.
+func (g *generation) giveBack(inst *instance) {
+	if !g.pool.keepNear(inst) {
+		g.pool.put(inst)
+		g.leave()
+	}
+}
+
+// discard closes an instance, and ends its count.
+func (g *generation) discard(inst *instance) {
+	g.pool.discard(inst)
+	g.leave()
+}
+
+// recycle is giveBack for one whose request ended well.
 func (g *generation) recycle(inst *instance) {
 	inst.end()
 	if inst.mod.IsClosed() || g.isolated && inst.restore() != nil { // closed: proc_exit(0), and returned nevertheless
-		g.pool.discard(inst)
+		g.discard(inst)
 		return
 	}
-	g.pool.put(inst)
+	g.giveBack(inst)
 }
 
-// salvage takes an instance back whose guest code was stopped somewhere in the middle: nobody sees its memory again.
+// salvage is giveBack for one whose guest code was stopped somewhere in the middle: nobody sees its memory again.
 func (g *generation) salvage(inst *instance) {
 	inst.end()
 	if inst.restore() != nil {
-		g.pool.discard(inst)
+		g.discard(inst)
 		return
 	}
-	g.pool.put(inst)
+	g.giveBack(inst)
 }
 
 // retire takes the generation out of service. Call it once.
-func (g *generation) retire() { g.leave() }
+func (g *generation) retire() {
+	g.pool.retire()
+	g.leave()
+}
 
 // reclaimEvery is how often a drain past its deadline looks for instances that it may take.
 const reclaimEvery = 50 * time.Millisecond

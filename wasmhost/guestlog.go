@@ -101,6 +101,7 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 	written := len(p)
 	if w.inst != nil {
 		w.inst.spendBytes(written)
+		w.inst.spoke = true
 	}
 	w.keep(p)
 	for len(p) > 0 {

@@ -32,10 +32,10 @@ type instance struct {
 	stack          [2]uint64    // parameters and results of both
 
 	memory   linearMemory
-	globals  []api.MutableGlobal // all, in the order of generation.info
-	template *template           // that it was made from, nil without
-	entropy  entropy             // what it took while it started
-	files    int                 // that it has open
+	globals  []*cell   // all, in the order of generation.info
+	template *template // that it was made from, nil without
+	entropy  entropy   // what it took while it started
+	files    int       // that it has open
 
 	features uint32                // turned on while the module started: they count for all requests
 	names    map[string]headerName // by how the guest spells them
@@ -43,11 +43,14 @@ type instance struct {
 	slab     slab
 	desk     desk
 	list     []string // scratch of get_header_names
+	spoke    bool     // since forgetWords
 	stdout   *lineWriter
 	stderr   *lineWriter
 	budget   budget
 
 	exchange exchange
+	outer    *instance // that waits for the answer, as this one does: see passage
+	reqCtx   uint32    // what handle_response is told then
 	ext      extState
 	served   uint64        // requests
 	untimed  uint64        // requests since the last one that was timed, that one not included
@@ -109,15 +112,18 @@ func (i *instance) instantiate() error {
 	}
 	mod = i.traced(mod)
 	i.mod = mod
-	i.budget.open(mod, int64(i.gen.limits.Stack))
+	i.budget.open(mod)
 	i.handleRequest = mod.ExportedFunction(abi.HandleRequest)
 	i.handleResponse = mod.ExportedFunction(abi.HandleResponse)
 	i.afterClone = mod.ExportedFunction(abi.AfterClone)
 	for _, exported := range i.gen.info.Globals {
 		if global, ok := mod.ExportedGlobal(exported.Export).(api.MutableGlobal); ok {
-			i.globals = append(i.globals, global)
+			i.globals = append(i.globals, &cell{global: global})
 		}
 	}
+	b := &i.budget
+	i.gen.cells.find(append([]*cell{&b.fuel, &b.stack, &b.denied}, i.globals...))
+	b.reset(int64(i.gen.limits.Stack))
 	return nil
 }
 
@@ -174,6 +180,10 @@ func (i *instance) lastWords() (stream, words string) {
 }
 
 func (i *instance) forgetWords() {
+	if !i.spoke {
+		return
+	}
+	i.spoke = false
 	i.stdout.tail, i.stderr.tail = i.stdout.tail[:0], i.stderr.tail[:0]
 	i.stdout.panics, i.stderr.panics = false, false
 }

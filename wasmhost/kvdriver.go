@@ -159,7 +159,7 @@ func (g *generation) adopt() error {
 func (g *generation) quiet(ctx context.Context) error {
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
-	for g.refs.Load() > 1 {
+	for g.pool.withdraw(); g.refs.Load() > 1; g.pool.withdraw() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -169,16 +169,18 @@ func (g *generation) quiet(ctx context.Context) error {
 	return nil
 }
 
-// enter returns the generation that serves, with an operation counted in, or nil. It waits for a move to end.
-func (d *Driver) enter(ctx context.Context) (*generation, error) {
+// instance returns one of the generation that serves. It waits for a move to end.
+func (d *Driver) instance(ctx context.Context) (*instance, error) {
 	for {
-		gen := d.plugin.enter()
 		moving := d.moving.Load()
 		if moving == nil {
-			return gen, nil
-		}
-		if gen != nil {
-			gen.leave()
+			inst, err := d.plugin.take(ctx)
+			if moving = d.moving.Load(); moving == nil {
+				return inst, err
+			}
+			if err == nil {
+				inst.gen.giveBack(inst)
+			}
 		}
 		select {
 		case <-*moving:

@@ -18,8 +18,7 @@ import (
 type Lease struct {
 	driver *Driver
 	inst   *instance
-	gen    *generation // that End leaves; nil for the lease of a move
-	fault  error       // why the instance must not be used again
+	fault  error // why the instance must not be used again
 }
 
 // Record is what a driver has under a key.
@@ -45,32 +44,30 @@ func (d *Driver) Begin(ctx context.Context) (*Lease, error) {
 }
 
 func (d *Driver) take(ctx context.Context) (*Lease, error) {
-	gen, entered, err := d.gen, (*generation)(nil), error(nil)
-	if gen == nil {
-		gen, err = d.enter(ctx)
-		entered = gen
+	inst, err := d.anInstance(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("kv driver %q: %w", d.plugin.name, errors.Join(driverErrno(err), err))
 	}
-	if gen == nil && err == nil {
-		err = errNotThere
+	inst.beginCall(ctx, phaseKV)
+	l := &inst.ext.kv.lease
+	*l = Lease{driver: d, inst: inst}
+	return l, nil
+}
+
+// anInstance is of the generation that serves, or of the one that a move is about.
+func (d *Driver) anInstance(ctx context.Context) (*instance, error) {
+	switch {
+	case d.gen == nil:
+		return d.instance(ctx)
+	case d.gen.enter():
+		return d.gen.lend(ctx)
 	}
-	if gen != nil {
-		var inst *instance
-		if inst, err = gen.pool.get(ctx, gen.limits.Wait); err == nil {
-			inst.beginCall(ctx, phaseKV)
-			l := &inst.ext.kv.lease
-			*l = Lease{driver: d, inst: inst, gen: entered}
-			return l, nil
-		}
-		if entered != nil {
-			entered.leave()
-		}
-	}
-	return nil, fmt.Errorf("kv driver %q: %w", d.plugin.name, errors.Join(driverErrno(err), err))
+	return nil, errNotThere
 }
 
 // End gives the instance back.
 func (l *Lease) End() {
-	inst, gen, fault := l.inst, l.gen, l.fault
+	inst, fault := l.inst, l.fault
 	l.inst = nil
 	switch {
 	case fault != nil:
@@ -79,10 +76,7 @@ func (l *Lease) End() {
 		inst.gen.recycle(inst)
 	default:
 		inst.endCall()
-		inst.gen.pool.put(inst)
-	}
-	if gen != nil {
-		gen.leave()
+		inst.gen.giveBack(inst)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"unsafe"
 
@@ -99,8 +100,10 @@ type mappedMemory struct {
 	reserved uint64
 
 	image  *image
-	resets uint32
-	pages  []uint64 // scratch of changed
+	resets uint32   // since all pages were given back
+	first  int      // pages of its own after the first of them
+	own    int      // and after the last
+	pages  []uint64 // scratch of overwrite
 }
 
 // reserve fails where address space is limited (ulimit -v), or when the process has too many mappings (vm.max_map_count).
@@ -162,9 +165,10 @@ const (
 	// maxKept is how many pages of its own an instance keeps from one request to the next.
 	maxKept = 256
 
-	// forgetEvery is after how many requests it gives them all back, so that a page that one request wrote is not copied for
-	// each one after it.
+	// forgetEvery is after how many requests it gives them all back if they have become more, so that a page that one request
+	// wrote is not copied for each one after it; after forgetAll it does so anyway.
 	forgetEvery = 128
+	forgetAll   = 1024
 )
 
 // reset puts the image back. Throwing pages away is one system call, but each page that is written next time then costs a
@@ -176,8 +180,13 @@ func (m *mappedMemory) reset() error {
 		return nil
 	}
 	m.resets++
-	if m.image.pagemap < 0 || m.resets%forgetEvery == 0 || !m.overwrite() {
+	forget := m.resets >= forgetAll || m.resets%forgetEvery == 0 && m.own > m.first
+	if m.image.pagemap < 0 || forget || !m.overwrite() {
+		m.resets = 0
 		return os.NewSyscallError("madvise", unix.Madvise(m.view(0, m.size), unix.MADV_DONTNEED))
+	}
+	if m.resets == 1 {
+		m.first = m.own
 	}
 	return nil
 }
@@ -195,8 +204,7 @@ func (m *mappedMemory) overwrite() bool {
 	for from := uint64(0); from < m.size; {
 		pages := m.pages[:min((m.size-from)/page, uint64(len(m.pages)))]
 		entries := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(pages))), 8*len(pages))
-		n, err := unix.Pread(m.image.pagemap, entries, int64((uint64(uintptr(m.base))+from)/page*8))
-		if err != nil || n != len(entries) {
+		if !readNow(m.image.pagemap, entries, int64((uint64(uintptr(m.base))+from)/page*8)) {
 			return false
 		}
 		for _, entry := range pages {
@@ -209,7 +217,19 @@ func (m *mappedMemory) overwrite() bool {
 			from += page
 		}
 	}
+	m.own = kept
 	return true
+}
+
+// readNow reads all of buf from a file that never makes it wait for longer than a page fault does. It does not tell Go's scheduler,
+// which would take a tenth of the time.
+func readNow(file int, buf []byte, at int64) bool {
+	if math.MaxInt == math.MaxInt32 { // where the offset would be two arguments
+		n, err := unix.Pread(file, buf, at)
+		return err == nil && n == len(buf)
+	}
+	n, _, errno := unix.RawSyscall6(unix.SYS_PREAD64, uintptr(file), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)), uintptr(at), 0, 0)
+	return errno == 0 && int(n) == len(buf)
 }
 
 func (m *mappedMemory) release() {

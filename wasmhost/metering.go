@@ -13,7 +13,7 @@ import (
 // budget is what one call into a guest may still use. The guest counts instructions and stack by itself, in globals that
 // package meter gave it; the host counts calls and time. It belongs to an instance.
 type budget struct {
-	fuel, stack, denied api.MutableGlobal
+	fuel, stack, denied cell
 
 	calls int // host calls of the call in progress
 
@@ -35,17 +35,16 @@ const (
 	noLimit = math.MaxInt64 / 2
 )
 
-func (b *budget) open(mod api.Module, stack int64) {
-	b.fuel, _ = mod.ExportedGlobal(meter.Fuel).(api.MutableGlobal)
-	b.stack, _ = mod.ExportedGlobal(meter.Stack).(api.MutableGlobal)
-	b.denied, _ = mod.ExportedGlobal(meter.Denied).(api.MutableGlobal)
-	b.reset(stack)
+func (b *budget) open(mod api.Module) {
+	b.fuel.global, _ = mod.ExportedGlobal(meter.Fuel).(api.MutableGlobal)
+	b.stack.global, _ = mod.ExportedGlobal(meter.Stack).(api.MutableGlobal)
+	b.denied.global, _ = mod.ExportedGlobal(meter.Denied).(api.MutableGlobal)
 }
 
 // reset is for an instance that was stopped somewhere in the middle.
 func (b *budget) reset(stack int64) {
-	b.stack.Set(uint64(uint32(stack)))
-	b.denied.Set(0)
+	b.stack.set(uint64(uint32(stack)))
+	b.denied.set(0)
 }
 
 // run calls a function of the guest with all that one call may use. Every call into a guest goes through it. An error is
@@ -72,14 +71,14 @@ func (i *instance) runWith(fuel int64, f api.Function, stack []uint64) error {
 	if !b.began.IsZero() {
 		b.began = time.Time{}
 	}
-	b.fuel.Set(uint64(fuel))
+	b.fuel.set(uint64(fuel))
 	err := f.CallWithStack(i, stack)
-	if err == nil && i.desk.at != 0 {
+	if err == nil && i.hasChanges() {
 		err = i.lastChanges()
 	}
 	b.runs++
 	if b.unreported++; b.unreported >= reportEvery || b.runs <= reportClosely || err != nil {
-		i.report(uint64(fuel-int64(b.fuel.Get())), err != nil)
+		i.report(uint64(fuel-int64(b.fuel.get())), err != nil)
 	}
 	if err != nil {
 		return i.trapOf(err)
@@ -108,11 +107,11 @@ func (i *instance) checkCalls() {
 // spend takes n units off the fuel, for work that the host does for the guest.
 func (i *instance) spend(n uint64) {
 	b := &i.budget
-	if b.fuel == nil {
+	if b.fuel.global == nil {
 		return
 	}
-	left := int64(b.fuel.Get()) - int64(min(n, noLimit))
-	b.fuel.Set(uint64(left))
+	left := int64(b.fuel.get()) - int64(min(n, noLimit))
+	b.fuel.set(uint64(left))
 	if left < 0 {
 		panic(errNoFuel)
 	}

@@ -13,77 +13,113 @@ import (
 // Middleware runs the plugin around next. It always serves with the generation that is current when a request comes in.
 // As the handler of a route, put it around one that answers for requests which the plugin passes on.
 func (p *Plugin) Middleware(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p.goesAround() {
-			next.ServeHTTP(w, r)
-			return
-		}
-		gen := p.enter()
-		if gen == nil {
-			p.withoutGuest(w, r, next)
-			return
-		}
-		defer gen.leave()
-		p.serve(gen, w, r, next)
-	})
-}
-
-// withoutGuest: a plugin of the folder that was removed is not there any more, and requests pass by until the routes are
-// put together anew. Anything else fails closed.
-func (p *Plugin) withoutGuest(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	if p.unloaded.Load() || p.config.OnError == OnErrorOpen {
-		next.ServeHTTP(w, r)
-		return
+	if c, ok := next.(*chain); ok {
+		return &chain{append([]*Plugin{p}, c.plugins...), c.last}
 	}
-	p.counters.refused.Add(1)
-	refuse(w)
+	return &chain{[]*Plugin{p}, next}
 }
 
-// serve takes one request through an instance of gen.
-func (p *Plugin) serve(gen *generation, w http.ResponseWriter, r *http.Request, next http.Handler) {
-	inst, err := gen.pool.get(r.Context(), gen.limits.Wait)
+// chain is plugins one around the other, and the handler that they are around. It is a loop, as calls one inside of the other
+// are dear: the processor foresees returns of sixteen levels, and three plugins take more.
+type chain struct {
+	plugins []*Plugin // the outermost first
+	last    http.Handler
+}
+
+// ServeHTTP implements http.Handler.
+func (c *chain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var way passage
+	defer way.breakOff()
+	for _, p := range c.plugins {
+		if w, r = way.through(p, w, r); r == nil {
+			way.back(false)
+			return
+		}
+	}
+	c.last.ServeHTTP(w, r)
+	way.back(false)
+}
+
+// passage is the way of one request through a chain.
+type passage struct {
+	inside *instance // the innermost that waits for the answer; the others are its outer, one after the other
+	calls  *instance // whose guest is called just now
+}
+
+// through takes the request through a plugin and returns it as the next handler is to get it; nil if it has its answer.
+func (way *passage) through(p *Plugin, w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request) {
+	if p.goesAround() {
+		return w, r
+	}
+	inst, err := p.take(r.Context())
 	if err != nil {
-		p.withoutInstance(w, r, next, err)
-		return
+		if !p.withoutInstance(w, err) {
+			r = nil
+		}
+		return w, r
 	}
+	gen := inst.gen
 	p.counters.requests.Add(1)
+	way.calls = inst
 	inst.begin(w, r)
 	inst.startClock()
 	ctxNext, err := inst.request()
 	inst.stopClock(&p.counters)
+	way.calls = nil
 	if err != nil {
-		if original := p.passesOn(gen, inst, err); original != nil {
-			next.ServeHTTP(w, original)
-			return
+		original := p.passesOn(gen, inst, err)
+		if original == nil {
+			p.requestFailed(gen, inst, err)
 		}
-		p.requestFailed(gen, inst, err)
-		return
+		return w, original
 	}
-
 	if !ctxNext.Passes() {
 		answer := inst.exchange.answer()
 		gen.recycle(inst)
 		answer.send()
-		return
+		return w, nil
 	}
 
 	w, r = inst.exchange.onward()
 	if !inst.exchange.needsResponse() {
 		gen.recycle(inst)
-		next.ServeHTTP(w, r)
-		return
+		return w, r
 	}
-	panicked := true
-	defer func() { p.respond(gen, inst, ctxNext.ReqCtx(), panicked) }()
+	inst.outer, inst.reqCtx = way.inside, ctxNext.ReqCtx()
+	way.inside = inst
 	inst.park()
-	next.ServeHTTP(w, r)
-	panicked = false
+	return w, r
 }
 
-// respond takes the answer of the rest of the chain through handle_response. With panicked, which goes on after it, the
-// guest is told that there is no answer.
-func (p *Plugin) respond(gen *generation, inst *instance, reqCtx uint32, panicked bool) {
+// back takes the answer through the plugins that wait for it.
+func (way *passage) back(panicked bool) {
+	for inst := way.inside; inst != nil; inst = way.inside {
+		way.inside, inst.outer = inst.outer, nil
+		way.calls = inst
+		way.respond(inst, panicked)
+	}
+}
+
+// breakOff is back after a panic, which goes on after it.
+func (way *passage) breakOff() {
+	if way.inside == nil && way.calls == nil {
+		return
+	}
+	defer way.breakOff()                // should another one come of this
+	if inst := way.calls; inst != nil { // a fault of the host itself
+		way.calls = nil
+		inst.gen.discard(inst)
+	}
+	way.back(true)
+}
+
+// respond takes the answer of the rest of the chain through handle_response. With panicked the guest is told that there is none.
+func (way *passage) respond(inst *instance, panicked bool) {
+	gen := inst.gen
+	p := gen.ext.plugin
 	if !inst.unpark() { // the plugin was closed by force while the rest of the chain had the request
+		way.calls = nil
+		gen.leave()
 		if held := inst.exchange.held; held != nil && !held.hijacked && !panicked {
 			p.counters.errors.Add(1)
 			inst.exchange.takeBack()
@@ -98,8 +134,9 @@ func (p *Plugin) respond(gen *generation, inst *instance, reqCtx uint32, panicke
 		held.keep()
 	}
 	inst.startClock()
-	err := inst.response(reqCtx, panicked || tooLarge)
+	err := inst.response(inst.reqCtx, panicked || tooLarge)
 	inst.stopClock(&p.counters)
+	way.calls = nil
 	if err != nil {
 		p.responseFailed(gen, inst, err, panicked)
 		return
@@ -226,14 +263,28 @@ func (p *Plugin) count(err error) {
 	p.noteError(err)
 }
 
-// withoutInstance goes on without the plugin, with on_error: open, or answers the request.
-func (p *Plugin) withoutInstance(w http.ResponseWriter, r *http.Request, next http.Handler, err error) {
-	if p.config.OnError != OnErrorOpen {
-		p.noInstance(w, err)
-		return
+// withoutInstance answers a request for which there is no instance, unless it goes on.
+func (p *Plugin) withoutInstance(w http.ResponseWriter, err error) (goesOn bool) {
+	switch {
+	case errors.Is(err, errNotThere):
+		return p.withoutGuest(w)
+	case p.config.OnError == OnErrorOpen:
+		p.goesWithout(err)
+		return true
 	}
-	p.goesWithout(err)
-	next.ServeHTTP(w, r)
+	p.noInstance(w, err)
+	return false
+}
+
+// withoutGuest: a plugin of the folder that was removed is not there any more, and requests pass by until the routes are
+// put together anew. Anything else fails closed.
+func (p *Plugin) withoutGuest(w http.ResponseWriter) (goesOn bool) {
+	if p.unloaded.Load() || p.config.OnError == OnErrorOpen {
+		return true
+	}
+	p.counters.refused.Add(1)
+	refuse(w)
+	return false
 }
 
 // goesWithout notes a request that has no instance and goes on.

@@ -1,6 +1,7 @@
 package wasmhost
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
@@ -63,6 +64,20 @@ func (p *Plugin) enter() *generation {
 		}
 		// It was replaced and drained since Load: the next one is there already.
 	}
+}
+
+// take returns an instance of the current generation. It is counted there until it is given back.
+func (p *Plugin) take(ctx context.Context) (*instance, error) {
+	if g := p.current.Load(); g != nil {
+		if inst := g.pool.takeNear(); inst != nil {
+			return inst, nil
+		}
+	}
+	g := p.enter()
+	if g == nil {
+		return nil, errNotThere
+	}
+	return g.lend(ctx)
 }
 
 // swap puts g into service and returns what it replaces, retired.

@@ -25,10 +25,12 @@ type pool struct {
 	create   func() (*instance, error)
 
 	// near is an instance that was given back, for whoever comes next, without mu: one request after the other takes it and gives
-	// it back. Attention is not 0 when none may stay there, since somebody waits or the pool is closed. Whoever puts one there
-	// looks at attention afterwards, and whoever raises attention looks there afterwards, so that one of the two sees the other.
+	// it back. It is counted in its generation all the while, so that none of them has to be; uncount ends that. Attention is not 0
+	// when none may stay there, since somebody waits or the pool ends. Whoever puts one there looks at attention afterwards, and
+	// whoever raises attention looks there afterwards, so that one of the two sees the other.
 	near      atomic.Pointer[instance]
 	attention atomic.Int32
+	uncount   func()
 
 	mu       sync.Mutex // guards all below
 	idle     []*instance
@@ -40,8 +42,8 @@ type pool struct {
 	isClosed bool
 }
 
-func newPool(limits Instances, create func() (*instance, error)) *pool {
-	return &pool{min: limits.Min, max: limits.Max, create: create, live: map[*instance]struct{}{}}
+func newPool(limits Instances, create func() (*instance, error), uncount func()) *pool {
+	return &pool{min: limits.Min, max: limits.Max, create: create, uncount: uncount, live: map[*instance]struct{}{}}
 }
 
 // only makes the first instance the only one there will ever be.
@@ -51,16 +53,25 @@ func (p *pool) only() {
 	p.min, p.max = 1, 1
 }
 
-// get returns an instance for the caller alone, or errBusy after wait, or what creating one ended with.
-func (p *pool) get(ctx context.Context, wait time.Duration) (*instance, error) {
-	if inst := p.near.Swap(nil); inst != nil {
-		return inst, nil
-	}
-	return p.find(ctx, wait)
+// takeNear returns the instance that is near, with its count, or nil.
+func (p *pool) takeNear() *instance {
+	return p.near.Swap(nil)
 }
 
-// find is get when nothing is near.
-func (p *pool) find(ctx context.Context, wait time.Duration) (*instance, error) {
+// keepNear puts an instance near, and its count with it; false if it must go back by put.
+func (p *pool) keepNear(inst *instance) bool {
+	if p.attention.Load() != 0 || !p.near.CompareAndSwap(nil, inst) {
+		return false
+	}
+	if p.attention.Load() == 0 {
+		return true
+	}
+	return !p.near.CompareAndSwap(inst, nil) // somebody has it already
+}
+
+// get returns an instance for the caller alone, or errBusy after wait, or what creating one ended with. The caller is counted, or
+// knows that the generation stays.
+func (p *pool) get(ctx context.Context, wait time.Duration) (*instance, error) {
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {
 		inst := p.idle[n-1]
@@ -80,7 +91,7 @@ func (p *pool) find(ctx context.Context, wait time.Duration) (*instance, error) 
 		p.mu.Unlock()
 		return p.make()
 	}
-	if inst := p.near.Swap(nil); inst != nil { // given back a moment ago
+	if inst := p.fromNear(); inst != nil {
 		p.mu.Unlock()
 		return inst, nil
 	}
@@ -92,7 +103,7 @@ func (p *pool) find(ctx context.Context, wait time.Duration) (*instance, error) 
 	turn := make(chan *instance, 1)
 	p.waiters = append(p.waiters, turn)
 	p.attention.Add(1)
-	if inst := p.near.Swap(nil); inst != nil {
+	if inst := p.fromNear(); inst != nil {
 		p.next() <- inst
 	}
 	p.mu.Unlock()
@@ -160,14 +171,6 @@ func (p *pool) make() (*instance, error) {
 
 // put gives an instance back to whoever waits longest, or to the idle ones.
 func (p *pool) put(inst *instance) {
-	if p.attention.Load() == 0 && p.near.CompareAndSwap(nil, inst) {
-		if p.attention.Load() == 0 {
-			return
-		}
-		if inst = p.near.Swap(nil); inst == nil { // somebody has it already
-			return
-		}
-	}
 	p.mu.Lock()
 	if p.isClosed {
 		p.mu.Unlock()
@@ -242,11 +245,33 @@ func (p *pool) trim() {
 	}
 }
 
+// fromNear is takeNear without the count. The caller holds mu.
+func (p *pool) fromNear() *instance {
+	inst := p.takeNear()
+	if inst != nil {
+		p.uncount()
+	}
+	return inst
+}
+
 // bringNear moves what is near to the idle ones. The caller holds mu.
 func (p *pool) bringNear() {
-	if inst := p.near.Swap(nil); inst != nil {
+	if inst := p.fromNear(); inst != nil {
 		p.idle = append(p.idle, inst)
 	}
+}
+
+// withdraw is bringNear for who has no lock.
+func (p *pool) withdraw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.bringNear()
+}
+
+// retire lets nothing stay near any more.
+func (p *pool) retire() {
+	p.attention.Add(1)
+	p.withdraw()
 }
 
 // close sends everybody in the queue away and closes what is idle or parked, so that an instance whose request waits for

@@ -15,7 +15,8 @@ import (
 func TestPoolLosesNobody(t *testing.T) {
 	t.Parallel()
 	for _, most := range []int{1, 3} {
-		p := newPool(Instances{Min: 1, Max: most}, func() (*instance, error) { return &instance{}, nil })
+		var counted atomic.Int64 // those that are near, and who uses one
+		p := newPool(Instances{Min: 1, Max: most}, func() (*instance, error) { return &instance{}, nil }, func() { counted.Add(-1) })
 		var using sync.Map
 		var given, waitless atomic.Int64
 		var wg sync.WaitGroup
@@ -26,7 +27,13 @@ func TestPoolLosesNobody(t *testing.T) {
 					if worker%8 == 0 {
 						wait = 0
 					}
-					inst, err := p.get(context.Background(), wait)
+					inst, err := p.takeNear(), error(nil)
+					if inst == nil {
+						counted.Add(1)
+						if inst, err = p.get(context.Background(), wait); err != nil {
+							counted.Add(-1)
+						}
+					}
 					if err != nil {
 						if wait > 0 {
 							t.Errorf("of %d instances none came: %v", most, err)
@@ -40,7 +47,10 @@ func TestPoolLosesNobody(t *testing.T) {
 						t.Error("two have the same instance")
 					}
 					using.Delete(inst)
-					p.put(inst)
+					if !p.keepNear(inst) {
+						p.put(inst)
+						counted.Add(-1)
+					}
 				}
 			})
 		}
@@ -59,6 +69,10 @@ func TestPoolLosesNobody(t *testing.T) {
 		}()
 		wg.Wait()
 		close(ended)
+		p.withdraw()
+		if n := counted.Load(); n != 0 {
+			t.Errorf("%d are counted after all came back", n)
+		}
 		idle, busy, waits := p.counts()
 		if idle == 0 || busy != 0 || p.attention.Load() != 0 {
 			t.Errorf("%d idle, %d busy, attention %d after all came back", idle, busy, p.attention.Load())

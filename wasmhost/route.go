@@ -168,15 +168,15 @@ func (p *Plugin) Decide(w http.ResponseWriter, r *http.Request) (*Decision, erro
 	}
 	gen := p.enter()
 	if gen == nil {
-		return undecided(func(next http.Handler) { p.withoutGuest(w, r, next) })
+		return undecided(p.withoutGuest(w))
 	}
-	defer gen.leave()
 	if d := gen.ext.decisions.find(r); d != nil {
+		gen.leave()
 		return d, nil
 	}
-	inst, err := gen.pool.get(r.Context(), gen.limits.Wait)
+	inst, err := gen.lend(r.Context())
 	if err != nil {
-		return undecided(func(next http.Handler) { p.withoutInstance(w, r, next, err) })
+		return undecided(p.withoutInstance(w, err))
 	}
 	p.counters.requests.Add(1)
 	d, err := inst.decide(w, r)
@@ -195,11 +195,12 @@ func (p *Plugin) Decide(w http.ResponseWriter, r *http.Request) (*Decision, erro
 	return d, nil
 }
 
-// undecided lets do answer the client, or pass the request on by its handler.
-func undecided(do func(next http.Handler)) (d *Decision, err error) {
-	err = ErrNoDecision
-	do(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { d, err = &Decision{}, nil }))
-	return d, err
+// undecided is the decision of a router that is not there.
+func undecided(goesOn bool) (*Decision, error) {
+	if goesOn {
+		return &Decision{}, nil
+	}
+	return nil, ErrNoDecision
 }
 
 // decide calls route.

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/tetratelabs/wazero/api"
-
 	"github.com/edge-server/edge/sdk/abi"
 )
 
@@ -39,7 +37,7 @@ func newTemplate(first *instance) (*template, string, error) {
 		}
 	}
 	for _, global := range first.globals {
-		t.globals = append(t.globals, global.Get())
+		t.globals = append(t.globals, global.get())
 	}
 	t.image = newImage(content, first.gen.isolated)
 	if err := first.become(t); err != nil {
@@ -60,10 +58,8 @@ func (i *instance) notCloned() string {
 	if i.gen.info.ChangesTables {
 		return "its code changes tables or drops segments, which no template has"
 	}
-	for _, global := range i.globals {
-		switch global.Type() {
-		case api.ValueTypeI32, api.ValueTypeI64, api.ValueTypeF32, api.ValueTypeF64:
-		default:
+	for _, c := range i.globals {
+		if !isNumber(c.global.Type()) {
 			return "a mutable global of it holds a reference or a vector, which cannot be copied"
 		}
 	}
@@ -114,7 +110,7 @@ func (i *instance) restore() error {
 // settle sets what is not in memory, and what clones must not share.
 func (i *instance) settle() error {
 	for n, global := range i.globals {
-		global.Set(i.template.globals[n])
+		global.set(i.template.globals[n])
 	}
 	i.features = i.template.features
 	i.budget.reset(int64(i.gen.limits.Stack))

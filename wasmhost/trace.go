@@ -118,9 +118,9 @@ func (f *tracedFunction) CallWithStack(ctx context.Context, stack []uint64) erro
 	f.mod.trace(event)
 
 	b := &f.mod.inst.budget
-	before, began := int64(b.fuel.Get()), time.Now()
+	before, began := int64(b.fuel.get()), time.Now()
 	err := f.Function.CallWithStack(ctx, stack)
-	event.Begins, event.Took, event.Fuel = false, time.Since(began), before-int64(b.fuel.Get())
+	event.Begins, event.Took, event.Fuel = false, time.Since(began), before-int64(b.fuel.get())
 	if err != nil {
 		event.Err = f.mod.inst.trapOf(err)
 	} else if types := f.Definition().ResultTypes(); len(types) == 1 {

@@ -105,13 +105,13 @@ func (i *instance) kindOf(err error) TrapKind {
 		return TrapCalls
 	case errors.Is(err, errTimeUp):
 		return TrapDeadline
-	case errors.Is(err, errNoFuel), int64(i.budget.fuel.Get()) < 0:
+	case errors.Is(err, errNoFuel), int64(i.budget.fuel.get()) < 0:
 		return TrapFuel
-	case int32(i.budget.stack.Get()) < 0, strings.Contains(err.Error(), "stack overflow"):
+	case int32(i.budget.stack.get()) < 0, strings.Contains(err.Error(), "stack overflow"):
 		return TrapStack
 	case errors.As(err, &exit):
 		return TrapExit
-	case i.budget.denied.Get() != 0:
+	case i.budget.denied.get() != 0:
 		return TrapMemory
 	}
 	return TrapCode

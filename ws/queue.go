@@ -96,6 +96,16 @@ func (c *Conn) enqueue(m *Prepared, droppable bool) error {
 	return err
 }
 
+// Reply is Send for what OnMessage sends last: where nothing else waits, the caller writes it instead of waking somebody who does. It does not
+// wait for the client either. Others than OnMessage use Send, which lets messages in a row leave together.
+func (c *Conn) Reply(m *Prepared) error {
+	wake, err := c.put(m, false)
+	if wake {
+		c.endpoint.hub.writers.now(c)
+	}
+	return err
+}
+
 // put is enqueue for who adds the connection to the writers himself, when wake says that it must be.
 func (c *Conn) put(m *Prepared, droppable bool) (wake bool, err error) {
 	c.mu.Lock()

@@ -90,6 +90,19 @@ func (p *writerPool) add(c *Conn) {
 	p.addAll(&one)
 }
 
+// now is add by who can write as well as anybody.
+func (p *writerPool) now(c *Conn) {
+	if c.raw == nil {
+		p.add(c)
+		return
+	}
+	b := p.small.Get().(*batch)
+	defer p.small.Put(b)
+	if b.turn(c) {
+		p.add(c) // others first
+	}
+}
+
 // handful is how many connections move at once between who fills queues and who writes: the lock of the pool is dear when many want it.
 const handful = 32
 
@@ -146,30 +159,27 @@ type batch struct {
 	items []item
 	bytes []byte // empty, with room
 
-	// Of try: it is called by the runtime's poller, through a function made once.
+	// Of attempt, which is called with the socket, through a function made once.
 	rest    []byte
 	err     error
-	attempt func(fd uintptr) bool
+	attempt func(fd uintptr)
 }
 
 func newBatch(items, bytes int) *batch {
 	b := &batch{items: make([]item, items), bytes: make([]byte, 0, bytes)}
-	b.attempt = func(fd uintptr) bool {
+	b.attempt = func(fd uintptr) {
 		for len(b.rest) > 0 {
-			n, err := syscall.Write(int(fd), b.rest)
-			if n > 0 {
-				b.rest = b.rest[n:]
-			}
+			n, err := sendNow(fd, b.rest)
+			b.rest = b.rest[n:]
 			switch err {
-			case nil, syscall.EINTR:
+			case 0, syscall.EINTR:
 			case syscall.EAGAIN:
-				return true
+				return
 			default:
-				b.err = os.NewSyscallError("write", err)
-				return true
+				b.err = err
+				return
 			}
 		}
-		return true
 	}
 	return b
 }
@@ -194,7 +204,7 @@ func (b *batch) write(c *Conn) (sent int, again bool) {
 		return 0, false
 	}
 	b.rest, b.err = out, nil
-	if err := c.raw.Write(b.attempt); err != nil {
+	if err := c.raw.Control(b.attempt); err != nil { // not Write, which prepares to wait; that there is one writer at a time we see to ourselves
 		b.err = err
 	}
 	rest, err := b.rest, b.err
@@ -280,8 +290,7 @@ func (c *Conn) drain(rest []byte) {
 // stallTimer is a connection that gives up by itself on a peer which takes nothing for so long.
 type stallTimer interface{ SetStallTimeout(time.Duration) }
 
-// giveUpAfter has such a connection do that. Where we write to the socket itself we set deadlines ourselves, as one that was left behind
-// would end the writes that do not wait.
+// giveUpAfter has such a connection do that. Where we write to the socket itself we set deadlines ourselves, when it comes to waiting.
 func (c *Conn) giveUpAfter(d time.Duration) {
 	if c.raw != nil {
 		return

@@ -23,7 +23,7 @@ listens, and a server that runs with the same file is left alone.`,
 			if err != nil {
 				return err
 			}
-			if err := core.Check(cmd.Context(), cfg, cmd.ErrOrStderr()); err != nil {
+			if err := core.Check(cmd.Context(), cfg, core.Options{ConfigPath: *config, Environ: os.Environ(), LogOutput: cmd.ErrOrStderr()}); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is sound: %d routes, %d PHP pools, %d stores\n", *config, cfg.Routes(), len(cfg.PHP), len(cfg.KV))

@@ -187,6 +187,9 @@ func kvImport(config *string) *cobra.Command {
 			if done.Untagged > 0 {
 				fmt.Fprintf(cmd.OutOrStdout(), "; %d without the tags they had, since the driver has none", done.Untagged)
 			}
+			if done.Unsorted > 0 {
+				fmt.Fprintf(cmd.OutOrStdout(), "; left out %d sorted sets, since the driver has none", done.Unsorted)
+			}
 			fmt.Fprintln(cmd.OutOrStdout())
 			return nil
 		},

@@ -59,7 +59,8 @@ func servePHP(ctx context.Context, s core.PHPServer, stdout, stderr io.Writer) (
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	hangups, release := handleSignals(&wg, cancel, stderr)
+	hard, cut := forcible()
+	hangups, release := handleSignals(&wg, cancel, cut, stderr)
 	defer release()
 	server, err := core.New(ctx, cfg, core.Options{Environ: os.Environ(), LogOutput: stderr})
 	if err == nil {
@@ -95,7 +96,7 @@ func servePHP(ctx context.Context, s core.PHPServer, stdout, stderr io.Writer) (
 	}
 	fmt.Fprint(stdout, "\nCtrl-C stops.\n\n")
 	err = server.Wait(ctx)
-	return errors.Join(err, server.Stop(context.Background()))
+	return errors.Join(err, server.Stop(hard), context.Cause(hard))
 }
 
 // phpServerState is the state folder: one that lasts when it has a CA that browsers are to trust.

@@ -27,6 +27,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-server/edge/core"
+	"github.com/edge-server/edge/core/gcpace"
 	"github.com/edge-server/edge/core/rrcompat"
 	"github.com/edge-server/edge/core/telemetry"
 	"github.com/edge-server/edge/internal/bytesize"
@@ -72,7 +73,8 @@ func serveRR(ctx context.Context, f *rrFlags, stdout, stderr io.Writer) (again b
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	restarts, release := r.handleSignals(&wg, cancel)
+	hard, cut := forcible()
+	restarts, release := r.handleSignals(&wg, cancel, cut)
 	defer release()
 
 	if err := r.runOnInit(ctx); err != nil {
@@ -100,6 +102,7 @@ func serveRR(ctx context.Context, f *rrFlags, stdout, stderr io.Writer) (again b
 	}
 	r.sayf("[INFO] RoadRunner server started; version: %s, buildtime: %s\n", core.RoadRunnerVersion, buildTime())
 	notifySystemd("READY=1")
+	defer gcpace.Start()()
 	wg.Go(func() { watchdog(ctx, r.result.Watchdog) }) // ends with ctx
 	wait, stopWaiting := context.WithCancel(ctx)
 	defer stopWaiting()
@@ -119,7 +122,7 @@ func serveRR(ctx context.Context, f *rrFlags, stdout, stderr io.Writer) (again b
 	if err == nil && !anew.Load() {
 		r.sayf("stop signal received, grace timeout is: %.0f seconds\n", r.cfg.ShutdownTimeout.Seconds())
 	}
-	return anew.Load(), errors.Join(err, server.Stop(context.Background()))
+	return anew.Load(), errors.Join(err, server.Stop(hard), context.Cause(hard))
 }
 
 // rrServer is a server that is about to run under RoadRunner's name.
@@ -267,9 +270,9 @@ func (r *rrServer) sayf(format string, args ...any) {
 	}
 }
 
-// handleSignals calls stop on the first signal that ends the server, and exits on the second. Until release is called, signals do
-// nothing else.
-func (r *rrServer) handleSignals(wg *sync.WaitGroup, stop func()) (restarts <-chan os.Signal, release func()) {
+// handleSignals calls stop on the first signal that ends the server, cut on the second, and exits on the third. Until release is
+// called, signals do nothing else.
+func (r *rrServer) handleSignals(wg *sync.WaitGroup, stop func(), cut func(error)) (restarts <-chan os.Signal, release func()) {
 	usr2 := make(chan os.Signal, 1)
 	signal.Notify(usr2, syscall.SIGUSR2)
 	end := make(chan os.Signal, 2)
@@ -281,8 +284,8 @@ func (r *rrServer) handleSignals(wg *sync.WaitGroup, stop func()) (restarts <-ch
 		stop()
 		if _, ok := <-end; ok {
 			r.sayf("exit forced\n")
-			_ = r.close()
-			os.Exit(1) // workers follow: they are told to die with their parent
+			cut(errForced)
+			awaitForced(end, func() { _ = r.close(); os.Exit(1) })
 		}
 	})
 	return usr2, func() {

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-server/edge/core"
+	"github.com/edge-server/edge/core/gcpace"
 	"github.com/edge-server/edge/core/pluginkit"
 	"github.com/edge-server/edge/core/upgrade"
 )
@@ -70,7 +71,8 @@ func serveAfter(
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	hangups, release := handleSignals(&wg, cancel, stderr)
+	hard, cut := forcible()
+	hangups, release := handleSignals(&wg, cancel, cut, stderr)
 	defer release()
 
 	builds := devBuilds(cfg, dev, stderr)
@@ -93,14 +95,17 @@ func serveAfter(
 		}
 		return err
 	}
+	defer gcpace.Start()()
 	wg.Go(func() { reloadOn(ctx, hangups, server) }) // ends with ctx
 	wg.Go(func() { upgradeOn(ctx, usr2, server) })   // ends with ctx
 	if builds != nil {
 		wg.Go(func() { builds.Run(ctx) }) // ends with ctx
 	}
-	welcome(stdout, commandLine(path), cfg, server.Addresses())
+	if os.Getenv("NOTIFY_SOCKET") == "" { // in systemd's journal nobody tries anything, and the log has the addresses
+		welcome(stdout, commandLine(path), cfg, server.Addresses())
+	}
 	err = server.Wait(ctx)
-	return errors.Join(err, server.Stop(context.Background()))
+	return errors.Join(err, server.Stop(hard), context.Cause(hard))
 }
 
 // devBuilds builds the plugins below the plugin folder; nil without --dev, or without such a folder.
@@ -111,9 +116,9 @@ func devBuilds(cfg *core.Config, dev bool, stderr io.Writer) *pluginkit.DevFolde
 	return pluginkit.NewDevFolder(cfg.Plugins.Dir, cfg.PluginFiles(), stderr)
 }
 
-// handleSignals calls stop on the first SIGTERM or SIGINT and exits on the second, whatever the server is doing then. A SIGHUP
-// is handed on; several that come during one reload are one. Until release is called, signals do nothing else.
-func handleSignals(wg *sync.WaitGroup, stop func(), stderr io.Writer) (hangups <-chan os.Signal, release func()) {
+// handleSignals calls stop on the first SIGTERM or SIGINT, cut on the second, and exits on the third, whatever the server is doing
+// then. A SIGHUP is handed on; several that come during one reload are one. Until release is called, signals do nothing else.
+func handleSignals(wg *sync.WaitGroup, stop func(), cut func(error), stderr io.Writer) (hangups <-chan os.Signal, release func()) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	end := make(chan os.Signal, 2)
@@ -124,8 +129,9 @@ func handleSignals(wg *sync.WaitGroup, stop func(), stderr io.Writer) (hangups <
 		}
 		stop()
 		if _, ok := <-end; ok {
-			fmt.Fprintln(stderr, "edge: second signal, exit forced")
-			os.Exit(1) // workers follow: they are told to die with their parent
+			fmt.Fprintln(stderr, "edge: second signal, exit forced: only what the stores hold is still written")
+			cut(errForced)
+			awaitForced(end, func() { os.Exit(1) })
 		}
 	})
 	return hup, func() {
@@ -155,6 +161,11 @@ func commandLine(path string) string {
 	return os.Args[0]
 }
 
+// ownCertificates reports whether clients get certificates of the local CA, and of nobody else.
+func ownCertificates(cfg *core.Config) bool {
+	return cfg.HTTP == nil || cfg.HTTP.TLS.Cert == "" && len(cfg.HTTP.TLS.Certificates) == 0 && cfg.HTTP.TLS.ACME == nil
+}
+
 // welcome says where the server is and what to try next; edge is how the user calls this program.
 func welcome(w io.Writer, edge string, cfg *core.Config, addresses []core.Address) {
 	if len(addresses) == 0 {
@@ -168,7 +179,7 @@ func welcome(w io.Writer, edge string, cfg *core.Config, addresses []core.Addres
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprintf(t, "\nTry\n  curl %s\t\n", addresses[0].URL)
 	for _, a := range addresses {
-		if slices.Contains(a.Protocols, "h2") {
+		if slices.Contains(a.Protocols, "h2") && ownCertificates(cfg) {
 			fmt.Fprintf(t, "  curl -k --http2 %s\t-k until `%s trust` has installed the local CA\n", a.URL, edge)
 			break
 		}

@@ -99,7 +99,7 @@ func New(cfg Config, opts Options) (*Manager, error) {
 	if opts.Store != nil {
 		storage = newStorage(opts.Store)
 	}
-	m.storage = &guarded{Storage: storage, idle: make(chan struct{}, 1)}
+	m.storage = &guarded{Storage: storage, log: opts.Logger, idle: make(chan struct{}, 1)}
 	m.life, m.end = context.WithCancel(context.Background())
 	names := m.choose(opts.Hosts)
 	m.names.Store(&names)

@@ -3,11 +3,14 @@ package acme
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -199,18 +202,59 @@ func (s *storage) Unlock(ctx context.Context, name string) error {
 	return s.store.Yield(ctx, lockPrefix+name, s.owner)
 }
 
-// guarded counts the locks that are held, so that a stop can wait until they are given back.
+// guarded counts the locks that are held, so that a stop can wait until they are given back. It tells of a storage that fails: to certmagic
+// that is one more handshake without a certificate, of which clients may cause as many as they like.
 type guarded struct {
 	certmagic.Storage
+	log    *slog.Logger
+	warned atomic.Int64 // seconds since 1970
 
 	mu   sync.Mutex
 	held int
 	idle chan struct{} // a lock was given back; holds one
 }
 
+// warnEvery is how often the log has a storage that fails.
+const warnEvery = 60
+
+// tell puts what is wrong with the storage itself into the log, once in a while.
+func (g *guarded) tell(err error) error {
+	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	now, last := time.Now().Unix(), g.warned.Load()
+	if now-last >= warnEvery && g.warned.CompareAndSwap(last, now) {
+		g.log.Warn("the store of certificates fails: those that are not in memory cannot be served until it is back", "error", err)
+	}
+	return err
+}
+
+// Load implements certmagic.Storage.
+func (g *guarded) Load(ctx context.Context, key string) ([]byte, error) {
+	value, err := g.Storage.Load(ctx, key)
+	return value, g.tell(err)
+}
+
+// Store implements certmagic.Storage.
+func (g *guarded) Store(ctx context.Context, key string, value []byte) error {
+	return g.tell(g.Storage.Store(ctx, key, value))
+}
+
+// Stat implements certmagic.Storage.
+func (g *guarded) Stat(ctx context.Context, key string) (certmagic.KeyInfo, error) {
+	info, err := g.Storage.Stat(ctx, key)
+	return info, g.tell(err)
+}
+
+// List implements certmagic.Storage.
+func (g *guarded) List(ctx context.Context, path string, recursive bool) ([]string, error) {
+	list, err := g.Storage.List(ctx, path, recursive)
+	return list, g.tell(err)
+}
+
 // Lock implements certmagic.Locker.
 func (g *guarded) Lock(ctx context.Context, name string) error {
-	err := g.Storage.Lock(ctx, name)
+	err := g.tell(g.Storage.Lock(ctx, name))
 	if err == nil {
 		g.count(1)
 	}
@@ -224,7 +268,7 @@ func (g *guarded) TryLock(ctx context.Context, name string) (bool, error) {
 		return true, g.Lock(ctx, name)
 	}
 	taken, err := tries.TryLock(ctx, name)
-	if taken && err == nil {
+	if g.tell(err) == nil && taken {
 		g.count(1)
 	}
 	return taken, err

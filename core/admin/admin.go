@@ -263,7 +263,7 @@ func routes(b Backend) http.Handler {
 		}
 		answer(w, http.StatusOK, s)
 	})
-	return mux
+	return inJSON(mux)
 }
 
 func answer(w http.ResponseWriter, status int, v any) {

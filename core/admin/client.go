@@ -80,7 +80,7 @@ func (c *Client) ask(ctx context.Context, method, path string, body io.Reader, i
 	}
 	if res.StatusCode != http.StatusOK {
 		path, _, _ = strings.Cut(path, "?")
-		return &KVError{res.StatusCode, problem(text, fmt.Sprintf("%s %s answered %s", method, path, res.Status))}
+		return &KVError{Status: res.StatusCode, Err: problem(text, fmt.Sprintf("%s %s answered %s", method, path, res.Status))}
 	}
 	return json.Unmarshal(text, into)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -47,6 +48,10 @@ type Stores interface {
 type KVError struct {
 	Status int
 	Err    error
+
+	// Stored is how many items a Set that failed has stored. With Unsure set it may be more.
+	Stored int
+	Unsure bool
 }
 
 func (e *KVError) Error() string { return e.Err.Error() }
@@ -60,7 +65,25 @@ type KVItem struct {
 	Expires time.Time // zero: never
 	Found   bool
 	Tags    []string // Get fills them in, and Set takes them off where the driver has none
+
+	// Members make the key a sorted set, which has no value. Set leaves those of a driver out that has none, and takes Found off.
+	Members []KVMember
 }
+
+// KVMember is a member of a sorted set.
+type KVMember struct {
+	Member string  `json:"member,omitempty"`
+	Base64 []byte  `json:"member_base64,omitempty"` // instead of Member when that is not UTF-8
+	Score  float64 `json:"score"`
+}
+
+// NewKVMember writes a member in the way that loses nothing.
+func NewKVMember(member string, score float64) KVMember {
+	k := NewKVKey(member)
+	return KVMember{Member: k.Text, Base64: k.Base64, Score: max(-math.MaxFloat64, min(math.MaxFloat64, score))} // JSON has no more
+}
+
+func (m KVMember) String() string { return KVKey{m.Member, m.Base64}.String() }
 
 // KVStore is a store of the kv section.
 type KVStore struct {
@@ -151,11 +174,11 @@ func kvStatus(err error) int {
 }
 
 func wrong(format string, args ...any) error {
-	return &KVError{http.StatusBadRequest, fmt.Errorf(format, args...)}
+	return &KVError{Status: http.StatusBadRequest, Err: fmt.Errorf(format, args...)}
 }
 
 func missing(key string) error {
-	return &KVError{http.StatusNotFound, fmt.Errorf("there is no key %q", key)}
+	return &KVError{Status: http.StatusNotFound, Err: fmt.Errorf("there is no key %q", key)}
 }
 
 // key is the one key of a request.
@@ -225,6 +248,8 @@ func (a kvAPI) get(w http.ResponseWriter, r *http.Request, store string) error {
 		return err
 	case !item.Found:
 		return missing(k)
+	case len(item.Members) > 0:
+		return &KVError{Status: http.StatusUnprocessableEntity, Err: fmt.Errorf("key %q is a sorted set of %d members, which has no value: `edge kv export %s --prefix %s` writes it", k, len(item.Members), store, k)}
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	if end := formatDeadline(item.Expires); end != "" {
@@ -253,7 +278,7 @@ func (a kvAPI) set(w http.ResponseWriter, r *http.Request, store string) error {
 	} else if stored, addErr := a.stores.Add(r.Context(), store, item); addErr != nil || !stored {
 		err = addErr
 		if err == nil {
-			err = &KVError{http.StatusConflict, fmt.Errorf("key %q is there already", k)}
+			err = &KVError{Status: http.StatusConflict, Err: fmt.Errorf("key %q is there already", k)}
 		}
 	}
 	if err == nil {

@@ -184,7 +184,7 @@ func (s KVClient) send(ctx context.Context, method, what string, query url.Value
 	if err != nil {
 		return nil, err
 	}
-	return nil, &KVError{res.StatusCode, problem(text, fmt.Sprintf("%s %s answered %s", method, path, res.Status))}
+	return nil, &KVError{Status: res.StatusCode, Err: problem(text, fmt.Sprintf("%s %s answered %s", method, path, res.Status))}
 }
 
 func hasStatus(err error, status int) bool {

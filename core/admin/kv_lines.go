@@ -10,25 +10,27 @@ import (
 	"time"
 )
 
-// KVLine is a line of an export: a JSON object, one of four.
+// KVLine is a line of an export: a JSON object, one of five.
 //
 //	{"edge_kv_export":1,"store":"sessions"}                       the first line
 //	{"key":"a","value":"aGVsbG8=","expires":"2030-01-31T12:00:00.000Z"}   a key: value in base64; expires only with a deadline;
 //	                                                              key_base64 instead of key when that is not UTF-8;
 //	                                                              "tags":[{"key":"red"}] with tags
+//	{"key":"z","members":[{"member":"m","score":1.5}]}            a sorted set; member_base64 as with keys
 //	{"key":"b","error":"… is damaged …"}                          a key that could not be read; an import leaves it out
 //	{"end":2}                                                     the last line: how many keys came before
 //
 // An export without the last line is not whole: an import says so.
 type KVLine struct {
-	Format  int     `json:"edge_kv_export,omitempty"`
-	Store   string  `json:"store,omitempty"`
-	*KVKey          // embedded fields are left out with it
-	Value   []byte  `json:"value,omitempty"`
-	Expires string  `json:"expires,omitempty"`
-	Tags    []KVKey `json:"tags,omitempty"`
-	Error   string  `json:"error,omitempty"`
-	End     *int64  `json:"end,omitempty"`
+	Format  int        `json:"edge_kv_export,omitempty"`
+	Store   string     `json:"store,omitempty"`
+	*KVKey             // embedded fields are left out with it
+	Value   []byte     `json:"value,omitempty"`
+	Expires string     `json:"expires,omitempty"`
+	Tags    []KVKey    `json:"tags,omitempty"`
+	Members []KVMember `json:"members,omitempty"`
+	Error   string     `json:"error,omitempty"`
+	End     *int64     `json:"end,omitempty"`
 }
 
 // KVImport is what an import did.
@@ -39,6 +41,9 @@ type KVImport struct {
 
 	// Untagged were stored without the tags they had: the driver has none.
 	Untagged int64 `json:"untagged,omitempty"`
+
+	// Unsorted were left out: they are sorted sets, and the driver has none.
+	Unsorted int64 `json:"unsorted,omitempty"`
 }
 
 // export writes every key of a store. What changes meanwhile may be in it or not.
@@ -91,7 +96,7 @@ func (a kvAPI) line(r *http.Request, store, k string) (line KVLine, found bool, 
 		line.Error = err.Error()
 		return line, true, nil
 	}
-	line.Value, line.Expires = item.Value, formatDeadline(item.Expires)
+	line.Value, line.Expires, line.Members = item.Value, formatDeadline(item.Expires), item.Members
 	for _, tag := range item.Tags {
 		line.Tags = append(line.Tags, NewKVKey(tag))
 	}
@@ -118,9 +123,11 @@ func (a kvAPI) load(w http.ResponseWriter, r *http.Request, store string) error 
 		}
 		tagged := taggedOf(batch)
 		if err := a.stores.Set(r.Context(), store, batch); err != nil {
-			return &KVError{kvStatus(err), fmt.Errorf("%w (%d keys were stored before)", err, done.Stored)}
+			return importFailed(err, done.Stored, len(batch))
 		}
-		done.Stored += int64(len(batch))
+		left := leftOut(batch)
+		done.Stored += int64(len(batch)) - left
+		done.Unsorted += left
 		done.Untagged += tagged - taggedOf(batch)
 		batch, size = batch[:0], 0
 		return nil
@@ -139,7 +146,7 @@ func (a kvAPI) load(w http.ResponseWriter, r *http.Request, store string) error 
 			return wrong("line 1 is not {\"edge_kv_export\":1, …}: this is no export of `edge kv export`")
 		}
 		if line.End != nil {
-			end = line.whole(done.Stored+done.Expired+done.Damaged+int64(len(batch)), lines.More())
+			end = line.whole(done.Stored+done.Expired+done.Damaged+done.Unsorted+int64(len(batch)), lines.More())
 			break
 		}
 		item, ok, err := line.item(n, &done)
@@ -150,7 +157,7 @@ func (a kvAPI) load(w http.ResponseWriter, r *http.Request, store string) error 
 			continue
 		}
 		batch = append(batch, item)
-		if size += len(item.Value); len(batch) == importItems || size >= importBytes {
+		if size += len(item.Value) + 32*len(item.Members); len(batch) == importItems || size >= importBytes {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -161,6 +168,28 @@ func (a kvAPI) load(w http.ResponseWriter, r *http.Request, store string) error 
 	}
 	answer(w, http.StatusOK, done)
 	return nil
+}
+
+// importFailed says how far an import came that could not store the items of its last batch.
+func importFailed(err error, before int64, batch int) error {
+	stored, more := before, ""
+	var known *KVError
+	if errors.As(err, &known) {
+		if stored += int64(known.Stored); known.Unsure {
+			more = fmt.Sprintf(", and maybe some of the %d after them", batch-known.Stored)
+		}
+	}
+	return &KVError{Status: kvStatus(err), Err: fmt.Errorf("%w (%d keys were stored before%s)", err, stored, more)}
+}
+
+// leftOut counts the sorted sets that a driver could not take.
+func leftOut(items []KVItem) (n int64) {
+	for _, item := range items {
+		if len(item.Members) > 0 && !item.Found {
+			n++
+		}
+	}
+	return n
 }
 
 // taggedOf counts the items with tags.
@@ -197,7 +226,7 @@ func (l KVLine) item(n int, done *KVImport) (item KVItem, ok bool, err error) {
 		done.Damaged++
 		return item, false, nil
 	}
-	item = KVItem{Key: l.KVKey.String(), Value: l.Value}
+	item = KVItem{Key: l.KVKey.String(), Value: l.Value, Members: l.Members, Found: true}
 	for _, tag := range l.Tags {
 		item.Tags = append(item.Tags, tag.String())
 	}

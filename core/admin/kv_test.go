@@ -90,7 +90,7 @@ func (s *stores) Scan(_ context.Context, _, _, cursor string, _ int) ([]string, 
 }
 
 func (s *stores) Compact(context.Context, string) (KVCompaction, error) {
-	return KVCompaction{}, &KVError{http.StatusNotImplemented, errors.New("no file")}
+	return KVCompaction{}, &KVError{Status: http.StatusNotImplemented, Err: errors.New("no file")}
 }
 
 func kvClient(t *testing.T, s *stores) KVClient {
@@ -109,7 +109,7 @@ func kvClient(t *testing.T, s *stores) KVClient {
 
 func TestKVStatuses(t *testing.T) {
 	t.Parallel()
-	full := &KVError{http.StatusInsufficientStorage, errors.New("store is full")}
+	full := &KVError{Status: http.StatusInsufficientStorage, Err: errors.New("store is full")}
 	c := kvClient(t, &stores{fail: map[string]error{"full": full, "broken": errors.New("disk on fire")}})
 	ctx := t.Context()
 	for what, tt := range map[string]struct {
@@ -238,6 +238,45 @@ func TestKVImportsCount(t *testing.T) {
 		s := &stores{}
 		if _, err := kvClient(t, s).Import(t.Context(), strings.NewReader(lines)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", lines, err, want)
+		}
+	}
+}
+
+// TestKVExportsHaveSortedSets: they come back as they were; and a value is what they have not.
+func TestKVExportsHaveSortedSets(t *testing.T) {
+	t.Parallel()
+	z := KVItem{Key: "z", Found: true, Members: []KVMember{NewKVMember("m", 1.5), NewKVMember("\xff", 2)}}
+	c := kvClient(t, &stores{order: []string{"z"}, items: map[string]KVItem{"z": z}})
+	var lines bytes.Buffer
+	if _, _, err := c.Export(t.Context(), "", &lines); err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"key":"z","members":[{"member":"m","score":1.5},{"member_base64":"/w==","score":2}]}`; !strings.Contains(lines.String(), want) {
+		t.Errorf("export wrote %s, want %s", lines.String(), want)
+	}
+	other := &stores{}
+	if done, err := kvClient(t, other).Import(t.Context(), &lines); err != nil || done.Stored != 1 || done.Unsorted != 0 {
+		t.Errorf("import: %+v, %v", done, err)
+	}
+	if got := other.items["z"].Members; len(got) != 2 || got[1].String() != "\xff" || got[0].Score != 1.5 {
+		t.Errorf("the import stored %+v", got)
+	}
+	if _, err := c.Get(t.Context(), "z"); err == nil || !strings.Contains(err.Error(), "is a sorted set of 2 members") {
+		t.Errorf("get of a sorted set: %v", err)
+	}
+}
+
+// TestKVImportsSayHowFarTheyCame when the store takes no more.
+func TestKVImportsSayHowFarTheyCame(t *testing.T) {
+	t.Parallel()
+	lines := "{\"edge_kv_export\":1}\n{\"key\":\"a\"}\n{\"key\":\"b\"}\n{\"end\":2}\n"
+	for want, failed := range map[string]*KVError{
+		"(1 keys were stored before)":                                     {Status: 507, Err: errors.New("full"), Stored: 1},
+		"(0 keys were stored before, and maybe some of the 2 after them)": {Status: 507, Err: errors.New("full"), Unsure: true},
+	} {
+		s := &stores{fail: map[string]error{"b": failed}}
+		if _, err := kvClient(t, s).Import(t.Context(), strings.NewReader(lines)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
 		}
 	}
 }

@@ -69,9 +69,8 @@ func LimitTime(limit time.Duration, next http.Handler) http.Handler {
 		}()
 		select {
 		case reason := <-ended:
-			t.finish(reason == nil)
-			if reason != nil {
-				panic(reason)
+			if expired := t.finish(reason == nil); reason != nil && !expired {
+				panic(reason) // else it breaks off an answer that nobody waits for
 			}
 		case <-t.over:
 		}
@@ -180,8 +179,8 @@ func (t *timed) answer() {
 	http.Error(t.w, fmt.Sprintf("%d the limit of this route is %s", status, t.limit), status)
 }
 
-// finish is called when the handler has returned.
-func (t *timed) finish(whole bool) {
+// finish is called when the handler has returned. It reports whether the timer has answered.
+func (t *timed) finish(whole bool) (expired bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.timer.Stop()
@@ -193,6 +192,7 @@ func (t *timed) finish(whole bool) {
 		maps.Copy(t.w.Header(), t.header) // trailers
 	}
 	t.headed = true // a timer that runs already finds nothing to do
+	return t.expired
 }
 
 // pass makes the handler's headers those of the answer.
@@ -233,7 +233,7 @@ func (t *timed) WriteHeader(status int) {
 		return
 	}
 	t.mu.Lock()
-	if t.late && !t.headed && status >= 400 {
+	if t.late && !t.headed && !t.expired && status >= 400 {
 		t.answer()
 	}
 	t.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -118,4 +119,46 @@ func TestLimitTime(t *testing.T) {
 		t.Errorf("a body that never ends: %s", res.Status)
 	}
 	problems(t, guard.Limits{Body: -1, Time: -1}.Validate(), "body: ", "time: ")
+}
+
+// lingering is a writer that is not done with the head of an answer before gone is closed.
+type lingering struct {
+	http.ResponseWriter
+	gone chan struct{}
+}
+
+// Unwrap lets http.ResponseController reach the rest.
+func (w *lingering) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *lingering) WriteHeader(status int) {
+	<-w.gone
+	for range 1000 {
+		runtime.Gosched() // so that what the handler has done is noticed first
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// TestTheAnswerOfTheLimitStaysWhole: a handler breaks off its answer when its context ends, as a proxy does, and that may be noticed before
+// the answer in its place is out.
+func TestTheAnswerOfTheLimitStaysWhole(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		gone := make(chan struct{})
+		guard.LimitTime(time.Millisecond, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			defer close(gone)
+			<-r.Context().Done()
+			panic(http.ErrAbortHandler)
+		})).ServeHTTP(&lingering{w, gone}, r)
+	}))
+	defer s.Close()
+	for range 20 {
+		res, err := s.Client().Get(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(res.Body)
+		if res.Body.Close(); res.StatusCode != 504 || err != nil || !strings.Contains(string(text), "1ms") {
+			t.Fatalf("%s %q %v", res.Status, text, err)
+		}
+	}
 }

@@ -190,8 +190,12 @@ var ofTheBody = []string{
 func (w *pageWriter) show(one *page, status int, json bool) {
 	origin.Settle(w.ResponseWriter)
 	header := w.Header()
+	length := header["Content-Range"]
 	for _, name := range ofTheBody {
 		delete(header, name)
+	}
+	if status == http.StatusRequestedRangeNotSatisfiable && len(length) > 0 {
+		header["Content-Range"] = length // it is of what was asked for: */1234 (RFC 9110, section 14.4)
 	}
 	body := one.fill(status, w.ResponseWriter, w.request)
 	header.Set("Content-Type", one.kind)

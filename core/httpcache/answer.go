@@ -6,15 +6,21 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/edge-server/edge/internal/httprange"
 )
+
+// tagHeaders are where targets write tags.
+var tagHeaders = [...]string{"Cache-Tag", "Surrogate-Key"}
 
 // answer writes a stored answer. ttl stands behind what Cache-Status says.
 func (x *exchange) answer(e *entry, now time.Time, said string, ttl int64) {
 	h := x.w.Header()
 	list := e.addTo(h)
 	if !x.c.cfg.KeepTags { // the store keeps them, for the next time that the target says that nothing has changed
-		delete(h, "Cache-Tag")
-		delete(h, "Surrogate-Key")
+		for _, name := range tagHeaders {
+			delete(h, name)
+		}
 	}
 	list = set(h, list, "Age", strconv.FormatInt(e.age(now)/1000, 10)) // RFC 9111, section 5.1
 	if x.c.cfg.CacheStatus {
@@ -24,6 +30,9 @@ func (x *exchange) answer(e *entry, now time.Time, said string, ttl int64) {
 		} else {
 			list = set(h, list, "Cache-Status", text)
 		}
+	}
+	if e.status >= http.StatusBadRequest {
+		e.sign(x.w)
 	}
 	x.body(h, list, e.status, e.body)
 }
@@ -39,8 +48,8 @@ func (x *exchange) body(h http.Header, list []string, status int, body []byte) {
 			x.w.WriteHeader(http.StatusNotModified)
 			return
 		}
-		if len(x.r.Header["Range"]) > 0 && x.r.Method == http.MethodGet {
-			x.part(h, body)
+		if r := httprange.Request(x.r); len(r.Header["Range"]) > 0 {
+			x.part(r, h, body)
 			return
 		}
 	}
@@ -54,14 +63,14 @@ func (x *exchange) body(h http.Header, list []string, status int, body []byte) {
 }
 
 // part answers a request for a range of a whole body (RFC 9110, section 14): net/http knows If-Range and several ranges.
-func (x *exchange) part(h http.Header, body []byte) {
+func (x *exchange) part(r *http.Request, h http.Header, body []byte) {
 	modified, err := http.ParseTime(h.Get("Last-Modified"))
 	if err != nil {
 		modified = time.Time{}
 	}
-	plain := *x.r
-	plain.Header = http.Header{"Range": x.r.Header["Range"]}
-	if values := x.r.Header["If-Range"]; len(values) > 0 {
+	plain := *r
+	plain.Header = http.Header{"Range": r.Header["Range"]}
+	if values := r.Header["If-Range"]; len(values) > 0 {
 		plain.Header["If-Range"] = values
 	}
 	http.ServeContent(x.w, &plain, "", modified, bytes.NewReader(body))

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/edge-server/edge/internal/origin"
 )
 
 // An entry is an answer as the store has it. Its bytes are read where they are: decoding takes no memory.
@@ -50,6 +52,8 @@ const (
 	forCookies                 // it says public or s-maxage
 	forCredentials             // so, or must-revalidate (RFC 9111, section 3.5)
 	alwaysAsk                  // no-cache (RFC 9111, section 5.2.2.4)
+	byTarget                   // what the route is for has made it, and not the server in its place; see package origin
+	untouched                  // nobody may put another answer in its place
 )
 
 // encode writes the entry into one piece.
@@ -127,6 +131,16 @@ func newMarker(epoch uint64, name string, names []string, salt []byte) entry {
 }
 
 func (e *entry) marker() bool { return e.flags&isMarker != 0 }
+
+// sign tells error pages who has made the answer, as it was told when the answer was made.
+func (e *entry) sign(w http.ResponseWriter) {
+	if e.flags&byTarget != 0 {
+		origin.Mark(w)
+	}
+	if e.flags&untouched != 0 {
+		origin.Settle(w)
+	}
+}
 
 // names are the headers by which the answer was chosen.
 func (e *entry) names() []string {

@@ -148,7 +148,7 @@ func (c *Cache) pass(w http.ResponseWriter, r *http.Request, next http.Handler, 
 		}
 		w.Header()["Cache-Status"] = []string{text}
 	}
-	next.ServeHTTP(w, r)
+	c.watch(w, r, next, false)
 }
 
 // say adds to Cache-Status (RFC 9211).

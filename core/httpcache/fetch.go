@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -301,7 +302,7 @@ func (x *exchange) missed(status int) string {
 // copyHeader puts the target's headers over the client's.
 func (x *exchange) copyHeader(to, from http.Header, said string) {
 	for name, values := range from {
-		if !x.c.cfg.KeepTags && (name == "Cache-Tag" || name == "Surrogate-Key") {
+		if !x.c.cfg.KeepTags && slices.Contains(tagHeaders[:], name) {
 			continue
 		}
 		to[name] = values
@@ -358,6 +359,7 @@ func (x *exchange) keep(rec *recorder) {
 	}
 	x.c.shunned.remove(x.flightKey())
 	now := time.Now()
+	rec.verdict.flags |= rec.made
 	kept := x.build(rec.verdict, rec.status, x.c.stored(rec.header, now), rec.body, now)
 	x.flight.settle(&kept.entry, false, false)
 	stored := x.store(kept, list)
@@ -412,6 +414,7 @@ func (x *exchange) freshen(rec *recorder) bool {
 		return true
 	}
 	v.vary = union(v.vary, x.entry.names())
+	v.flags |= x.entry.flags & (byTarget | untouched)
 	kept := x.build(v, x.entry.status, x.c.stored(header, now), x.entry.body, now)
 	x.flight.settle(&kept.entry, false, false)
 	x.store(kept, list)

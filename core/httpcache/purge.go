@@ -191,13 +191,22 @@ func (c *Cache) serveMethod(w http.ResponseWriter, r *http.Request, next http.Ha
 	case r.Method == "PURGE" && len(c.purgers) > 0:
 		c.servePurge(w, r)
 	case r.Method == http.MethodOptions || r.Method == http.MethodTrace || r.Method == http.MethodConnect:
-		next.ServeHTTP(w, r)
+		c.watch(w, r, next, false)
 	default:
-		watch := &watcher{ResponseWriter: w, c: c, r: r}
-		next.ServeHTTP(watch, r)
-		if !watch.seen {
-			c.invalidate(r, w.Header()) // it is answered with 200
-		}
+		c.watch(w, r, next, true)
+	}
+}
+
+// watch lets the target answer for itself. What is stored of the URL is void afterwards, if the request changes something.
+func (c *Cache) watch(w http.ResponseWriter, r *http.Request, next http.Handler, changes bool) {
+	if !changes && c.cfg.KeepTags {
+		next.ServeHTTP(w, r)
+		return
+	}
+	watch := &watcher{ResponseWriter: w, c: c, r: r, changes: changes}
+	next.ServeHTTP(watch, r)
+	if !watch.seen {
+		watch.look(http.StatusOK) // with which the server answers
 	}
 }
 
@@ -314,24 +323,38 @@ func (c *Cache) oweAgain(owed []place, all bool) {
 	c.owe(owed)
 }
 
-// watcher looks at the status of an answer, before the client sees it: what it asks for next is new.
+// watcher looks at an answer that is not for the store before the client sees it.
 type watcher struct {
 	http.ResponseWriter
-	c    *Cache
-	r    *http.Request
-	seen bool
+	c       *Cache
+	r       *http.Request
+	changes bool // the request may have changed something: what the client asks for next is new
+	seen    bool
 }
 
 // Unwrap lets http.ResponseController reach what watcher does not have.
 func (w *watcher) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// WriteHeader invalidates after success.
-func (w *watcher) WriteHeader(status int) {
-	if !w.seen && status >= 200 {
-		w.seen = true
-		if status < 400 {
-			w.c.invalidate(w.r, w.Header())
+// look invalidates after success, and keeps the tags from the client.
+func (w *watcher) look(status int) {
+	if !w.c.cfg.KeepTags {
+		for _, name := range tagHeaders {
+			delete(w.Header(), name)
 		}
+	}
+	if status < 200 {
+		return
+	}
+	w.seen = true
+	if w.changes && status < 400 {
+		w.c.invalidate(w.r, w.Header())
+	}
+}
+
+// WriteHeader passes the head on.
+func (w *watcher) WriteHeader(status int) {
+	if !w.seen {
+		w.look(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -23,6 +24,7 @@ type recorder struct {
 	length  int64 // that the target announced, or -1
 	verdict verdict
 	sent    bool // its head, to the client
+	made    byte // byTarget, untouched
 }
 
 type mode int
@@ -37,6 +39,13 @@ const (
 
 // Unwrap lets http.ResponseController reach deadlines and the like.
 func (rec *recorder) Unwrap() http.ResponseWriter { return rec.client }
+
+// Answered is told who made the answer. The client's writers hear it, too.
+func (rec *recorder) Answered(final bool) {
+	if rec.made |= byTarget; final {
+		rec.made |= untouched
+	}
+}
 
 // Header is the header of the answer.
 func (rec *recorder) Header() http.Header { return rec.header }
@@ -79,7 +88,7 @@ func (rec *recorder) inform(status int) {
 	h := rec.client.Header()
 	var added []string
 	for name, values := range rec.header {
-		if _, there := h[name]; !there {
+		if _, there := h[name]; !there && (rec.x.c.cfg.KeepTags || !slices.Contains(tagHeaders[:], name)) {
 			h[name], added = values, append(added, name)
 		}
 	}

@@ -339,7 +339,8 @@ func TestConditionsOfClients(t *testing.T) {
 		{"Range", "bytes=2-4", 206, "234"},
 		{"Range", "bytes=-2", 206, "89"},
 		{"Range", "bytes=20-", 416, "invalid range: failed to overlap\n"},
-		{"Range", "lines=1-2", 416, "invalid range\n"},
+		{"Range", "lines=1-2", 200, "0123456789"},
+		{"Range", "Bytes=2-4", 206, "234"},
 	} {
 		w := s.get("http://e.com/", c.name, c.value)
 		want(t, w, c.status, c.body, "hit")

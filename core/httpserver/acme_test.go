@@ -41,7 +41,13 @@ func startSite(t testing.TB, p *testenv.Pebble, change func(*httpserver.Config, 
 	s := &site{t: t, pebble: p, log: &testenv.Log{}, state: testenv.Dir(t)}
 	opts := httpserver.Options{
 		Logger: slog.New(slog.NewTextHandler(s.log, nil)), StateDir: s.state,
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) }),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if httpserver.IsRedirected(r) {
+				httpserver.Redirect(w, r)
+				return
+			}
+			fmt.Fprint(w, r.Proto)
+		}),
 	}
 	change(&cfg, &opts)
 	var err error

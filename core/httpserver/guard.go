@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/url"
@@ -42,8 +43,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if e.cfg.Redirect {
-		e.redirect(w, r)
-		return
+		r = r.WithContext(context.WithValue(r.Context(), redirectKey{}, e))
 	}
 	dropped := dropHeaders(r.Header)
 	if r.Trailer != nil { // names that the head announces
@@ -78,8 +78,15 @@ func (s *Server) challenged(w http.ResponseWriter, r *http.Request) bool {
 	return s.certs != nil && s.certs.acme != nil && s.certs.acme.ServeHTTP(w, r)
 }
 
-// redirect sends the client to the same URL with TLS. There is no Strict-Transport-Security: without TLS clients must ignore it.
-func (e *endpoint) redirect(w http.ResponseWriter, r *http.Request) {
+// redirectKey is where the context of a request has the endpoint that it came to, if that is one with redirect.
+type redirectKey struct{}
+
+// IsRedirected reports whether a request came to a listener with redirect: Redirect is its answer, once it is known that the host is served.
+func IsRedirected(r *http.Request) bool { return r.Context().Value(redirectKey{}) != nil }
+
+// Redirect sends the client to the same URL with TLS. There is no Strict-Transport-Security: without TLS clients must ignore it.
+func Redirect(w http.ResponseWriter, r *http.Request) {
+	e := r.Context().Value(redirectKey{}).(*endpoint)
 	host := (&url.URL{Host: r.Host}).Hostname()
 	if host == "" { // of HTTP/1.0
 		http.Error(w, "400 bad request: without a host there is no URL to be sent to", http.StatusBadRequest)

@@ -10,6 +10,7 @@
 //	net/http      HTTP/2, with TLS and without
 //	endpoint      the first handler: refuses what no handler should meet, drops header names with _, announces HTTP/3
 //	stream        HTTP/2 and HTTP/3: the timeouts again, since there a connection can be alive and a request stuck
+//	h3Answer      HTTP/3: small answers leave in one write; h3head.go writes their heads
 //
 // What surprises people: net/http serves HTTP/2 only on a concrete *tls.Conn, and takes connections from a listener alone; h2Listener is one
 // that hands on what was accepted elsewhere.

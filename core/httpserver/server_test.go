@@ -558,8 +558,7 @@ func TestHijackedConnectionBelongsToItsOwner(t *testing.T) {
 
 func TestRedirectToTLS(t *testing.T) {
 	t.Parallel()
-	w := start(t, func(rw http.ResponseWriter, r *http.Request) { fmt.Fprint(rw, r.Proto, " ", r.URL.Path) },
-		func(cfg *httpserver.Config) { cfg.Listen[0].Redirect = true })
+	w := start(t, httpserver.Redirect, func(cfg *httpserver.Config) { cfg.Listen[0].Redirect = true })
 	_, port, _ := net.SplitHostPort(w.secure)
 	for head, want := range map[string]string{
 		"GET /a/b%2Fc?d=1 HTTP/1.1\r\nHost: shop.example:81\r\n":     "https://shop.example:" + port + "/a/b%2Fc?d=1",

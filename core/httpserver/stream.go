@@ -33,11 +33,22 @@ const unflushed = 4 << 10
 
 // serveStream runs the handler under watch.
 func (e *endpoint) serveStream(w http.ResponseWriter, r *http.Request, tunnelled bool) {
-	if r.ProtoMajor == 3 {
+	var s *stream
+	var answer *h3Answer // nil for others
+	switch {
+	case r.ProtoMajor == 3:
 		e.streams.Add(1)
 		defer e.streams.Add(-1)
+		both := &h3Stream{answer: h3Answer{ResponseWriter: w, isHead: r.Method == http.MethodHead}}
+		s = &both.stream
+		if !tunnelled {
+			answer = &both.answer
+			w = answer
+		}
+	default:
+		s = &stream{}
 	}
-	s := &stream{ResponseWriter: w, request: r, limits: &e.server.cfg.Limits, dates: &e.dates, announced: r.Trailer}
+	s.ResponseWriter, s.request, s.limits, s.dates, s.announced = w, r, &e.server.cfg.Limits, &e.dates, r.Trailer
 	s.reads.expire, s.reads.writer = (*http.ResponseController).SetReadDeadline, w
 	s.writes.expire, s.writes.writer = (*http.ResponseController).SetWriteDeadline, w
 	defer s.reads.stop()
@@ -62,6 +73,9 @@ func (e *endpoint) serveStream(w http.ResponseWriter, r *http.Request, tunnelled
 	if s.written > 0 && s.limits.WriteTimeout > 0 && r.Context().Err() == nil {
 		// The end of the answer goes out behind our back. With a client that has gone, the deadline would be all that keeps the connection.
 		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.limits.WriteTimeout))
+	}
+	if answer != nil {
+		answer.end()
 	}
 }
 

@@ -87,7 +87,7 @@ func AccessLines(c AccessConfig, out io.Writer) func(http.Handler) http.Handler 
 	return func(next http.Handler) http.Handler {
 		times := new(lineTimes)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			a := access{began: time.Now(), rec: record(w), cfg: &c}
+			a := access{began: time.Now(), context: r.Context(), rec: record(w), cfg: &c}
 			a.request(r)
 			user, _, _ := r.BasicAuth() // as it says; it may be anybody
 			defer func() {

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -22,7 +23,7 @@ func AccessLog(c AccessConfig, log *slog.Logger, more ...func(*http.Request) (sl
 				next.ServeHTTP(w, r)
 				return
 			}
-			a := access{began: time.Now(), rec: record(w), more: more, cfg: &c}
+			a := access{began: time.Now(), context: r.Context(), rec: record(w), more: more, cfg: &c}
 			a.request(r)
 			if r.Body != nil && r.Body != http.NoBody {
 				a.body.ReadCloser = r.Body
@@ -38,6 +39,7 @@ func AccessLog(c AccessConfig, log *slog.Logger, more ...func(*http.Request) (sl
 // access is what is known of one request. Handlers may edit the request, so its words are taken before they run.
 type access struct {
 	began    time.Time
+	context  context.Context // of the request
 	rec      *recorder
 	body     countingBody
 	more     []func(*http.Request) (slog.Attr, bool)
@@ -105,11 +107,16 @@ func (a *access) status() int {
 		return a.rec.status
 	case a.rec.hijacked:
 		return http.StatusSwitchingProtocols
+	case !a.finished && a.context.Err() != nil:
+		return statusClientGone
 	case !a.finished:
 		return http.StatusInternalServerError
 	}
 	return http.StatusOK
 }
+
+// statusClientGone is for a request that was broken off since its client had left: nobody has failed.
+const statusClientGone = 499
 
 // requestID works on either side of RequestID: a middleware outside of it does not see its context.
 func (a *access) requestID(r *http.Request) string {

@@ -209,30 +209,77 @@ func isHidden(name string) bool {
 	return name[0] == '.' || strings.Contains(name, "/.")
 }
 
-// Extensions of files that are not for clients.
+// Names of files that are not for clients.
 var (
-	// programExtensions are those of PHP. Wherever they stand in a name, its text may be a program's: config.php.1, x.php.txt.
+	// programExtensions are those of PHP. Wherever they stand in a name, and whatever is appended to them, its text may be a program's:
+	// config.php.1, x.php.txt, x.php_bak, x.php-2024, x.php0, "x.php(1)", "x.php,v". Only more letters make it something else: x.phpx.
 	programExtensions = []string{
 		"php", "php3", "php4", "php5", "php6", "php7", "php8", "phps", "pht", "phtm", "phtml", "phpt", "phar",
 	}
 
-	// privateExtensions count at the end of a name: what programs read, and copies that editors and patches leave.
+	// privateExtensions are what programs read, and copies that editors and patches leave.
 	privateExtensions = []string{"inc", "env", "bak", "backup", "old", "orig", "save", "swp", "swo", "swn", "swx", "tmp", "rej"}
+
+	// packedExtensions say how a file was packed; what it is stands before them.
+	packedExtensions = []string{"gz", "bz2", "xz", "zst", "zip", "br", "7z"}
+
+	// secretNames are what PHP and shells write without an extension.
+	secretNames = []string{"error_log", "access_log", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"}
 )
 
-// isSource reports whether the name is that of a program's source or of a copy that is not meant for clients.
+// isSource reports whether the name is that of a program's source, or of a copy or a secret that is not meant for clients.
 func isSource(base string) bool {
-	if strings.HasSuffix(base, "~") || strings.HasPrefix(base, "#") {
+	if strings.HasSuffix(base, "~") || strings.HasPrefix(base, "#") || endsIn(base, privateExtensions) {
 		return true
 	}
-	_, extensions, _ := strings.Cut(base, ".")
+	name, extensions, _ := strings.Cut(base, ".")
+	switch {
+	case strings.EqualFold(name, "env") && extensions != "" && !strings.EqualFold(extensions, "js"): // env.local, env.production
+		return true
+	case oneOf(secretNames, name) && !strings.EqualFold(extensions, "pub"):
+		return true
+	}
 	for extensions != "" {
 		var extension string
 		extension, extensions, _ = strings.Cut(extensions, ".")
-		same := func(e string) bool { return strings.EqualFold(e, strings.Trim(extension, " _")) }
-		if slices.ContainsFunc(programExtensions, same) || extensions == "" && slices.ContainsFunc(privateExtensions, same) {
+		if isProgram(extension) {
 			return true
 		}
 	}
 	return false
+}
+
+// isProgram reports whether an extension is that of a program, with whatever behind it but more letters.
+func isProgram(extension string) bool {
+	extension = strings.TrimLeft(extension, " _")
+	n := 0
+	for n < len(extension) && isLetter(extension[n]) {
+		n++
+	}
+	return oneOf(programExtensions, extension[:n])
+}
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' || c >= 0x80 }
+
+// endsIn reports whether a name has one of the extensions at its end, where numbers of copies and how it was packed do not count:
+// x.sql, x.log.1, x.log.2.gz.
+func endsIn(base string, extensions []string) bool {
+	for {
+		i := strings.LastIndexByte(base, '.')
+		if i < 0 {
+			return false
+		}
+		extension := strings.Trim(base[i+1:], " _")
+		if oneOf(extensions, extension) {
+			return true
+		}
+		if !oneOf(packedExtensions, extension) && (extension == "" || strings.Trim(extension, "0123456789-_") != "") {
+			return false
+		}
+		base = base[:i]
+	}
+}
+
+func oneOf(list []string, s string) bool {
+	return slices.ContainsFunc(list, func(e string) bool { return strings.EqualFold(e, s) })
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/edge-server/edge/core/compress"
+	"github.com/edge-server/edge/internal/httprange"
 )
 
 // smallFile is up to which size a file is read at once: that is faster than sendfile, and a slow client keeps no file open.
@@ -134,6 +135,7 @@ func serveFile(w http.ResponseWriter, r *http.Request, file *os.File, info fs.Fi
 func answer(w http.ResponseWriter, r *http.Request, file *os.File, info fs.FileInfo, whole func([]byte)) {
 	header := w.Header()
 	header["X-Content-Type-Options"] = noSniff // a browser must not take an uploaded text for a script
+	r = httprange.Request(r)
 	if isPlain(r) && info.Size() <= smallFile {
 		answerSmall(w, r, file, info, whole)
 		return

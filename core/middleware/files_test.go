@@ -197,6 +197,8 @@ func TestFilesAnswersConditionsAndRanges(t *testing.T) {
 		{"Range", "bytes=2-4", 206, "234"},
 		{"Range", "bytes=-3", 206, "789"},
 		{"Range", "bytes=20-", 416, "invalid range: failed to overlap\n"},
+		{"Range", "lines=1-2", 200, "0123456789"},
+		{"Range", "Bytes=2-4", 206, "234"},
 	} {
 		if w := ask(h, "GET", "/a.txt", tt.name, tt.value); w.Code != tt.code || w.Body.String() != tt.body {
 			t.Errorf("%s: %s: %d %q, want %d %q", tt.name, tt.value, w.Code, w.Body, tt.code, tt.body)

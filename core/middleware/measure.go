@@ -94,7 +94,7 @@ func Measure(m *Meter, statuses *StatusMeters) func(http.Handler) http.Handler {
 			m.inFlight.Add(1)
 			defer func() {
 				m.inFlight.Add(-1)
-				a := access{rec: rec, finished: finished}
+				a := access{context: r.Context(), rec: rec, finished: finished}
 				took := time.Since(began)
 				m.done(a.status(), took)
 				if statuses != nil {

@@ -16,7 +16,7 @@ func RoadRunnerLog(log *slog.Logger, full bool) func(http.Handler) http.Handler 
 				next.ServeHTTP(w, r)
 				return
 			}
-			a := access{began: time.Now(), rec: record(w)}
+			a := access{began: time.Now(), context: r.Context(), rec: record(w)}
 			a.request(r)
 			url, query := r.URL.String(), r.URL.RawQuery
 			if r.Body != nil && r.Body != http.NoBody {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -33,7 +32,7 @@ type StaticConfig struct {
 // folder is the application's own.
 var (
 	privateNames   = []string{"artisan", "composer.json", "composer.lock", "auth.json", "symfony.lock", "web.config"}
-	privateEndings = []string{".sql", ".sqlite", ".sqlite3", ".log"}
+	privateEndings = []string{"sql", "sqlite", "sqlite3", "db", "log", "key", "p12", "pfx", "ppk"}
 )
 
 // static serves the files that are there and may be served, by the rules of NewFiles. Everything else is for the application: what
@@ -112,18 +111,13 @@ func (h *static) serveFolder(w http.ResponseWriter, r *http.Request, clean, name
 // isPrivate reports whether a name is one that no client is to see the file of.
 func isPrivate(name string) bool {
 	base := path.Base(name)
-	return isHidden(name) || isSource(base) || endsIn(base, privateEndings) ||
-		slices.ContainsFunc(privateNames, func(private string) bool { return strings.EqualFold(base, private) })
-}
-
-func endsIn(name string, extensions []string) bool {
-	extension := path.Ext(name)
-	return slices.ContainsFunc(extensions, func(e string) bool { return strings.EqualFold(extension, e) })
+	return isHidden(name) || isSource(base) || endsIn(base, privateEndings) || oneOf(privateNames, base)
 }
 
 // served reports whether a file of that name is one to be served.
 func (h *static) served(name string) bool {
-	return !endsIn(name, h.Forbid) && (len(h.Allow) == 0 || endsIn(name, h.Allow))
+	extension := path.Ext(name)
+	return !oneOf(h.Forbid, extension) && (len(h.Allow) == 0 || oneOf(h.Allow, extension))
 }
 
 // serveName serves a file, if it can be opened without leaving the folder but by a link that may.

@@ -74,6 +74,8 @@ func reasonOf(err error) reason {
 // roundTrip asks one upstream after the other until one answers or none may be asked any more.
 func (p *Proxy) roundTrip(out *http.Request) (*http.Response, error) {
 	x := out.Context().Value(exchangeKey{}).(*exchange)
+	x.takeInformational(p, out)
+	defer x.settle()
 	if p.mirror != nil && !isWebSocket(x.request) {
 		p.mirror.send(out, x.body)
 	}

@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -250,7 +251,7 @@ func (c *Config) Validate() error {
 		if a.fastCGI && !path.IsAbs(c.FastCGI.Root) {
 			report("fastcgi.root: %q: must be the folder of the scripts as the upstream sees it, such as /srv/app/public", c.FastCGI.Root)
 		}
-		if slices.ContainsFunc(c.Upstreams[:i], func(other Upstream) bool { return other.URL == u.URL }) {
+		if err == nil && slices.ContainsFunc(c.Upstreams[:i], func(other Upstream) bool { return other.URL == u.URL }) {
 			report("upstreams[%d].url: %q is listed already: give it a weight instead", i, u.URL)
 		}
 		if u.Weight < 1 || u.Weight > 100 {
@@ -357,8 +358,12 @@ func (c *Config) validateHealth() error {
 
 func (m *Mirror) validate() error {
 	var errs []error
-	if u, err := url.Parse(m.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" || u.User != nil {
-		errs = append(errs, fmt.Errorf("mirror.url: must be http:// or https:// and a host, such as http://127.0.0.1:3001"))
+	u, err := url.Parse(m.URL)
+	switch {
+	case hasUser(m.URL, u, err):
+		errs = append(errs, fmt.Errorf("mirror.url: %w", errUser))
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", u.Path != "" && u.Path != "/", !validPort(u):
+		errs = append(errs, errors.New("mirror.url: must be http:// or https:// and a host, such as http://127.0.0.1:3001"))
 	}
 	if m.Percent < 1 || m.Percent > 100 {
 		errs = append(errs, fmt.Errorf("mirror.percent: must be between 1 and 100, got %d", m.Percent))
@@ -381,8 +386,13 @@ type address struct {
 func parseAddress(text string) (address, error) {
 	bad := fmt.Errorf("%q: write http://host:port, https://host, h2c://host:port, unix:/path, fastcgi://host:port or fastcgi:/path", text)
 	u, err := url.Parse(text)
-	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	switch {
+	case hasUser(text, u, err):
+		return address{}, errUser
+	case err != nil || u.RawQuery != "" || u.Fragment != "":
 		return address{}, bad
+	case !validPort(u):
+		return address{}, fmt.Errorf("%q: %s is no port: they go from 1 to 65535", text, u.Port())
 	}
 	a := address{network: "tcp", dial: u.Host, fastCGI: u.Scheme == "fastcgi", h2c: u.Scheme == "h2c"}
 	switch u.Scheme {
@@ -413,6 +423,26 @@ func parseAddress(text string) (address, error) {
 		a.url.Scheme = "https"
 	}
 	return a, nil
+}
+
+// errUser does not repeat what was written: it has a password.
+var errUser = errors.New("user and password are not taken from a URL: write it without, such as http://127.0.0.1:3000, and what the upstream wants to " +
+	"see into headers.request of the proxy, such as {Authorization: \"Basic …\"}")
+
+// hasUser reports whether the text has something like user:password@ before the host, whether it can be read or not.
+func hasUser(text string, u *url.URL, err error) bool {
+	if err != nil {
+		return strings.Contains(text, "@")
+	}
+	return u.User != nil
+}
+
+func validPort(u *url.URL) bool {
+	if u.Port() == "" {
+		return true
+	}
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return err == nil && n > 0
 }
 
 func withPort(u *url.URL, port string) string {

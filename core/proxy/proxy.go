@@ -9,6 +9,7 @@
 //	balance.go    which upstream
 //	upstream.go   connections to one, and whether it fails
 //	body.go       bodies on their way
+//	hints.go      answers before the answer
 //	health.go     regular checks
 //	tunnel.go     WebSockets
 //	mirror.go     copies
@@ -167,6 +168,9 @@ type exchange struct {
 	body     *body         // nil without
 	upstream *upstream     // that has answered
 	answer   io.ReadCloser // its body; closing it twice does no harm
+
+	informing sync.Mutex // held while an informational answer is passed on
+	settled   bool       // none is any more
 }
 
 type exchangeKey struct{}

@@ -26,6 +26,8 @@ type Config struct {
 	name   string
 	root   value
 	lookup func(string) (string, bool)
+
+	origins map[string]string // of the last Translate
 }
 
 // Parse reads the file, what it includes and the overrides. It does not look at what they say.

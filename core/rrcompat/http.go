@@ -1,7 +1,10 @@
 package rrcompat
 
 import (
+	"fmt"
 	"net"
+	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 )
@@ -33,8 +36,14 @@ func (t *translation) listeners(http part, out document) {
 			secure = "127.0.0.1:443"
 		}
 	}
+	opened := 0
+	listen := func(from string) document {
+		t.from(fmt.Sprintf("http.listen[%d]", opened), from)
+		opened++
+		return out.add("listen")
+	}
 	if plain = t.tcp(http, "address", plain); plain != "" {
-		l := out.add("listen")
+		l := listen("http.address")
 		l.set("address", plain)
 		l.set("h2c", http2.boolean("h2c", false))
 		if secure != "" && ssl.boolean("redirect", false) {
@@ -42,7 +51,7 @@ func (t *translation) listeners(http part, out document) {
 		}
 	}
 	if secure = t.tcp(ssl, "address", secure); secure != "" {
-		l := out.add("listen")
+		l := listen("http.ssl.address")
 		l.set("address", secure)
 		l.set("tls", true)
 		if t.http3(http, secure) {
@@ -52,7 +61,7 @@ func (t *translation) listeners(http part, out document) {
 	}
 	other := t.http3Elsewhere(http, secure)
 	if other != "" {
-		l := out.add("listen")
+		l := listen("http.http3.address")
 		l.set("address", other)
 		l.set("tls", true)
 		l.set("http3", true)
@@ -138,7 +147,7 @@ func (t *translation) fastCGI(http part, others bool) {
 			t.refuse(nil, fcgi.key, "Edge does not answer FastCGI, and there is no other address: set http.address and let the server in front speak HTTP")
 		}
 	case !others && len(t.errs) == 0:
-		t.refuse(nil, "http.address", "is missing: nothing would listen, such as -o http.address=127.0.0.1:8080")
+		t.miss("http.address", "nothing would listen, such as -o http.address=127.0.0.1:8080")
 	}
 }
 
@@ -167,7 +176,7 @@ func (t *translation) middleware(http part, out document) {
 			}
 		case "static", "sendfile": // the pool has them
 		case "http_metrics":
-			t.note("http.middleware http_metrics", "Edge counts every request; the names of its metrics are its own and not rr_*")
+			t.note("http.middleware http_metrics", "is not a middleware here: with a metrics section every request is counted, under rr_http_* and under Edge's own names")
 		case "gzip":
 			names = append(names, "compress")
 			out.section("compress").set("encodings", []string{"gzip"})
@@ -176,7 +185,7 @@ func (t *translation) middleware(http part, out document) {
 		case "otel":
 			t.note("http.middleware otel", "is not a middleware here: with an otel section every request has a span")
 		case "cache":
-			t.warn("http.middleware cache", "RoadRunner has dropped it, too: a response cache comes with Edge's proxy")
+			t.warn("http.middleware cache", "RoadRunner has dropped it, too: http.cache of edge.yaml keeps answers (docs/http-cache.md)")
 		default:
 			t.warn("http.middleware "+name, "Edge has no middleware of this name: a wasm plugin can be one")
 		}
@@ -231,18 +240,30 @@ func (t *translation) headers(http part, out document) bool {
 
 // cors are lists with commas in RoadRunner.
 func (t *translation) cors(in part, out document) {
+	everyone := contains(in.texts("allowed_origin"), "*")
+	origins, regex := in.refs("allowed_origin"), t.originRegex(in)
+	switch {
+	case regex == "" && len(origins) > 0:
+		out.set("origins", origins)
+	case regex != "":
+		out.set("origin_regex", regex)
+		if len(origins) > 0 {
+			t.note(in.path("allowed_origin"), "has no effect in RoadRunner beside allowed_origin_regex, and so it is left away")
+		}
+	}
 	for _, key := range []struct{ rr, edge string }{
-		{"allowed_origin", "origins"}, {"allowed_methods", "methods"}, {"allowed_headers", "headers"}, {"exposed_headers", "exposed"},
+		{"allowed_methods", "methods"}, {"allowed_headers", "headers"}, {"exposed_headers", "exposed"},
 	} {
 		if items := in.refs(key.rr); len(items) > 0 {
 			out.set(key.edge, items)
 		}
 	}
-	if pattern := in.ref("allowed_origin_regex"); pattern != "" {
-		out.set("origin_regex", pattern)
-	}
 	if in.boolean("allow_credentials", false) {
-		out.set("credentials", true)
+		if everyone && regex == "" {
+			t.warn(in.path("allow_credentials"), "is left away: beside allowed_origin * no browser sends credentials; name the origins of the pages that need them")
+		} else {
+			out.set("credentials", true)
+		}
 	}
 	if seconds := in.integer("max_age", 0); seconds > 0 {
 		out.set("max_age", secondsOf(seconds))
@@ -251,4 +272,33 @@ func (t *translation) cors(in part, out document) {
 		out.set("status", status)
 	}
 	in.known("debug")
+}
+
+// originRegex is allowed_origin_regex for Edge, where it has to match the whole origin. In RoadRunner any part of it is enough.
+func (t *translation) originRegex(in part) string {
+	pattern := in.text("allowed_origin_regex")
+	if pattern == "" {
+		return ""
+	}
+	if _, err := regexp.Compile(pattern); err != nil {
+		t.refuse(in.entry("allowed_origin_regex"), in.path("allowed_origin_regex"), "%v", err)
+		return ""
+	}
+	ref := in.ref("allowed_origin_regex")
+	if matchesWhole(pattern) {
+		return ref
+	}
+	t.note(in.path("allowed_origin_regex"), "matches any part of an origin, as in RoadRunner: also that of another site which has it in its name; write ^ before it and $ behind it")
+	return "(?s:.*)(?:" + ref + ")(?s:.*)"
+}
+
+// matchesWhole reports whether a regular expression can only match a whole text: the plain cases, others may say false.
+func matchesWhole(pattern string) bool {
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return false
+	}
+	parts := re.Sub
+	return re.Op == syntax.OpConcat && len(parts) > 1 &&
+		parts[0].Op == syntax.OpBeginText && parts[len(parts)-1].Op == syntax.OpEndText
 }

@@ -27,9 +27,6 @@ func (t *translation) store(root, store part, e *entry) {
 	if !cfg.present() && root.v.find(e.name) != nil {
 		cfg = root.section(e.name)
 	}
-	if !cfg.present() && driver != "memory" && driver != "" {
-		t.note("kv."+e.name+".config", "is missing, upon which RoadRunner leaves the store out; in Edge it is there, with the defaults of its driver")
-	}
 	translate := map[string]func(part, document, string){
 		"memory": t.memoryStore, "boltdb": t.boltStore, "redis": t.redisStore, "memcached": t.memcachedStore,
 	}[driver]
@@ -40,6 +37,9 @@ func (t *translation) store(root, store part, e *entry) {
 		take(&e.value)
 		t.warn("kv."+e.name, "Edge has no driver %s: the store is not there, and calls for it say \"no such storage\"; a driver of your own can be a plugin (driver: wasm)", driver)
 	default:
+		if !cfg.present() && driver != "memory" {
+			t.note("kv."+e.name+".config", "is missing, upon which RoadRunner leaves the store out; in Edge it is there, with the defaults of its driver")
+		}
 		out := t.out.section("kv").section(e.name)
 		out.set("driver", driver)
 		translate(cfg, out, "kv."+e.name)

@@ -22,11 +22,13 @@ func (t *translation) pool(root part) {
 	pool, out := http.section("pool"), t.out.section("php").section(PoolName)
 
 	command := server.command("command")
+	t.from("php."+PoolName+".command", "server.command")
 	if own := pool.command("command"); len(own) > 0 {
 		command = own
+		t.from("php."+PoolName+".command", "http.pool.command")
 	}
 	if len(command) == 0 {
-		t.refuse(nil, "server.command", "is missing: name the worker, such as -o server.command=php,worker.php")
+		t.miss("server.command", "name the worker, such as -o server.command=php,worker.php")
 	}
 	out.set("command", command)
 	if pool.boolean("debug", false) {
@@ -115,7 +117,8 @@ func (t *translation) lifetimes(pool part, out document) {
 	if d, ok := pool.duration("stream_timeout"); ok && d > 0 {
 		out.set("stop_timeout", d)
 	}
-	pool.known("reset_timeout", "destroy_timeout") // a reload replaces one worker after the other; shutdown has the other
+	t.idle(pool, "reset_timeout", "has no effect: a reset replaces one worker after the other, each with allocate_timeout to come up and stream_timeout to go")
+	pool.known("destroy_timeout") // see shutdown
 }
 
 // queue: RoadRunner counts the requests that are executed, too, and bounds the wait by allocate_timeout.

@@ -45,7 +45,7 @@ func (t *translation) status(status part) {
 	}
 	address := status.ref("address")
 	if address == "" {
-		t.refuse(nil, "status.address", "is missing: write 127.0.0.1:2114, or take status away")
+		t.miss("status.address", "write 127.0.0.1:2114, or take status away")
 		return
 	}
 	out := t.out.section("telemetry").section("health")
@@ -53,5 +53,5 @@ func (t *translation) status(status part) {
 	if code := status.integer("unavailable_status_code", 0); code != 0 && code != 503 {
 		out.set("unavailable_status", code)
 	}
-	status.known("check_timeout") // Edge's checks read what it knows already
+	t.idle(status, "check_timeout", "has no effect: the checks read what the server knows already, and answer at once")
 }

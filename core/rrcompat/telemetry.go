@@ -46,20 +46,52 @@ func (t *translation) collector(out document, c part) {
 	if labels := c.texts("labels"); len(labels) > 0 {
 		out.set("labels", labels)
 	}
-	if buckets := c.texts("buckets"); len(buckets) > 0 {
-		list := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
-		for _, b := range buckets {
-			list.Content = append(list.Content, t.number(c, "buckets", b))
-		}
-		out.set("buckets", list)
+	if kind == "histogram" {
+		t.buckets(out, c)
+	} else {
+		t.idle(c, "buckets", "has no effect: only a histogram has buckets, and this is a "+kind)
 	}
-	if objectives := c.pairs("objectives"); len(objectives) > 0 {
-		m := &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
-		for _, o := range objectives {
-			m.Content = append(m.Content, text(o[0]), t.number(c, "objectives", o[1]))
+	if kind == "summary" {
+		t.objectives(out, c)
+	} else {
+		if c.has("objectives") {
+			t.warn(c.path("objectives"), "has no effect: only a summary has objectives, and this is a %s", kind)
 		}
+		c.known("objectives")
+	}
+}
+
+func (t *translation) buckets(out document, c part) {
+	buckets := c.texts("buckets")
+	if len(buckets) == 0 {
+		return
+	}
+	list := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+	for _, b := range buckets {
+		list.Content = append(list.Content, t.number(c, "buckets", b))
+	}
+	out.set("buckets", list)
+}
+
+// objectives are quantiles and their errors. RoadRunner takes any numbers, and makes nothing of those that are neither.
+func (t *translation) objectives(out document, c part) {
+	m := &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
+	for _, o := range c.pairs("objectives") {
+		allowed := t.number(c, "objectives", o[1])
+		if !isShare(o[0]) || !isShare(o[1]) {
+			t.warn(c.path("objectives")+"."+o[0], "%s is left away: they are not a quantile and its error, two numbers between 0 and 1", o[1])
+			continue
+		}
+		m.Content = append(m.Content, text(o[0]), allowed)
+	}
+	if len(m.Content) > 0 {
 		out.set("objectives", m)
 	}
+}
+
+func isShare(digits string) bool {
+	n, err := strconv.ParseFloat(digits, 64)
+	return err == nil && n >= 0 && n <= 1
 }
 
 func (t *translation) number(c part, key, digits string) *yaml.Node {

@@ -69,9 +69,10 @@ func (c *Config) Translate(o Options) (*Result, error) {
 	unread(&c.root, "", func(key string, e *entry) {
 		t.warn(key, "RoadRunner has no such key, or Edge does not know it: it has no effect")
 	})
-	if err := errors.Join(t.errs...); err != nil {
+	if err := errors.Join(append(t.errs, t.misspelt()...)...); err != nil {
 		return nil, err
 	}
+	c.origins = t.origins
 	text, err := t.out.bytes(t.header())
 	if err != nil {
 		return nil, err
@@ -88,6 +89,47 @@ type translation struct {
 	result Result
 	errs   []error
 	said   map[string]bool
+
+	missing []string          // keys without which nothing starts
+	origins map[string]string // keys of edge.yaml by those of RoadRunner, where that depends on what else is set
+}
+
+// miss refuses a configuration without a key.
+func (t *translation) miss(key, format string, args ...any) {
+	t.missing = append(t.missing, key)
+	t.refuse(nil, key, "is missing: "+format, args...)
+}
+
+// misspelt are the unknown keys beside those that are missing: -o server.comand=php is not heard of otherwise.
+func (t *translation) misspelt() []error {
+	var errs []error
+	var stores value // a section at the top may be the configuration of one
+	if kv := t.c.root.find("kv"); kv != nil {
+		stores = kv.value
+	}
+	unread(&t.c.root, "", func(key string, e *entry) {
+		section, _, below := strings.Cut(key, ".")
+		for _, missing := range t.missing {
+			parent := missing[:max(0, strings.LastIndexByte(missing, '.'))]
+			if key[:max(0, strings.LastIndexByte(key, '.'))] == parent || !below && stores.find(section) == nil {
+				where := at(e)
+				if e.at == "-o "+key {
+					where = "-o "
+				}
+				errs = append(errs, fmt.Errorf("%s%s: RoadRunner has no such key, or Edge does not know it: is it a misspelling?", where, key))
+				return
+			}
+		}
+	})
+	return errs
+}
+
+// from notes which key of RoadRunner a key of edge.yaml was made of.
+func (t *translation) from(edge, roadRunner string) {
+	if t.origins == nil {
+		t.origins = map[string]string{}
+	}
+	t.origins[edge] = roadRunner
 }
 
 func (t *translation) expand(text string) string { return expand(text, t.c.lookup) }
@@ -167,13 +209,13 @@ func (t *translation) header() string {
 
 // sections are what RoadRunner has and Edge has not, or has elsewhere. What is not here and not read is unknown.
 var sections = []struct{ names, text string }{
-	{"jobs", "Edge has no job queues yet: nothing is consumed, and jobs.* calls fail. They are planned after the KV, WebSocket and edge work"},
+	{"jobs", "Edge has no job queues yet: nothing is consumed, and jobs.* calls fail. They are planned"},
 	{"amqp beanstalk sqs nats kafka google_pub_sub", "is a driver of jobs, which Edge does not have yet"},
 	{"grpc", "Edge has no gRPC front for PHP yet: nothing listens there. It is planned after jobs"},
 	{"temporal", "Edge does not run Temporal workers, and nobody works on it"},
 	{"tcp", "Edge has no TCP servers for PHP yet, and nobody works on it"},
-	{"centrifuge", "Edge does not speak to Centrifugo: its own WebSocket hub (Pusher, Mercure, raw) is in the making"},
-	{"websockets broadcast", "RoadRunner has dropped this plugin, too; Edge's own WebSocket hub (Pusher, Mercure, raw) is in the making"},
+	{"centrifuge", "Edge does not speak to Centrifugo: the section ws of edge.yaml is a WebSocket hub of its own (Pusher, Mercure, raw; docs/websockets.md)"},
+	{"websockets broadcast", "RoadRunner has dropped this plugin, too: the section ws of edge.yaml is a WebSocket hub (Pusher, Mercure, raw; docs/websockets.md)"},
 	{"fileserver", "no listener of its own is opened: write a route with `files: {root: …, strip: /prefix}` in edge.yaml"},
 	{"reload", "RoadRunner has dropped this plugin, too: write php.http.watch in edge.yaml, or start with http.pool.debug"},
 	{"envfile", "is not read: start with --dotenv FILE"},
@@ -194,6 +236,16 @@ func (t *translation) elsewhere(root part) {
 
 // endure is RoadRunner's container.
 func (t *translation) endure(endure part) {
-	endure.known("log_level", "print_graph", "grace_period")
+	t.idle(endure, "log_level", "has no effect: there is no container whose log it could be; logs.level is that of the server")
+	t.idle(endure, "print_graph", "has no effect: there is no container, and no graph of it")
+	endure.known("grace_period")
 	t.result.Watchdog = time.Duration(endure.integer("watchdog_sec", 0)) * time.Second
+}
+
+// idle notes a key that nothing here depends on, and why.
+func (t *translation) idle(p part, name, why string) {
+	if p.has(name) {
+		t.note(p.path(name), "%s", why)
+	}
+	p.known(name)
 }

@@ -213,7 +213,19 @@ var workerEvents = map[string]struct{ text, event string }{
 	"php worker died with a request in it": {"RoadRunner can't communicate with the worker", "EventWorkerError"},
 	"idle php worker died":                 {"worker stopped", "EventWorkerWaitExit"},
 	"php worker ended by itself":           {"worker stopped", "EventWorkerWaitExit"},
+	"php worker is gone":                   {"worker destroyed", "EventWorkerDestruct"},
+	applicationError:                       {"soft worker error", "EventWorkerSoftError"},
+	"no php worker was free for requests":  {"no free workers in the pool, wait timeout exceed", "EventNoFreeWorkers"},
+
+	"php worker took longer than exec_timeout and was killed": {"worker stopped, and will be restarted", "EventExecTTL"},
+	"php worker is beyond max_memory and is to be replaced":   {"worker will be restarted", "EventMaxMemory"},
+	"php worker reached its ttl and is to be replaced":        {"worker will be restarted", "EventTTL"},
+	"php worker was idle for long":                            {"worker will be restarted", "EventIdleTTL"},
+	"php worker served max_jobs and is to be replaced":        {"worker will be restarted", "EventMaxJobs"},
 }
+
+// applicationError is the record of what a worker threw.
+const applicationError = "php application error"
 
 // serverLogger is the name under which RoadRunner logs what is about workers.
 const serverLogger = "server"
@@ -229,7 +241,7 @@ func (h *roadRunnerHandler) Handle(_ context.Context, r slog.Record) error {
 	b := (*buf)[:0]
 	switch {
 	case h.sink.raw:
-		b = append(b, r.Message...)
+		b = appendRaw(b, r)
 	case h.sink.json:
 		b = h.appendJSON(b, r)
 	default:
@@ -247,6 +259,22 @@ func (h *roadRunnerHandler) Handle(_ context.Context, r slog.Record) error {
 		bufferPool.Put(buf)
 	}
 	return err
+}
+
+// appendRaw appends the message. What a worker threw is one in RoadRunner, where Edge has it beside its own words.
+func appendRaw(b []byte, r slog.Record) []byte {
+	b = append(b, r.Message...)
+	if r.Message != workerEvents[applicationError].text {
+		return b
+	}
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key != "error" {
+			return true
+		}
+		b = append(append(b, ": "...), a.Value.String()...)
+		return false
+	})
+	return b
 }
 
 func (h *roadRunnerHandler) loggerName() string {

@@ -124,3 +124,30 @@ func FuzzQuoted(f *testing.F) {
 		}
 	})
 }
+
+// TestRoadRunnerEvents: what pools log has RoadRunner's names of events, by which people alert, and raw channels keep what was thrown.
+func TestRoadRunnerEvents(t *testing.T) {
+	t.Parallel()
+	for message, want := range map[string]string{
+		"php worker is gone": "EventWorkerDestruct", "php application error": "EventWorkerSoftError", "no php worker was free for requests": "EventNoFreeWorkers",
+		"php worker took longer than exec_timeout and was killed": "EventExecTTL", "php worker is beyond max_memory and is to be replaced": "EventMaxMemory",
+		"php worker reached its ttl and is to be replaced": "EventTTL",
+	} {
+		var out bytes.Buffer
+		log, _ := NewLogger(LogConfig{Level: "debug", Format: "roadrunner"}, &out)
+		log.With("logger", "server").Warn(message, "pid", 7)
+		if !strings.Contains(out.String(), want) || !strings.Contains(out.String(), "7") {
+			t.Errorf("%s: %q, want %s", message, &out, want)
+		}
+	}
+	var errs bytes.Buffer
+	channels := map[string]RoadRunnerLog{"server": {Mode: "raw", Level: "debug"}}
+	log, _, err := NewRoadRunnerLogger(RoadRunnerLog{Mode: "none", Level: "debug", Channels: channels}, Streams{Stdout: io.Discard, Stderr: &errs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.With("logger", "server").Error("php application error", "error", "DomainException: broken")
+	if !strings.Contains(errs.String(), "DomainException: broken") {
+		t.Errorf("raw: %q", &errs)
+	}
+}

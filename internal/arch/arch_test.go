@@ -31,9 +31,10 @@ var rules = map[string][]string{
 	"core/configfile": {"internal/bytesize"},
 	"core/edgetest":   {"core", "internal/testenv"},
 	"core/forwarded":  {},
-	"core/httpcache":  {"kv", "internal/bytesize"},
+	"core/gcpace":     {},
+	"core/httpcache":  {"kv", "internal/bytesize", "internal/httprange", "internal/origin"},
 	"core/httpserver": {"core/httpserver/...", "core/acme", "core/upgrade", "internal/bytesize"},
-	"core/middleware": {"core/compress", "internal/bytesize", "internal/urlpath"},
+	"core/middleware": {"core/compress", "internal/bytesize", "internal/httprange", "internal/urlpath"},
 	"core/pluginkit":  {"core", "kv", "kv/memory", "sdk", "sdk/abi", "wasmhost/...", "internal/bytesize"}, // it is core without a server
 	"core/ratelimit":  {"kv"},
 	"core/guard":      {"core/configfile", "core/ratelimit", "core/routing", "internal/bytesize", "internal/origin"},
@@ -45,7 +46,7 @@ var rules = map[string][]string{
 	"core/telemetry":  {"core/httpcache", "core/httpserver", "core/middleware", "core/services", "core/proxy", "php", "wasmhost", "rpc", "kv", "ws", "ws/mercure", "ws/pusher", "sdk/abi", "internal/bytesize", "core/guard"},
 
 	// Features: what one needs from another it declares as an interface of its own, and core joins them.
-	"php":       {"php/fastcgi", "internal/bytesize", "internal/frame", "internal/osproc", "internal/urlpath", "internal/origin"},
+	"php":       {"php/fastcgi", "internal/bytesize", "internal/frame", "internal/httprange", "internal/osproc", "internal/urlpath", "internal/origin"},
 	"php/":      {},
 	"rpc":       {"internal/bytesize", "internal/frame"},
 	"kv":        {"internal/bytesize", "internal/tlsclient"},
@@ -84,6 +85,7 @@ var rules = map[string][]string{
 	"internal/bytesize":   {},
 	"internal/exampleapp": {},
 	"internal/frame":      {},
+	"internal/httprange":  {},
 	"internal/origin":     {},
 	"internal/osproc":     {"internal/bytesize"},
 	"internal/testenv":    {},

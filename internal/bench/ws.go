@@ -49,8 +49,8 @@ var wsTargets = []wsTarget{
 type wsLoad struct {
 	key, title, about, unit string
 
-	// run connects, calls begin, and counts what is done until duration is over.
-	run func(ctx context.Context, t wsTarget, srv *server, duration time.Duration, begin func()) (done float64, err error)
+	// run connects, counts what is done until duration is over, and disconnects; the watch sees what is between.
+	run func(ctx context.Context, t wsTarget, srv *server, duration time.Duration, watch *wsWatch) (done float64, err error)
 
 	figure bool // what run returns is the figure, the smaller the better, and no count
 	once   bool // the first time counts, since a server that was busy before has memory to spare; there is no other
@@ -138,19 +138,32 @@ func benchWS(ctx context.Context, opts options, space *workspace, progress io.Wr
 }
 
 func (l wsLoad) sample(ctx context.Context, t wsTarget, srv *server, duration time.Duration) (wsSample, error) {
-	var before usage
-	var began time.Time
-	var failed error
-	done, err := l.run(ctx, t, srv, duration, func() {
-		before, _, failed = srv.usage()
-		began = time.Now()
-	})
-	took := time.Since(began)
-	after, _, last := srv.usage()
-	if l.figure {
-		return wsSample{PerSec: done}, errors.Join(err, failed, last)
+	watch := &wsWatch{usage: srv.usage}
+	done, err := l.run(ctx, t, srv, duration, watch)
+	if err = errors.Join(err, watch.failed); err != nil || l.figure {
+		return wsSample{PerSec: done}, err
 	}
-	return wsSample{done / took.Seconds(), microseconds(after.server-before.server) / done}, errors.Join(err, failed, last)
+	return wsSample{done / watch.took.Seconds(), microseconds(watch.server) / done}, nil
+}
+
+// wsWatch takes the time from begin to end, and what the server computes meanwhile.
+type wsWatch struct {
+	usage  func() (now usage, known bool, err error)
+	began  time.Time
+	took   time.Duration
+	server time.Duration
+	failed error
+}
+
+func (w *wsWatch) begin() {
+	now, _, err := w.usage()
+	w.server, w.failed, w.began = -now.server, errors.Join(w.failed, err), time.Now()
+}
+
+func (w *wsWatch) end() {
+	w.took = time.Since(w.began)
+	now, _, err := w.usage()
+	w.server, w.failed = w.server+now.server, errors.Join(w.failed, err)
 }
 
 func awaitWS(ctx context.Context, srv *server, t wsTarget) error {

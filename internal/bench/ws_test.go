@@ -24,10 +24,10 @@ func TestWebSocketLoads(t *testing.T) {
 		if load.figure { // crowds, of which one process cannot have both ends
 			continue
 		}
-		began := false
-		done, err := load.run(ctx, target, srv, 100*time.Millisecond, func() { began = true })
-		if err != nil || done == 0 || !began {
-			t.Errorf("%s: %v done, %v", load.key, done, err)
+		watch := &wsWatch{usage: srv.usage}
+		done, err := load.run(ctx, target, srv, 100*time.Millisecond, watch)
+		if err != nil || done == 0 || watch.took < 100*time.Millisecond {
+			t.Errorf("%s: %v done in %s, %v", load.key, done, watch.took, err)
 		}
 	}
 	cancel()

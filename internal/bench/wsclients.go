@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,35 +59,32 @@ func closeAll(conns []*websocket.Conn) {
 var errEcho = errors.New("what comes back is not what was sent")
 
 // driveEcho counts round trips until duration is over.
-func driveEcho(ctx context.Context, t wsTarget, srv *server, duration time.Duration, begin func()) (float64, error) {
+func driveEcho(ctx context.Context, t wsTarget, srv *server, duration time.Duration, watch *wsWatch) (float64, error) {
 	conns, err := dialAll(ctx, wsEchoes, srv.base, t.echo)
 	defer closeAll(conns)
 	if err != nil {
 		return 0, err
 	}
-	begin()
-	end := time.Now().Add(duration)
-	var trips atomic.Int64
-	errs := make([]error, len(conns))
-	var wg sync.WaitGroup
-	for i, c := range conns {
-		wg.Go(func() { // ends with the time
-			for errs[i] == nil && time.Now().Before(end) {
-				errs[i] = c.WriteMessage(websocket.TextMessage, []byte(wsPayload))
-				if errs[i] != nil {
-					return
-				}
-				_, got, err := c.ReadMessage()
-				if err == nil && string(got) != wsPayload {
-					err = errEcho
-				}
-				errs[i] = err
-				trips.Add(1)
-			}
-		})
+	trips, err := echo(conns, duration, watch)
+	return float64(trips), err
+}
+
+// wsEchoed is the frame in which wsPayload comes back, wsEcho the one in which it is sent.
+var (
+	wsEchoed = append([]byte{0x81, 126, 0, byte(len(wsPayload))}, wsPayload...)
+	wsEcho   = masked(wsEchoed)
+)
+
+// masked is a frame with two bytes of length as a client sends it.
+func masked(plain []byte) []byte {
+	const head = 4
+	mask := []byte{0x37, 0xfa, 0x21, 0x3d}
+	frame := slices.Concat(plain[:head], mask, plain[head:])
+	frame[1] |= 0x80
+	for i := range plain[head:] {
+		frame[head+len(mask)+i] ^= mask[i%len(mask)]
 	}
-	wg.Wait()
-	return float64(trips.Load()), errors.Join(errs...)
+	return frame
 }
 
 // publishPusher makes a signed call with so many events.

@@ -106,22 +106,22 @@ func (c *crowd) close() {
 }
 
 // driveFanOut publishes one message after the other until duration is over, and counts what arrives.
-func driveFanOut(ctx context.Context, t wsTarget, srv *server, duration time.Duration, begin func()) (float64, error) {
-	return drivePublishing(ctx, t, srv, duration, begin, 1)
+func driveFanOut(ctx context.Context, t wsTarget, srv *server, duration time.Duration, watch *wsWatch) (float64, error) {
+	return drivePublishing(ctx, t, srv, duration, watch, 1)
 }
 
 // driveBursts publishes as many messages at once as a call may have, before it waits for them.
-func driveBursts(ctx context.Context, t wsTarget, srv *server, duration time.Duration, begin func()) (float64, error) {
-	return drivePublishing(ctx, t, srv, duration, begin, wsBurst)
+func driveBursts(ctx context.Context, t wsTarget, srv *server, duration time.Duration, watch *wsWatch) (float64, error) {
+	return drivePublishing(ctx, t, srv, duration, watch, wsBurst)
 }
 
-func drivePublishing(ctx context.Context, t wsTarget, srv *server, duration time.Duration, begin func(), burst int) (float64, error) {
+func drivePublishing(ctx context.Context, t wsTarget, srv *server, duration time.Duration, watch *wsWatch, burst int) (float64, error) {
 	c, err := listen(ctx, t, srv, wsListeners)
 	if err != nil {
 		return 0, err
 	}
 	defer c.close()
-	begin()
+	watch.begin()
 	messages := 0
 	for end := time.Now().Add(duration); time.Now().Before(end); messages += burst {
 		err := c.await(ctx, t.frame*len(c.conns)*burst, func() error { return t.publish(ctx, srv.base, burst) })
@@ -129,17 +129,17 @@ func drivePublishing(ctx context.Context, t wsTarget, srv *server, duration time
 			return 0, fmt.Errorf("message %d: %w", messages+1, err)
 		}
 	}
+	watch.end()
 	return float64(messages * len(c.conns)), nil
 }
 
 // driveBroadcast measures in how many milliseconds 99 of 100 have a message; the median of those that fit into duration.
-func driveBroadcast(ctx context.Context, t wsTarget, srv *server, duration time.Duration, begin func()) (float64, error) {
+func driveBroadcast(ctx context.Context, t wsTarget, srv *server, duration time.Duration, _ *wsWatch) (float64, error) {
 	c, err := listen(ctx, t, srv, wsCrowd)
 	if err != nil {
 		return 0, err
 	}
 	defer c.close()
-	begin()
 	var took []float64
 	for end := time.Now().Add(duration); time.Now().Before(end); {
 		most := t.frame * (len(c.conns) * 99 / 100)
@@ -159,13 +159,12 @@ func driveBroadcast(ctx context.Context, t wsTarget, srv *server, duration time.
 }
 
 // driveIdle measures how many bytes of the server's memory a connection takes that listens and gets nothing.
-func driveIdle(ctx context.Context, t wsTarget, srv *server, _ time.Duration, begin func()) (float64, error) {
+func driveIdle(ctx context.Context, t wsTarget, srv *server, _ time.Duration, _ *wsWatch) (float64, error) {
 	first, err := listen(ctx, t, srv, 100) // so that what there is once is there
 	if err != nil {
 		return 0, err
 	}
 	first.close()
-	begin()
 	before, _, err := srv.usage()
 	if err != nil {
 		return 0, err

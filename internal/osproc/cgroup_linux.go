@@ -19,9 +19,6 @@ import (
 )
 
 const (
-	// serverLeaf is the cgroup into which Edge moves itself: the kernel gives memory limits only to the children of a cgroup
-	// that has no processes of its own.
-	serverLeaf = "edge-server"
 	groupNames = "edge-"
 	// groupGrace is how long the kernel may take to let go of a cgroup whose processes were killed.
 	groupGrace = 2 * time.Second
@@ -32,6 +29,7 @@ type MemoryGroup struct {
 	path  string
 	dir   *os.File
 	limit int64
+	late  bool // processes cannot be born in it: they are moved before they run
 
 	mu     sync.Mutex // protects killed
 	killed int        // how many kills of the kernel were told of
@@ -52,12 +50,12 @@ func newMemoryGroupIn(own, name string, limit int64) (g *MemoryGroup, err error)
 		parent = filepath.Dir(own)
 	}
 	if err := delegateMemory(parent); err != nil {
-		return nil, err
+		return nil, advised(err)
 	}
 	sweepGroups(parent)
 	path, err := os.MkdirTemp(parent, fmt.Sprintf("%s%s-%d-", groupNames, strings.ReplaceAll(name, "*", "_"), os.Getpid()))
 	if err != nil {
-		return nil, err
+		return nil, advised(err)
 	}
 	defer func() {
 		if err != nil {
@@ -75,45 +73,14 @@ func newMemoryGroupIn(own, name string, limit int64) (g *MemoryGroup, err error)
 	if err != nil {
 		return nil, err
 	}
-	return &MemoryGroup{path: path, dir: dir, limit: limit}, nil
+	return &MemoryGroup{path: path, dir: dir, limit: limit, late: !canClone3()}, nil
 }
 
-// delegateMemory makes sure that the children of a cgroup can be limited.
-func delegateMemory(parent string) error {
-	there, err := hasController(parent, "cgroup.controllers")
-	if err != nil {
-		return err
-	}
-	if !there {
-		return fmt.Errorf("there is no memory controller in %s: the system gives it to cgroup v1, or did not delegate it (systemd: Delegate=memory)", parent)
-	}
-	if on, err := hasController(parent, "cgroup.subtree_control"); err != nil || on {
-		return err
-	}
-	err = writeControl(parent, "cgroup.subtree_control", "+memory")
-	if errors.Is(err, syscall.EBUSY) {
-		if err = moveServer(parent); err == nil {
-			err = writeControl(parent, "cgroup.subtree_control", "+memory")
-		}
-	}
-	return err
-}
-
-// moveServer moves Edge itself into a leaf, when nobody else is in its cgroup.
-func moveServer(from string) error {
-	procs, err := os.ReadFile(filepath.Join(from, "cgroup.procs"))
-	if err != nil {
-		return err
-	}
-	self := strconv.Itoa(os.Getpid())
-	if pids := strings.Fields(string(procs)); !slices.Equal(pids, []string{self}) {
-		return fmt.Errorf("%s has %d other processes, too: start Edge in a cgroup of its own, such as a systemd service with Delegate=memory", from, len(pids)-1)
-	}
-	leaf := filepath.Join(from, serverLeaf)
-	if err := os.Mkdir(leaf, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return writeControl(leaf, "cgroup.procs", self)
+// canClone3 reports whether the system call is allowed by which processes are born in a cgroup. systemd's RestrictNamespaces= and the
+// filters of Docker and Podman do as if there were none.
+func canClone3() bool {
+	_, _, err := unix.RawSyscall(unix.SYS_CLONE3, 0, 0, 0) // without arguments it does nothing
+	return err == unix.EINVAL
 }
 
 // sweepGroups removes the groups of servers that were killed. A group with processes in it cannot be removed.
@@ -130,9 +97,23 @@ func sweepGroups(parent string) {
 
 // enter makes the process that is started with attr begin inside the group.
 func (g *MemoryGroup) enter(attr *syscall.SysProcAttr) {
-	if g != nil {
+	if g != nil && !g.late {
 		attr.UseCgroupFD, attr.CgroupFD = true, int(g.dir.Fd())
 	}
+}
+
+// mustJoin reports whether processes come into the group by join.
+func (g *MemoryGroup) mustJoin() bool { return g != nil && g.late }
+
+// join moves a process into the group that was not born there.
+func (g *MemoryGroup) join(pid int) error {
+	if !g.mustJoin() {
+		return nil
+	}
+	if err := writeControl(g.path, "cgroup.procs", strconv.Itoa(pid)); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("limits.memory: %w", err)
+	}
+	return nil
 }
 
 // Blame reports whether the kernel killed one more process of the group than it was asked about so far.

@@ -1,10 +1,15 @@
 package osproc
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/edge-server/edge/internal/testenv"
@@ -71,8 +76,138 @@ func TestMemoryGroup(t *testing.T) {
 			t.Errorf("kill %d of two: %t", i+1, got)
 		}
 	}
-	put("cgroup.procs", fmt.Sprintf("%d\n1\n", os.Getpid()))
-	if err := moveServer(root); err == nil || !strings.Contains(err.Error(), "1 other") {
-		t.Errorf("with others in the cgroup: %v", err)
+}
+
+// TestMoveServer plays through whom Edge takes along into its leaf, on a folder that looks like the kernel's.
+func TestMoveServer(t *testing.T) {
+	t.Parallel()
+	child := exec.Command("sleep", "300")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = child.Process.Kill()
+		_ = child.Wait()
+	})
+	self, own, gone := strconv.Itoa(os.Getpid()), strconv.Itoa(child.Process.Pid), strconv.Itoa(1<<30)
+	stranger := strconv.Itoa(os.Getppid())
+	for _, c := range []struct {
+		name  string
+		top   bool // nothing is to be seen above, as in a container
+		procs []string
+		last  string // who was moved last
+		err   string
+	}{
+		{"alone", false, []string{self}, self, ""},
+		{"with a child", false, []string{self, own}, own, ""},
+		{"with a child that has ended", false, []string{self, own, gone}, gone, ""},
+		{"with a stranger", false, []string{self, own, stranger}, "", "1 other processes"},
+		{"with strangers", false, []string{"1", self, stranger}, "", "2 other processes"},
+		{"in a container", true, []string{stranger, own}, own, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			top := testenv.Dir(t)
+			from := filepath.Join(top, "edge.service")
+			moved := filepath.Join(from, serverLeaf, "cgroup.procs")
+			if err := os.MkdirAll(filepath.Dir(moved), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			files := map[string]string{filepath.Join(from, "cgroup.procs"): strings.Join(c.procs, "\n") + "\n", moved: ""}
+			if !c.top {
+				files[filepath.Join(top, "cgroup.procs")] = ""
+			}
+			for name, text := range files {
+				if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err := moveServer(from)
+			if got := fmt.Sprint(err); (err == nil) != (c.err == "") || !strings.Contains(got, c.err) {
+				t.Errorf("the error is %q, want %q", got, c.err)
+			}
+			if text, err := os.ReadFile(moved); err != nil || !strings.HasPrefix(string(text), c.last) || (c.last == "") != (len(text) == 0) {
+				t.Errorf("moved last: %q, %v; want %q", text, err, c.last)
+			}
+		})
+	}
+}
+
+// TestLateJoin: where processes cannot be born in the group, they are moved into it before they run anything.
+func TestLateJoin(t *testing.T) {
+	t.Parallel()
+	group := &MemoryGroup{path: testenv.Dir(t), late: true}
+	procs := filepath.Join(group.path, "cgroup.procs")
+	if err := os.WriteFile(procs, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if group.dir, err = os.Open(group.path); err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewStarter(0, Limits{OpenFiles: 123, Memory: 1 << 20}, group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func(script string) error {
+		cmd := exec.Command("/bin/sh", "-c", script, "sh", procs)
+		cmd.SysProcAttr = Attributes(nil)
+		if err := s.Start(cmd); err != nil {
+			return err
+		}
+		return cmd.Wait()
+	}
+	for range testenv.Count(20, 500) {
+		if err := start(`read pid < "$1"; test "$pid" = $$ && test $(ulimit -n) = 123`); err != nil {
+			t.Fatalf("not in the group, or without limits, when it began: %v", err)
+		}
+	}
+	if err := os.Remove(procs); err != nil {
+		t.Fatal(err)
+	}
+	if err := start("true"); err == nil || !strings.Contains(err.Error(), "limits.memory") {
+		t.Errorf("a process outside of its group: %v", err)
+	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUnitsAreNotDivided: what systemd has not delegated is left alone, even where the kernel would let us.
+func TestUnitsAreNotDivided(t *testing.T) {
+	t.Parallel()
+	top := testenv.Dir(t)
+	for _, unit := range []string{"edge.service", "session-1.scope"} {
+		dir := filepath.Join(top, unit)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		files := map[string]string{filepath.Join(top, "cgroup.procs"): "", filepath.Join(dir, "cgroup.procs"): "", filepath.Join(dir, "cgroup.controllers"): "memory\n"}
+		for name, text := range files {
+			if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := delegateMemory(dir); err == nil || !strings.Contains(err.Error(), "has not delegated "+dir) {
+			t.Errorf("%s: %v", unit, err)
+		}
+	}
+}
+
+// TestAdvice is what the log says where Edge may not make a cgroup.
+func TestAdvice(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  syscall.Errno
+		want string
+	}{
+		{syscall.EACCES, "Delegate=memory"},
+		{syscall.EPERM, "Delegate=memory"},
+		{syscall.EROFS, "docker run --memory"},
+	} {
+		err := advised(&fs.PathError{Op: "open", Path: "/sys/fs/cgroup/x", Err: c.err})
+		if !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "/sys/fs/cgroup/x") {
+			t.Errorf("%v", err)
+		}
 	}
 }

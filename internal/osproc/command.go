@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -18,7 +20,26 @@ func (c *Command) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func (c Command) String() string { return strings.Join(c, " ") }
+// String is the command for people to read, without secrets.
+func (c Command) String() string { return strings.Join(c.Public(), " ") }
+
+// Public is the command without what follows an option like --token.
+func (c Command) Public() Command {
+	words := slices.Clone(c)
+	for i, word := range words {
+		option, _, hasValue := strings.Cut(word, "=")
+		switch {
+		case !secretOption.MatchString(option):
+		case hasValue:
+			words[i] = option + "=[redacted]"
+		case i+1 < len(words) && !strings.HasPrefix(words[i+1], "-"):
+			words[i+1] = "[redacted]"
+		}
+	}
+	return words
+}
+
+var secretOption = regexp.MustCompile(`(?i)^--?[\w.-]*(pass(word|phrase|wd)?|secret|token|credentials?|(api|access|private|app)[_-]?key)$`)
 
 // FindProgram finds a program in PATH, or relative to the working directory when it is written as a path. hint says what
 // to do when there is none.

@@ -54,14 +54,16 @@ func (s *Starter) Start(cmd *exec.Cmd) error {
 }
 
 func (s *Starter) startLimited(cmd *exec.Cmd) error {
-	if !s.limits.ofProcess() {
+	if !s.limits.ofProcess() && !s.group.mustJoin() {
 		return cmd.Start()
 	}
 	release, err := startHeld(cmd)
 	if err != nil {
 		return err
 	}
-	err = s.limits.apply(cmd.Process.Pid)
+	if err = s.group.join(cmd.Process.Pid); err == nil && s.limits.ofProcess() {
+		err = s.limits.apply(cmd.Process.Pid)
+	}
 	release()
 	if err != nil {
 		_ = cmd.Process.Kill()

@@ -217,7 +217,7 @@ func (f *file) flush() {
 	if f.cfg.Sync != kv.SyncInterval || f.usable() != nil || !f.gathered() {
 		return
 	}
-	if _, err := f.attempt(nil, nil); err != nil && f.stuck.Swap(&err) == nil {
+	if err := f.transact(nil); err != nil && f.stuck.Swap(&err) == nil {
 		f.log.Error("kv: acknowledged writes could not be committed; they stay in memory and are tried again, and new ones are refused until then",
 			"file", f.path, "error", err)
 	}

@@ -618,3 +618,53 @@ func TestAWriterThatGivesUpLeavesTheQueue(t *testing.T) {
 	wg.Wait()
 	wantGone(t, s, "k")
 }
+
+// TestAFullFileTakesADeleteOfMany: a delete makes room, however many keys it has, so it must not need more than there is.
+func TestAFullFileTakesADeleteOfMany(t *testing.T) {
+	t.Parallel()
+	for _, sync := range modes {
+		t.Run(sync, func(t *testing.T) {
+			t.Parallel()
+			cfg := config(t, sync)
+			cfg.MaxFileSize = 8 * bytesize.MiB
+			s := open(t, quiet(), "a", cfg)
+			value := strings.Repeat("v", 300)
+			stored, full := 0, false
+			for !full && stored < 100_000 {
+				items := make([]kv.Item, 100)
+				for i := range items { // spread over all pages
+					items[i] = kv.Item{Key: fmt.Sprintf("%032x", uint64(stored+i)*0x9e3779b97f4a7c15), Value: []byte(value), Expires: time.Now().Add(time.Hour)}
+				}
+				err := s.Set(t.Context(), items)
+				if full = errors.Is(err, kv.ErrFull); err != nil && !full {
+					t.Fatal(err)
+				}
+				stored += len(items)
+				if err := s.flush(t.Context()); err != nil && !errors.Is(err, kv.ErrFull) {
+					t.Fatal(err)
+				}
+			}
+			before := s.Stats().Keys
+			items := make([]kv.Item, stored/4) // some of every page
+			for i := range items {
+				items[i].Key = fmt.Sprintf("%032x", uint64(4*i)*0x9e3779b97f4a7c15)
+			}
+			if err := s.Delete(t.Context(), items); err != nil {
+				t.Fatalf("a delete of %d keys in a full file: %v", len(items), err)
+			}
+			if err := s.flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			found := int64(0)
+			for i := range items {
+				if items[i].Found {
+					found++
+				}
+			}
+			if keys := s.Stats().Keys; found < before/5 || keys != before-found {
+				t.Errorf("of %d keys, %d are left, and %d were found by the delete", before, keys, found)
+			}
+			set1(t, s, "again", value, time.Time{})
+		})
+	}
+}

@@ -87,7 +87,7 @@ func (s *Store) Set(ctx context.Context, items []kv.Item) error {
 	return s.change(ctx, func(v view, now int64) error {
 		for i := range items {
 			if err := set(v, now, items[i].Key, items[i].Value, items[i].Expires); err != nil {
-				return err
+				return kv.ItemError{At: i, Err: err}
 			}
 		}
 		s.sets.Add(uint64(len(items)))
@@ -105,13 +105,13 @@ func (s *Store) Add(ctx context.Context, items []kv.Item) error {
 			item := &items[i]
 			var err error
 			if _, item.Found, err = v.get(item.Key); err != nil {
-				return err
+				return kv.ItemError{At: i, Err: err}
 			}
 			if item.Found {
 				continue
 			}
 			if err := set(v, now, item.Key, item.Value, item.Expires); err != nil {
-				return err
+				return kv.ItemError{At: i, Err: err}
 			}
 			s.sets.Add(1)
 		}
@@ -131,20 +131,6 @@ func (s *Store) Expire(ctx context.Context, items []kv.Item) error {
 				continue
 			}
 			if err := set(v, now, items[i].Key, r.value, items[i].Expires); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// Delete removes keys, damaged ones too, and sets Found.
-func (s *Store) Delete(ctx context.Context, items []kv.Item) error {
-	return s.change(ctx, func(v view, _ int64) error {
-		for i := range items {
-			_, found, err := v.get(items[i].Key)
-			items[i].Found = found || err != nil
-			if err := v.remove(items[i].Key); err != nil {
 				return err
 			}
 		}

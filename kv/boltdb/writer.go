@@ -183,12 +183,16 @@ func (f *file) transact(batch []*request) (err error) {
 		return err
 	}
 	skip := map[*request]bool{}
-	for {
+	for relieved := false; ; {
 		panicked, err := f.attempt(batch, skip)
-		if panicked == nil {
+		switch {
+		case panicked != nil:
+			skip[panicked] = true
+		case relieved || !errors.Is(err, kv.ErrFull) || !f.relieve():
 			return err
+		default:
+			relieved = true
 		}
-		skip[panicked] = true
 	}
 }
 

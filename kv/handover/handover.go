@@ -133,6 +133,21 @@ func (s *Store) Get(ctx context.Context, items []kv.Item) error {
 	return s.batch(ctx, items, kv.Store.Get)
 }
 
+// Peek implements kv.Peeker while the driver is one and calls may go on.
+func (s *Store) Peek(key string) (value []byte, found, ok bool) {
+	p := s.now.Load()
+	peeker, can := p.driver.(kv.Peeker)
+	if !can || p.frozen != nil {
+		return nil, false, false
+	}
+	s.in.Add(1)
+	defer s.leave()
+	if s.now.Load() != p {
+		return nil, false, false
+	}
+	return peeker.Peek(key)
+}
+
 // TTL implements kv.Store.
 func (s *Store) TTL(ctx context.Context, items []kv.Item) error {
 	return s.batch(ctx, items, kv.Store.TTL)

@@ -26,6 +26,7 @@ var frontCases = []testCase{
 	{"limits", testLimits},
 	{"a namespace", testPrefix},
 	{"a batch of mixed operations", testBatchCall},
+	{"one that fails in a batch", testBatchFails},
 }
 
 func (f *fixture) front() *kv.Front { return kv.Wrap("main", f.Store, kv.DefaultLimits()) }
@@ -409,6 +410,52 @@ func testBatchCall(t *testing.T, f *fixture) {
 			t.Errorf("increments in a batch: %+v", r.Results)
 		}
 	}
+}
+
+// narrow is a driver that has no room for one key, as a full store has none for one that is too large.
+type narrow struct{ kv.Store }
+
+var errNarrow = fmt.Errorf("%w: this one has no room", kv.ErrFull)
+
+func (n narrow) Set(ctx context.Context, items []kv.Item) error {
+	for i := range items {
+		if strings.HasPrefix(items[i].Key, "large") {
+			return errNarrow // what is before it may be done, and is not here
+		}
+	}
+	return n.Store.Set(ctx, items)
+}
+
+// testBatchFails: an operation that fails is told from its neighbours, whether the driver says which one it was or not.
+func testBatchFails(t *testing.T, f *fixture) {
+	for name, store := range map[string]kv.Store{"a driver that does not tell": narrow{f.Store}, "the driver": f.Store} {
+		v := f.over(store)
+		if name == "the driver" && !f.needs(kv.CanUpdate) {
+			continue
+		}
+		service := kv.NewService(map[string]kv.Store{"main": kv.Wrap("main", store, kv.DefaultLimits())})
+		large := "large"
+		if name == "the driver" { // some refuse this key: then the others are stored
+			large = strings.Repeat("l", 4097)
+		}
+		r, err := service.Call(t.Context(), "Batch", &kv.Op{Storage: "main", Ops: []kv.Op{
+			{Op: "Put", Key: "before", Value: []byte(name)}, {Op: "Put", Key: large, Value: []byte("x")}, {Op: "Put", Key: "after", Value: []byte(name)},
+		}})
+		f.do(err)
+		for i, one := range r.(*kv.Result).Results {
+			if failed := i == 1; failed != (one.Error != "") || failed == one.OK {
+				t.Errorf("%s: operation %d answers %+v", name, i, one)
+			}
+		}
+		v.want("before", name)
+		v.want("after", name)
+	}
+	service := kv.NewService(map[string]kv.Store{"main": f.front()})
+	ops := []kv.Op{{Op: "Put", Key: "here", Storage: "main"}, {Op: "Put", Key: "there", Storage: "other"}}
+	if _, err := service.Call(t.Context(), "Batch", &kv.Op{Storage: "main", Ops: ops}); err == nil || !strings.Contains(err.Error(), `"other"`) {
+		t.Errorf("a batch with an operation for another store: %v", err)
+	}
+	f.over(f.Store).wantMissing("here")
 }
 
 // testClockSteps: after the clock was set, deadlines mean what the new clock says, and nothing lives for ever or ends at once.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/edge-server/edge/internal/bytesize"
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/kv"
 	"github.com/edge-server/edge/kv/lock"
@@ -324,4 +326,61 @@ func FuzzMessages(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestTokensNeverGoBack: not when the store loses its data, and not when locks that were in memory move to a store.
+func TestTokensNeverGoBack(t *testing.T) {
+	t.Parallel()
+	store, err := memory.New(kv.MemoryConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close(context.Background()) })
+	shared, err := lock.NewShared(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inMemory := lock.NewMemory()
+	t.Cleanup(inMemory.Close)
+	last := take(t, inMemory, true, "r", "a", false)
+	for i := range 10 {
+		if i%3 == 2 {
+			if err := store.Clear(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		id := fmt.Sprint("holder ", i)
+		token := take(t, shared, true, "r", id, false)
+		if token <= last {
+			t.Errorf("the token %d comes after %d", token, last)
+		}
+		last = token
+		yes(t, "release", true)(shared.Release(t.Context(), "r", id))
+	}
+}
+
+// TestAResourceWithoutAName is one like any other.
+func TestAResourceWithoutAName(t *testing.T) {
+	each(t, func(t *testing.T, l lock.Locks) {
+		for range 3 {
+			take(t, l, true, "", "a", false)
+			take(t, l, true, "b", "a", false)
+			take(t, l, false, "", "b", false)
+			yes(t, "release", true)(l.Release(t.Context(), "", "a"))
+			yes(t, "release", true)(l.Release(t.Context(), "b", "a"))
+		}
+	})
+}
+
+// TestAStoreThatEvictsKeepsNoLocks: a lock that is dropped to make room has two holders.
+func TestAStoreThatEvictsKeepsNoLocks(t *testing.T) {
+	t.Parallel()
+	store, err := memory.New(kv.MemoryConfig{Mode: kv.ModeCache, MaxSize: bytesize.MiB})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close(context.Background()) })
+	if _, err := lock.NewShared(store); err == nil || !strings.Contains(err.Error(), "drops keys") {
+		t.Errorf("locks in a cache: %v", err)
+	}
 }

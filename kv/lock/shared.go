@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/edge-server/edge/kv"
@@ -29,12 +30,17 @@ const (
 	keepPlace    = time.Second
 	maxHolders   = 10_000 // of one resource, with those who wait
 	sharedPrefix = "edge:lock:"
+	fenceKey     = "edge:lock" // no resource has it
 )
 
-// NewShared returns Locks in the store, which has to be able to change a key in one step and to count.
+// NewShared returns Locks in the store, which has to be able to change a key in one step and must not drop keys to make room.
 func NewShared(store kv.Store) (*Shared, error) {
-	if can := store.Can(); can&(kv.CanUpdate|kv.CanIncrement) != kv.CanUpdate|kv.CanIncrement {
-		return nil, errors.New("locks need a store whose driver can update and increment a key in one step")
+	switch can := store.Can(); {
+	case !can.Has(kv.CanUpdate):
+		return nil, errors.New("locks need a store whose driver can change a key in one step, such as memory, boltdb or redis")
+	case can.Has(kv.CanEvict):
+		return nil, errors.New("this store drops keys to make room, and a lock that is dropped has two holders: name a store with " +
+			"the driver memory (mode: store), boltdb or redis")
 	}
 	return &Shared{store: store, prefix: sharedPrefix}, nil
 }
@@ -208,7 +214,10 @@ func (s *Shared) Acquire(ctx context.Context, r Request) (int64, error) {
 
 // fence is the token of a grant. Without one the grant is of no use.
 func (s *Shared) fence(ctx context.Context, r Request, fresh bool) (int64, error) {
-	token, err := s.store.Increment(ctx, s.prefix, 1, time.Time{})
+	token, err := s.count(ctx)
+	for errors.Is(err, kv.ErrBusy) && ctx.Err() == nil {
+		token, err = s.count(ctx)
+	}
 	if err == nil {
 		err = ctx.Err() // the client may be gone
 	}
@@ -217,6 +226,23 @@ func (s *Shared) fence(ctx context.Context, r Request, fresh bool) (int64, error
 		return 0, err
 	}
 	return token, nil
+}
+
+// count counts, and is never behind the clock: what begins again without its data, or goes on where locks were in memory, gives out
+// no token that is lower than those before.
+func (s *Shared) count(ctx context.Context) (token int64, err error) {
+	err = s.store.Update(ctx, fenceKey, func(old kv.Item) (kv.Item, error) {
+		token = time.Now().UnixMicro()
+		if old.Found {
+			last, err := strconv.ParseInt(string(old.Value), 10, 64)
+			if err != nil {
+				return old, fmt.Errorf("the key %s, which counts locks, has something else: %w", fenceKey, err)
+			}
+			token = max(token, last+1)
+		}
+		return kv.Item{Key: fenceKey, Value: strconv.AppendInt(nil, token, 10), Found: true}, nil
+	})
+	return token, err
 }
 
 // leave gives a place in the queue back.

@@ -179,7 +179,7 @@ func (s *Store) Set(_ context.Context, items []kv.Item) error {
 		}
 		if err := s.set(item, expires); err != nil {
 			s.refused.Add(1)
-			return err
+			return kv.ItemError{At: i, Err: err}
 		}
 		s.sets.Add(1)
 	}
@@ -237,6 +237,10 @@ func (s *Store) full(key string, size int64) error {
 	const shown = 64
 	if len(key) > shown {
 		key = key[:shown] + "…"
+	}
+	if s.evicts {
+		return fmt.Errorf("%w: key %q needs %d bytes, which is more than all of max_size %s; store less under one key, or raise max_size",
+			kv.ErrFull, key, size, bytesize.Size(s.limit))
 	}
 	return fmt.Errorf("%w: key %q needs %d bytes, %d of max_size %s are in use; delete keys, give them a timeout, or raise max_size",
 		kv.ErrFull, key, size, s.used.Load(), bytesize.Size(s.limit))

@@ -21,9 +21,6 @@ const noRetries = -1
 // maxRedirects is how often a command of a cluster follows a key that moved.
 const maxRedirects = 4
 
-// maxQueued bounds the commands that wait in the autopipeline.
-const maxQueued = 1 << 16
-
 func newClient(cfg kv.RedisConfig) (redis.UniversalClient, error) {
 	o, err := options(cfg)
 	if err != nil {
@@ -77,13 +74,6 @@ func options(cfg kv.RedisConfig) (*redis.UniversalOptions, error) {
 		o.Addrs = append(o.Addrs, a)
 	}
 	return o, nil
-}
-
-// newAutoPipeline makes the face that hands out commands to wait for, so that a caller whose context ends can go.
-func newAutoPipeline(client redis.UniversalClient) (*redis.AutoPipeliner, error) {
-	o := redis.DefaultAutoPipelineOptions()
-	o.MaxQueuedCommands = maxQueued
-	return client.AsyncAutoPipelineWithOptions(o)
 }
 
 // clientName is what CLIENT LIST shows. The server takes no spaces and control characters in it.

@@ -31,7 +31,12 @@ func config(addresses ...string) kv.RedisConfig {
 // open opens a store that the test closes.
 func open(t testing.TB, c kv.RedisConfig) *redis.Store {
 	t.Helper()
-	s, err := redis.Open(context.Background(), c, testLog)
+	return openLogged(t, c, testLog)
+}
+
+func openLogged(t testing.TB, c kv.RedisConfig, log *slog.Logger) *redis.Store {
+	t.Helper()
+	s, err := redis.Open(context.Background(), c, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,8 @@
 //
 // # How commands travel
 //
-// What many callers ask at the same time travels together: go-redis' autopipeline gathers commands while the previous lot is
-// on its way and sends them in one write over one connection (see BenchmarkCallers). A caller that is alone, batches and large
+// What many callers ask at the same time travels together: commands are gathered while the previous ones are on their way, and sent
+// in one write over one connection (pipe.go, BenchmarkCallers). A caller that is alone, batches and large
 // values go around it, over a pool of connections.
 //
 // # Failures
@@ -41,7 +41,7 @@ type Store struct {
 	where  string // the addresses, for messages
 	log    *slog.Logger
 	client redis.UniversalClient
-	pipe   *redis.AutoPipeliner // nil when autopipeline is off
+	pipe   *pipe // nil when autopipeline is off
 
 	oldTTL   atomic.Bool  // the server has no PEXPIRETIME, which came with Redis 7
 	locks    [64]keyLock  // of Update
@@ -75,7 +75,7 @@ func Open(ctx context.Context, cfg kv.RedisConfig, log *slog.Logger) (*Store, er
 		return nil, fmt.Errorf("redis %s: %w", s.where, err)
 	}
 	if err = s.awaitServer(ctx); err == nil && cfg.AutoPipeline {
-		s.pipe, err = newAutoPipeline(s.client)
+		s.pipe = newPipe(s.client)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.client.Close())
@@ -161,11 +161,10 @@ func (s *Store) Close(ctx context.Context) error {
 	close(s.stop)
 	done := make(chan error, 1)
 	go func() { // ends with the last command, which its timeouts end
-		var err error
 		if s.pipe != nil {
-			err = s.pipe.Close()
+			s.pipe.close()
 		}
-		err = errors.Join(err, s.client.Close())
+		err := s.client.Close()
 		s.tasks.Wait()
 		done <- err
 	}()

@@ -103,27 +103,27 @@ func (s *Store) send(ctx context.Context, bytes int, cmds []command) error {
 	crowd := s.inFlight.Add(1)
 	defer s.inFlight.Add(-1)
 	if s.pipe != nil && crowd > 1 && len(cmds) <= maxTogether && bytes <= maxSmall {
-		return s.sendTogether(ctx, cmds)
+		return s.sendTogether(ctx, cmds, bytes)
 	}
 	return s.sendAlone(ctx, cmds)
 }
 
-func (s *Store) sendTogether(ctx context.Context, cmds []command) error {
-	var futures [maxTogether]redis.AutoFuture
-	for i, c := range cmds {
-		futures[i] = s.pipe.Submit(ctx, c)
+func (s *Store) sendTogether(ctx context.Context, cmds []command, bytes int) error {
+	l, err := s.pipe.submit(cmds, bytes)
+	if err != nil {
+		return err
 	}
-	var first error
-	for i := range cmds {
-		err := futures[i].WaitContext(ctx)
-		if ctx.Err() != nil && err != nil {
-			return err // the commands are still on their way: nobody looks at them any more
-		}
-		if first == nil {
-			first = failure(err)
+	select {
+	case <-l.back:
+	case <-ctx.Done():
+		return ctx.Err() // the commands are still on their way: nobody looks at them any more
+	}
+	for _, c := range cmds {
+		if err := failure(c.Err()); err != nil {
+			return err
 		}
 	}
-	return first
+	return nil
 }
 
 func (s *Store) sendAlone(ctx context.Context, cmds []command) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -25,8 +26,9 @@ const (
 	// lookAround is how often a cluster is asked for its masters.
 	lookAround = 2 * time.Second
 
-	// reconnect is the pause after a connection was lost.
-	reconnect = 100 * time.Millisecond
+	// reconnect is the pause after a connection was lost; it doubles up to maxReconnect while none holds.
+	reconnect    = 100 * time.Millisecond
+	maxReconnect = 2 * time.Second
 )
 
 // Watch implements kv.Watcher. In a cluster it is ready when every master is watched.
@@ -79,6 +81,7 @@ type watch struct {
 type watched struct {
 	cancel context.CancelFunc
 	works  bool
+	broke  atomic.Bool // it was said that it broke
 }
 
 // follow makes the watched servers those of all.
@@ -111,19 +114,26 @@ func (w *watch) follow(ctx context.Context, all []master) {
 
 // node keeps a connection to one server until ctx ends.
 func (w *watch) node(ctx context.Context, c *redis.Client, one *watched) {
-	for ctx.Err() == nil {
+	said := false // that it broke
+	for pause := reconnect; ctx.Err() == nil; pause = min(2*pause, maxReconnect) {
 		err := w.listen(ctx, c, one)
 		w.mu.Lock()
+		worked := one.works
 		one.works = false
 		w.tell()
 		w.mu.Unlock()
-		if ctx.Err() == nil {
+		if worked {
+			pause, said = reconnect, false
+		}
+		if ctx.Err() == nil && !said {
+			said = true
 			w.store.log.Warn("the stream of changes of redis broke; copies are not kept until it is back",
 				"store", w.store.cfg.Name, "address", w.store.where, "error", err)
+			one.broke.Store(true)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(reconnect):
+		case <-time.After(pause):
 		}
 	}
 }
@@ -185,6 +195,9 @@ func (w *watch) heard(message any, one *watched) {
 	switch m := message.(type) {
 	case *redis.Subscription:
 		one.works = true
+		if one.broke.Swap(false) {
+			w.store.log.Info("the stream of changes of redis is back", "store", w.store.cfg.Name, "address", w.store.where)
+		}
 		w.tell()
 	case *redis.Message:
 		if !w.ready {

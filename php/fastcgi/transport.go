@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/textproto"
 	"net/url"
 	"path"
@@ -184,7 +185,10 @@ func (t *Transport) params(r *http.Request, length int64) ([]byte, error) {
 	if host, port, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		w.Add("REMOTE_ADDR", host)
 		w.Add("REMOTE_PORT", port)
+	} else if _, err := netip.ParseAddr(r.RemoteAddr); err == nil { // of a proxy that did not say the port
+		w.Add("REMOTE_ADDR", r.RemoteAddr)
 	}
+	AddServer(&w, r)
 	w.Add("SERVER_NAME", (&url.URL{Host: r.Host}).Hostname())
 	if t.Params != nil {
 		t.Params(r, w.Add)

@@ -76,6 +76,7 @@ func TestTransportToPHPFPM(t *testing.T) {
 		"sub/a.php":  `<?php echo 'sub ', $_SERVER['PATH_INFO'] ?? '-', ' ', $_POST['x'] ?? '';`,
 		"slow.php":   `<?php for ($i = 0; $i < 3; $i++) { echo $i, "\n"; flush(); usleep(1000); }`,
 		"hang.php":   `<?php sleep(60);`,
+		"server.php": `<?php echo $_SERVER['SERVER_NAME'] ?? '-', ' ', $_SERVER['SERVER_PORT'] ?? '-', ' ', $_SERVER['SERVER_ADDR'] ?? '-', ' ', $_SERVER['REMOTE_ADDR'] ?? '-';`,
 		".git/x.php": `<?php echo 'SECRET';`,
 	})
 	ask := func(method, target string, body io.Reader, headers ...string) (int, string) {
@@ -124,6 +125,28 @@ func TestTransportToPHPFPM(t *testing.T) {
 		}
 		if status, text := ask(tt.method, tt.target, body, tt.headers...); status != tt.status || text != tt.want {
 			t.Errorf("%s %s: %d %q, want %d %q", tt.method, tt.target, status, text, tt.status, tt.want)
+		}
+	}
+	for _, tt := range []struct {
+		local  net.Addr
+		url    string
+		remote string
+		want   string
+	}{
+		{&net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 8080}, "http://app.example/server.php", "192.0.2.1:1234", "app.example 8080 192.0.2.7 192.0.2.1"},
+		{&net.TCPAddr{IP: net.IPv6loopback, Port: 8443}, "https://app.example/server.php", "[2001:db8::1]:1", "app.example 8443 ::1 2001:db8::1"},
+		{&net.UnixAddr{Name: "/run/edge.sock", Net: "unix"}, "https://app.example/server.php", "192.0.2.9", "app.example 443 - 192.0.2.9"},
+		{&net.UnixAddr{Name: "/run/edge.sock", Net: "unix"}, "http://app.example:81/server.php", "@", "app.example 81 - -"},
+	} {
+		r := httptest.NewRequestWithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, tt.local), "GET", tt.url, nil)
+		r.RemoteAddr = tt.remote
+		res, err := tr.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(res.Body)
+		if res.Body.Close(); err != nil || string(text) != tt.want {
+			t.Errorf("%s on %s: %q %v, want %q", tt.url, tt.local, text, err, tt.want)
 		}
 	}
 	if _, text := ask("POST", "/", io.MultiReader(strings.NewReader(strings.Repeat("x", 2<<20)))); text != fastcgi.ErrNoLength.Error() {

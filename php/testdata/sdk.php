@@ -11,7 +11,7 @@ use Edge\Http\Worker;
 
 require __DIR__ . '/../../sdk/php/autoload.php';
 
-(new Worker())->serve(static function (Request $r, Worker $worker): Response {
+(new Worker())->serve(static function (Request $r, Worker $worker) {
     $id = $r->header('X-Id');
     switch ($r->path) {
         case '/pid':
@@ -35,6 +35,8 @@ require __DIR__ . '/../../sdk/php/autoload.php';
             posix_kill(getmypid(), SIGKILL);
         case '/error':
             throw new \DomainException('broken on purpose');
+        case '/null':
+            return (static fn () => null)();
         case '/stream':
             return new Response(200, [], (static function () use ($r) {
                 for ($i = 0; $i < (int) $r->query['n']; $i++) {

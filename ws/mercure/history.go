@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -18,7 +19,8 @@ import (
 // twice), and meta remembers what was last forgotten, so that a client that stands just before the oldest update is known to have missed
 // nothing.
 type history struct {
-	db   *bolt.DB
+	mu   sync.RWMutex // guards db; locked while another process may have the file
+	db   *bolt.DB     // nil: another process has it
 	cfg  History
 	now  func() time.Time
 	path string
@@ -41,18 +43,26 @@ var (
 // lockTimeout is how long another process may hold the file.
 const lockTimeout = 5 * time.Second
 
-func openHistory(cfg History, now func() time.Time) (h *history, err error) {
-	if err := os.MkdirAll(filepath.Dir(cfg.File), 0o700); err != nil {
-		return nil, fmt.Errorf("history: %w", err)
+// newHistory is a history that is not open: who reads it waits until open or leave.
+func newHistory(cfg History, now func() time.Time) *history {
+	h := &history{cfg: cfg, now: now, path: cfg.File}
+	h.mu.Lock()
+	return h
+}
+
+// open opens the file, which new has not, or close has closed.
+func (h *history) open() error {
+	if err := os.MkdirAll(filepath.Dir(h.path), 0o700); err != nil {
+		return fmt.Errorf("history: %w", err)
 	}
-	db, err := bolt.Open(cfg.File, 0o600, &bolt.Options{Timeout: lockTimeout, FreelistType: bolt.FreelistMapType})
+	db, err := bolt.Open(h.path, 0o600, &bolt.Options{Timeout: lockTimeout, FreelistType: bolt.FreelistMapType})
 	if err != nil {
 		if errors.Is(err, bolt.ErrTimeout) { //nolint:staticcheck // the name that this version has
 			err = errors.New("another process has the file open")
 		}
-		return nil, fmt.Errorf("history: %s: %w", cfg.File, err)
+		return fmt.Errorf("history: %s: %w", h.path, err)
 	}
-	h = &history{db: db, cfg: cfg, now: now, path: cfg.File}
+	h.count, h.bytes, h.last = 0, 0, 0
 	err = db.Update(func(tx *bolt.Tx) error {
 		for _, name := range [][]byte{updatesBucket, idsBucket, metaBucket} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
@@ -62,9 +72,43 @@ func openHistory(cfg History, now func() time.Time) (h *history, err error) {
 		return h.measure(tx)
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("history: %s: %w", cfg.File, err), db.Close())
+		return errors.Join(fmt.Errorf("history: %s: %w", h.path, err), db.Close())
 	}
-	return h, nil
+	h.db = db
+	h.mu.Unlock()
+	return nil
+}
+
+// close closes the file. Who reads it waits until open or leave.
+func (h *history) close() error {
+	h.mu.Lock()
+	err := h.db.Close()
+	h.db = nil
+	return err
+}
+
+// leave tells those who wait that another process has the file.
+func (h *history) leave() { h.mu.Unlock() }
+
+// errMoved says that another process has the history.
+var errMoved = errors.New("another process has the hub")
+
+func (h *history) view(f func(*bolt.Tx) error) error {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if h.db == nil {
+		return errMoved
+	}
+	return h.db.View(f)
+}
+
+func (h *history) update(f func(*bolt.Tx) error) error {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if h.db == nil {
+		return errMoved
+	}
+	return h.db.Update(f)
 }
 
 // measure counts what is there.
@@ -81,8 +125,6 @@ func (h *history) measure(tx *bolt.Tx) error {
 	return nil
 }
 
-func (h *history) close() error { return h.db.Close() }
-
 func seqKeyOf(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
 
 func seqOf(key []byte) uint64 {
@@ -98,7 +140,7 @@ const maxIDKey = bolt.MaxKeySize
 // append stores updates in one transaction, and forgets what the bounds leave no room for. When it returns they are on the disk.
 func (h *history) append(list []*update) error {
 	count, size := h.count, h.bytes
-	err := h.db.Update(func(tx *bolt.Tx) error {
+	err := h.update(func(tx *bolt.Tx) error {
 		updates, ids, meta := tx.Bucket(updatesBucket), tx.Bucket(idsBucket), tx.Bucket(metaBucket)
 		updates.FillPercent = 0.9 // keys only grow
 		for _, u := range list {
@@ -171,7 +213,7 @@ func (h *history) expire() error {
 		return nil
 	}
 	due := false
-	err := h.db.View(func(tx *bolt.Tx) error {
+	err := h.view(func(tx *bolt.Tx) error {
 		k, v := tx.Bucket(updatesBucket).Cursor().First()
 		u, err := decode(seqOf(k), v)
 		due = err != nil || h.now().Sub(u.at) > h.cfg.Age
@@ -181,7 +223,7 @@ func (h *history) expire() error {
 		return err
 	}
 	count, size := h.count, h.bytes
-	err = h.db.Update(func(tx *bolt.Tx) error {
+	err = h.update(func(tx *bolt.Tx) error {
 		return h.trim(tx.Bucket(updatesBucket), tx.Bucket(idsBucket), tx.Bucket(metaBucket), &count, &size)
 	})
 	if err != nil {
@@ -193,7 +235,7 @@ func (h *history) expire() error {
 
 // place finds where the update with an id stands. ok is false for one that is not there, or no more.
 func (h *history) place(id string) (seq uint64, ok bool, err error) {
-	err = h.db.View(func(tx *bolt.Tx) error {
+	err = h.view(func(tx *bolt.Tx) error {
 		if v := tx.Bucket(idsBucket).Get([]byte(id)); len(v) == 8 {
 			seq, ok = seqOf(v), true
 			return nil
@@ -213,7 +255,7 @@ func (h *history) place(id string) (seq uint64, ok bool, err error) {
 
 // lastID is the id of the latest update, empty before the first.
 func (h *history) lastID() (id string, err error) {
-	err = h.db.View(func(tx *bolt.Tx) error {
+	err = h.view(func(tx *bolt.Tx) error {
 		id = string(tx.Bucket(metaBucket).Get(lastKey))
 		return nil
 	})
@@ -226,7 +268,7 @@ var errForgotten = errors.New("the history has forgotten what comes next")
 // read calls f with the updates behind a place and up to another, oldest first, until f returns false. whole says that nothing may be
 // missing behind the place.
 func (h *history) read(after, upTo uint64, whole bool, f func(*update) bool) error {
-	return h.db.View(func(tx *bolt.Tx) error {
+	return h.view(func(tx *bolt.Tx) error {
 		c := tx.Bucket(updatesBucket).Cursor()
 		k, v := c.Seek(seqKeyOf(after + 1))
 		if whole && (k == nil || seqOf(k) > after+1) && after < upTo {
@@ -247,7 +289,7 @@ func (h *history) read(after, upTo uint64, whole bool, f func(*update) bool) err
 
 // beforeOldest is the place before the oldest update.
 func (h *history) beforeOldest() (place uint64, err error) {
-	err = h.db.View(func(tx *bolt.Tx) error {
+	err = h.view(func(tx *bolt.Tx) error {
 		if k, _ := tx.Bucket(updatesBucket).Cursor().First(); k != nil {
 			place = seqOf(k) - 1
 		} else {

@@ -24,31 +24,61 @@ var errBusy = errors.New("too many updates wait to be written")
 // publish gives an update its place, stores it and hands it out. Once it returns without an error no crash of the server loses it.
 func (s *Server) publish(ctx context.Context, u *update) error {
 	p := &publication{u, make(chan error, 1)}
-	if s.space != nil {
-		if err := s.share(ctx, p); err != nil {
-			return err
-		}
-	} else {
-		select {
-		case s.incoming <- p:
-		default:
-			return errBusy
-		}
+	t, err := s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	if t.forward != nil {
+		s.leaveTurn()
+		return t.forward(ctx, u.encode())
+	}
+	err = s.put(ctx, p)
+	s.leaveTurn()
+	if err != nil {
+		return err
 	}
 	select {
 	case err := <-p.done:
 		return err
 	case <-ctx.Done():
 		return ctx.Err() // it may still be published: the caller cannot know
-	case <-s.logDone:
+	case <-t.run.done:
+	}
+	select {
+	case err := <-p.done: // with the last of them
+		return err
+	default:
 		return errParting
 	}
 }
 
+// put gives a publication to the log, here or by way of the broker.
+func (s *Server) put(ctx context.Context, p *publication) error {
+	if s.space != nil {
+		return s.share(ctx, p)
+	}
+	select {
+	case s.incoming <- p:
+		return nil
+	default:
+		return errBusy
+	}
+}
+
+// logRun is the goroutine of the log.
+type logRun struct{ stop, done chan struct{} }
+
+func newLogRun() *logRun { return &logRun{make(chan struct{}), make(chan struct{})} }
+
+func (r *logRun) end() {
+	close(r.stop)
+	<-r.done
+}
+
 // runLog writes what comes, everything that waits in one transaction. A publication is handed out only when it is stored, so that no client
 // has an id that the history does not know after a crash.
-func (s *Server) runLog() {
-	defer close(s.logDone)
+func (s *Server) runLog(run *logRun) {
+	defer close(run.done)
 	expire := time.NewTicker(expireEvery)
 	defer expire.Stop()
 	var batch []*publication
@@ -63,7 +93,7 @@ func (s *Server) runLog() {
 				s.complain(s.history.expire())
 				s.countHistory()
 			}
-		case <-s.stopLog:
+		case <-run.stop:
 			if batch = s.collect(batch[:0]); len(batch) > 0 {
 				s.commit(batch)
 			}

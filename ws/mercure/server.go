@@ -39,6 +39,9 @@ type Options struct {
 	// Space joins the hub with those of other nodes. Nil: there are none.
 	Space *ws.Space
 
+	// Later says that another process has the hub, and publishes: what is published here waits for TakeOver.
+	Later bool
+
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 }
@@ -56,15 +59,18 @@ type Server struct {
 	history     *history // nil: nothing is kept. Set by Start
 	stats       counters
 
+	later      bool
 	space      *ws.Space // nil: this node is alone
 	leaveFleet func()
 	sharedMu   sync.Mutex
 	shared     map[string]*publication // on their way through the broker, by a key of their own
 
 	incoming chan *publication
-	stopLog  chan struct{}
-	logDone  chan struct{}
-	started  bool
+	turnMu   sync.RWMutex // guards turn; held while an update is put into the log
+	turn     turn
+
+	moveMu  sync.Mutex // one after the other: Start, Hold, TakeOver, Resume, Leave, Stop
+	started bool
 
 	gate     sync.RWMutex // guards stopping, and that no stream begins once it is set
 	stopping bool
@@ -82,8 +88,8 @@ func New(cfg Config, opts Options) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, limits: opts.Limits, log: opts.Logger, now: opts.Now, registry: newRegistry(),
-		space: opts.Space, shared: map[string]*publication{},
-		incoming: make(chan *publication, cfg.Limits.Publishing), stopLog: make(chan struct{}), logDone: make(chan struct{}),
+		later: opts.Later, space: opts.Space, shared: map[string]*publication{},
+		incoming: make(chan *publication, cfg.Limits.Publishing),
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -123,25 +129,23 @@ func (s *Server) readKeys() error {
 	return nil
 }
 
-// Start opens the history.
+// Start opens the history, unless it is another process that has it.
 func (s *Server) Start(ctx context.Context) error {
+	s.moveMu.Lock()
+	defer s.moveMu.Unlock()
 	if s.cfg.History.Size > 0 {
-		h, err := openHistory(s.cfg.History, s.now)
-		if err != nil {
-			return fmt.Errorf("ws.mercure: %w", err)
-		}
-		id, err := h.lastID()
-		if err != nil {
-			return errors.Join(fmt.Errorf("ws.mercure: %w", err), h.close())
-		}
-		s.history = h
-		s.registry.latest, s.registry.lastID = h.last, id
-		s.countHistory()
+		s.history = newHistory(s.cfg.History, s.now)
 	}
+	s.hold()
 	s.started = true
-	go s.runLog()
 	if err := s.join(context.WithoutCancel(ctx)); err != nil {
-		return errors.Join(fmt.Errorf("ws.mercure: %w", err), s.Stop(ctx))
+		return errors.Join(fmt.Errorf("ws.mercure: %w", err), s.stop())
+	}
+	if s.later {
+		return nil
+	}
+	if err := s.begin(); err != nil {
+		return errors.Join(err, s.stop())
 	}
 	return nil
 }
@@ -203,19 +207,9 @@ func (s *Server) partingRetry() time.Duration {
 // Stop ends what Start began. Streams are ended, too, if Disconnect has not done that.
 func (s *Server) Stop(ctx context.Context) error {
 	err := s.Disconnect(ctx)
-	if !s.started {
-		return err
-	}
-	s.started = false
-	if s.leaveFleet != nil {
-		s.leaveFleet()
-	}
-	close(s.stopLog)
-	<-s.logDone
-	if s.history != nil {
-		err = errors.Join(err, s.history.close())
-	}
-	return err
+	s.moveMu.Lock()
+	defer s.moveMu.Unlock()
+	return errors.Join(err, s.stop())
 }
 
 // Handles reports whether a request is for the hub.

@@ -3,7 +3,6 @@ package mercure
 import (
 	"context"
 	"errors"
-	"fmt"
 	"mime"
 	"net/http"
 	"net/netip"
@@ -30,14 +29,16 @@ func (s *Server) serveSubscribe(w http.ResponseWriter, r *http.Request) {
 	s.gate.RLock()
 	if s.stopping {
 		s.gate.RUnlock()
-		// An EventSource that is answered with an error never comes back. This one does.
-		_, _ = fmt.Fprintf(w, "retry: %d\n\n", s.partingRetry().Milliseconds())
+		s.sendAway(w, lastID)
 		return
 	}
 	s.streams.Add(1)
 	s.gate.RUnlock()
 	defer s.streams.Done()
-	if err := s.admit(sub, lastID, h); err != nil {
+	if err := s.admit(sub, lastID, h); errors.Is(err, errMoved) {
+		s.sendAway(w, lastID)
+		return
+	} else if err != nil {
 		errors.As(err, &f)
 		s.fail(w, f)
 		return
@@ -47,6 +48,26 @@ func (s *Server) serveSubscribe(w http.ResponseWriter, r *http.Request) {
 		s.announce(r.Context(), sub, true)
 	}
 	s.stats.ended(sub.stream(r.Context(), w))
+}
+
+// sendAway answers a client whose stream cannot begin here. An EventSource that is answered with an error never comes back. This one does,
+// and misses nothing.
+func (s *Server) sendAway(w http.ResponseWriter, lastID string) {
+	b := appendRetry(nil, s.partingRetry())
+	if lastID == "" {
+		b = appendID(b, s.latestID())
+	}
+	_, _ = w.Write(append(b, '\n'))
+}
+
+// latestID is where a stream stands that has everything; empty when no stream can go on from there.
+func (s *Server) latestID() string {
+	if s.history == nil {
+		return ""
+	}
+	s.registry.mu.Lock()
+	defer s.registry.mu.Unlock()
+	return s.registry.lastID
 }
 
 // leave is the end of a subscriber.
@@ -215,6 +236,9 @@ func (s *Server) authenticate(r *http.Request, v *verifier, query func(string) s
 // admit applies the limits of connections, finds the place that the client stands at, and lets updates come.
 func (s *Server) admit(sub *subscriber, lastID string, h http.Header) error {
 	place, found, oldest, err := s.locate(lastID)
+	if errors.Is(err, errMoved) {
+		return err
+	}
 	if err != nil {
 		s.log.Error("mercure: the history cannot be read", "error", err)
 		return failure{status: http.StatusInternalServerError, text: "the history cannot be read"}

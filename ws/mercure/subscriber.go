@@ -222,14 +222,39 @@ func (s *subscriber) deadline() (*time.Timer, error) {
 
 // part sends what waits, and tells the client when to come back.
 func (s *subscriber) part(out *eventWriter) error {
-	b, _, _ := s.take(nil)
-	b = append(b, "retry: "...)
-	b = strconv.AppendInt(b, s.server.partingRetry().Milliseconds(), 10)
-	b = append(b, "\n\n"...)
+	b, latest := s.takeLast()
+	b = append(appendID(appendRetry(b, s.server.partingRetry()), latest), '\n')
 	if err := out.write(b); err != nil {
 		return err
 	}
 	return errParting
+}
+
+// takeLast returns what is to be written at the end, and the id at which the client stands then, if it has everything: it may never have had
+// an update, and without an id it would miss those that come while it is away.
+func (s *subscriber) takeLast() (b []byte, latest string) {
+	r := s.server.registry
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b, behind, err := s.take(nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.server.history == nil || behind || err != nil || len(s.queue) > 0 {
+		return b, ""
+	}
+	return b, r.lastID
+}
+
+// appendRetry and appendID write lines of an event without data, which sets what they say and is not dispatched.
+func appendRetry(b []byte, after time.Duration) []byte {
+	return append(strconv.AppendInt(append(b, "retry: "...), after.Milliseconds(), 10), '\n')
+}
+
+func appendID(b []byte, id string) []byte {
+	if id == "" {
+		return b
+	}
+	return append(append(append(b, "id: "...), id...), '\n')
 }
 
 // eventWriter writes pieces of a stream, each of which must be taken within the timeout.

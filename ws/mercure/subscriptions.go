@@ -69,19 +69,35 @@ func (s *Server) announce(ctx context.Context, sub *subscriber, active bool) {
 			continue
 		}
 		u.data = string(text)
-		if s.space != nil {
-			if s.share(ctx, &publication{update: u}) != nil {
-				s.stats.fleetErrors.Add(1)
-			}
-			continue
-		}
-		select {
-		case s.incoming <- &publication{update: u}:
-		case <-ctx.Done():
-			return
-		case <-s.logDone:
+		if err := s.tell(ctx, u); err != nil {
 			return
 		}
+	}
+}
+
+// tell publishes without waiting until it is stored.
+func (s *Server) tell(ctx context.Context, u *update) error {
+	t, err := s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.leaveTurn()
+	switch {
+	case t.forward != nil:
+		return t.forward(ctx, u.encode())
+	case s.space != nil:
+		if s.share(ctx, &publication{update: u}) != nil {
+			s.stats.fleetErrors.Add(1)
+		}
+		return nil
+	}
+	select {
+	case s.incoming <- &publication{update: u}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.run.done:
+		return errParting
 	}
 }
 

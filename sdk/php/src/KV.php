@@ -23,7 +23,7 @@ use Edge\KV\Wire;
  *     $cart->set('cart:7', ['apples' => 2], ttl: 3600);
  *     $cart->get('cart:7');
  *
- * Values are what the serializer takes, by default serialize(). Keys are UTF-8 texts of at least one character that is no space.
+ * Values are what the serializer takes, by default serialize(). Keys are any bytes of which at least one is no space.
  * A time to live is a number of seconds with their fraction, an interval, the time at which it ends, or null for ever.
  *
  * Several keys in one call cost hardly more than one: see the methods named …Multiple, and batch().

@@ -86,46 +86,111 @@ final class RPC
      */
     public function callBytes(string $codec, string $method, string $message): string
     {
-        $name = \strlen($method);
-        $size = $name + \strlen($message);
-        if ($this->relay === null || $this->tcp || $size > self::SHORT || Trace::$options !== '') {
+        // The shortest way, for calls that follow each other by the thousand: one write, one read, no parts made of what comes.
+        $mark = ($this->marks[$method] ?? $this->mark($method))[$turn = $this->turn ^= 1];
+        $size = \strlen($mark) + \strlen($message) - 8;
+        $head = $this->heads[$codec][$size] ?? $this->head($codec, $size);
+        if ($head === '' || $this->socket === null || Trace::$options !== '') {
             return $this->exchange(\ord($codec), $method, $message);
         }
-        // The shortest way, for calls that follow each other by the thousand: the first half of a header depends on nothing but
-        // the size, so its checksum is made once.
-        if (null === $head = $this->heads[$codec][$size] ?? null) {
-            $head = "\x15" . $codec . \pack('V', $size);
-            $this->heads[$codec][$size] = $head .= \pack('Vv', \crc32($head), 0);
-        }
-        // The lowest byte of the number is enough to tell an answer from that of a call that was given up.
-        $number = $this->calls = $this->calls + 1 & 0xff;
-        $mark = \chr($number) . ($this->marks[$method] ??= "\0\0\0" . \pack('V', $name) . $method);
-        try {
-            $answer = $this->relay->answer($head . $mark . $message, $mark);
-        } catch (ConnectionException $e) {
-            $this->relay = null;
-            if ($e->getCode() !== Relay::NOTHING_SENT) {
-                throw $e;
+        $frame = "$head$mark$message";
+        if (($sent = @\fwrite($this->socket, $frame)) !== \strlen($frame)) {
+            $this->drop();
+            if ($sent !== false) {
+                throw new ConnectionException(Relay::DEAF);
             }
 
-            return $this->exchange(\ord($codec), $method, $message);
+            return $this->exchange(\ord($codec), $method, $message); // the server got nothing of it
+        }
+        $bytes = (string) @\fread($this->socket, $this->next);
+        $size = \strlen($bytes) - 20;
+        // An answer begins as a call of its size does.
+        if (isset($this->heads[$codec][$size]) && \str_starts_with($bytes, $this->heads[$codec][$size] . $mark)) {
+            $this->next = self::SMALL;
+
+            return \substr($bytes, 12 + \strlen($mark));
         }
 
-        return $answer ?? $this->take($method, $number);
+        return $this->parse($codec, $mark, $bytes) ?? $this->take($method, self::SHORT_NUMBERS | $turn);
+    }
+
+    /** Takes an answer out of what was read. null means that it is something else, or a part, and the relay has it. */
+    private function parse(string $codec, string $mark, string $bytes): ?string
+    {
+        $this->next = self::SMALL;
+        $skip = 12 + \strlen($mark);
+        if (\strlen($bytes) >= $skip && $bytes[0] === "\x15" && $bytes[1] === $codec && \substr_compare($bytes, $mark, 12, $skip - 12) === 0) {
+            $size = \unpack('V', $bytes, 2)[1];
+            if ($size < self::SMALL) {
+                $this->head($codec, $size);
+            } else {
+                $this->next = \min($size + 4096, self::LARGE);
+            }
+            if (\strlen($bytes) === $size + 20) {
+                return \substr($bytes, $skip);
+            }
+        }
+        try {
+            $this->relay->giveBack($bytes);
+        } catch (ConnectionException $e) {
+            $this->drop();
+            throw $e;
+        }
+
+        return null;
     }
 
     /** The largest call that goes the shortest way: one that a socket takes whole or not at all. */
     private const SHORT = 4096;
 
+    /** How much is read at once: below SMALL, PHP allocates a buffer in no time, and an answer of the size of the one before comes whole. */
+    private const SMALL = 2048;
+    private const LARGE = 1 << 20;
+
+    private int $next = self::SMALL;
+
+    /** Calls that go the shortest way have two numbers by turns, which tell an answer from that of the call before. Others have lower ones. */
+    private const SHORT_NUMBERS = 0xfffffffe;
+
+    private int $turn = 0;
+
+    /** @var resource|null The socket of the relay, if calls can go the shortest way over it: a unix socket tells by refusing a write that it is closed. */
+    private $socket = null;
+
     /** @var array<string, array<int, string>> The first twelve bytes of a call, by its codec and the size of its payload. */
     private array $heads = [];
 
-    /** @var array<string, string> What follows the lowest byte of the number in a call of a method: the rest of it, length and name. */
+    /** Makes the first half of a header, which depends on nothing but the size; '' for a call that is too large. */
+    private function head(string $codec, int $size): string
+    {
+        if ($size > self::SHORT) {
+            return '';
+        }
+        $head = "\x15$codec" . \pack('V', $size);
+
+        return $this->heads[$codec][$size] = $head . \pack('Vv', \crc32($head), 0);
+    }
+
+    /** @var array<string, array{string, string}> What follows that in a call of a method, by turns: number, length of the name, name. */
     private array $marks = [];
+
+    /** @return array{string, string} */
+    private function mark(string $method): array
+    {
+        $name = \pack('V', \strlen($method)) . $method;
+
+        return $this->marks[$method] = [\pack('V', self::SHORT_NUMBERS) . $name, \pack('V', self::SHORT_NUMBERS | 1) . $name];
+    }
+
+    /** Forgets the connection: an answer that comes late would be taken for that of a later call. */
+    private function drop(): void
+    {
+        $this->relay = $this->socket = null;
+    }
 
     private function exchange(int $codec, string $method, string $argument): string
     {
-        $number = $this->calls = $this->calls + 1 & 0xffffffff;
+        $number = $this->calls = $this->calls + 1 & 0x7fffffff;
         $this->send(Frame::call($codec, $number, $method, $argument, Trace::$options));
 
         return $this->take($method, $number);
@@ -144,8 +209,7 @@ final class RPC
                 throw new ProtocolException("the server answered something else than $method");
             }
         } catch (EdgeException $e) {
-            // An answer that comes late would be taken for that of a later call.
-            $this->relay = null;
+            $this->drop();
             throw $e;
         }
 
@@ -170,7 +234,7 @@ final class RPC
 
                 return;
             } catch (ConnectionException $e) {
-                $this->relay = null;
+                $this->drop();
                 if ($e->getCode() !== Relay::NOTHING_SENT) {
                     throw $e;
                 }
@@ -181,6 +245,7 @@ final class RPC
             $this->authenticate();
         }
         $this->relay->send($frame);
+        $this->socket = $this->tcp ? null : $this->relay->socket();
     }
 
     /** Shows the server that this client knows rpc.secret; see docs/rpc.md. */
@@ -194,7 +259,7 @@ final class RPC
             }
             $answer = \substr($relay->payload, \strlen($method));
             if ($relay->flags & Frame::ERROR) {
-                $this->relay = null;
+                $this->drop();
                 throw new RPCException($answer, $method);
             }
 

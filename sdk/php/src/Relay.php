@@ -138,42 +138,31 @@ final class Relay
     }
 
     /**
-     * Sends a call and takes its answer the shortest way: one write, one read, no parts made of what comes. $mark is what the
-     * answer repeats: number, length of the name, name. null means that something else came, or a part, and receive() has it.
+     * The socket, for RPC, which writes and reads short calls itself, and gives back what it cannot make sense of.
+     *
+     * @return resource
      */
-    public function answer(string $frame, string $mark): ?string
+    public function socket()
     {
-        if (($sent = @\fwrite($this->out, $frame)) !== \strlen($frame)) {
-            throw new ConnectionException('the server does not read any more', $sent === false ? self::NOTHING_SENT : 0);
-        }
-        $bytes = (string) @\fread($this->in, $this->next);
-        $length = \strlen($bytes);
-        if ($length === 0) {
-            $this->explain();
-        }
-        $skip = \strlen($mark);
-        if ($length < $skip + 12 || $bytes[0] !== "\x15" || $bytes[1] !== $frame[1] || \substr_compare($bytes, $mark, 12, $skip) !== 0) {
-            $this->buffer = $bytes;
-
-            return null;
-        }
-        $size = \ord($bytes[2]) | \ord($bytes[3]) << 8 | \ord($bytes[4]) << 16 | \ord($bytes[5]) << 24;
-        // An answer of the size of the one before comes with one read, and a small one takes no large buffer.
-        $this->next = $size < self::SMALL ? self::SMALL : \min($size + 4096, self::READ_LARGE);
-        if ($length !== $size + 20) {
-            $this->buffer = $bytes;
-
-            return null;
-        }
-
-        return \substr($bytes, $skip + 12);
+        return $this->in;
     }
 
-    /** Below this, PHP allocates a buffer in no time. */
-    private const SMALL = 2048;
+    /** Takes bytes that were read past this relay, for receive(). Throws what it means that there are none. */
+    public function giveBack(string $bytes): void
+    {
+        if ($bytes === '') {
+            $this->explain();
+        }
+        $this->buffer = $bytes;
+    }
 
-    /** How much answer() reads at once. */
-    private int $next = self::SMALL;
+    public const DEAF = 'the server does not read any more';
+
+    /** What it means that the server did not take a frame of so many bytes. Below a MiB no limit is in question. */
+    private static function deaf(int $size): string
+    {
+        return $size < 1 << 20 ? self::DEAF : self::DEAF . ": it has stopped, or $size bytes are more than rpc.max_frame of its edge.yaml (17MiB unless it says so)";
+    }
 
     /** Sends a frame in a single write, which the reader of a pipe relies on. */
     public function send(string $frame): void
@@ -184,7 +173,7 @@ final class Relay
         while ($sent !== $size) {
             $more = $sent === false ? false : @\fwrite($this->out, \substr($frame, $sent));
             if ($more === false || $more === 0) {
-                throw new ConnectionException('the server does not read any more', $sent === false ? self::NOTHING_SENT : 0);
+                throw new ConnectionException(self::deaf($size), $sent === false ? self::NOTHING_SENT : 0);
             }
             $sent += $more;
         }

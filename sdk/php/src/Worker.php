@@ -25,7 +25,7 @@ final class Worker
     public bool $native = false;
 
     /** What this package can do beyond RoadRunner's protocol; the server reads it from the answer to its greeting. */
-    private const EDGE = ['v' => 1, 'features' => ['body-file', 'one-answer', 'native', 'ahead']];
+    private const EDGE = ['v' => 1, 'features' => ['body-file', 'one-answer', 'native-2', 'ahead']];
 
     private const FATAL = \E_ERROR | \E_PARSE | \E_CORE_ERROR | \E_COMPILE_ERROR | \E_RECOVERABLE_ERROR | \E_USER_ERROR;
 

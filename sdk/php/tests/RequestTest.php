@@ -164,17 +164,17 @@ final class RequestTest extends TestCase
     {
         $request = self::native([
             'POST', 'https', 'HTTP/2.0', '192.0.2.1', 'a=1&b[]=2', '/a%20b', 'example.com:8443',
-            serialize(['Accept' => ['text/html', 'a/b'], 123 => ['numeric']]), serialize(['user' => ['42']]), '', '', serialize(['c' => 'd;"']), '',
+            serialize(['Accept' => ['text/html', 'a/b'], 123 => ['numeric'], 'Cookie' => ['c=d+"; c=e', 'l[]=1']]), serialize(['user' => ['42']]), '', '', '', '',
         ], 'the body');
         self::assertSame('https://example.com:8443/a%20b?a=1&b[]=2', $request->uri);
         self::assertSame(['POST', 'HTTP/2.0', '192.0.2.1', '/a%20b', 'example.com:8443', 'a=1&b[]=2'], [
             $request->method, $request->protocol, $request->remoteAddr, $request->path, $request->host, $request->queryString,
         ]);
         self::assertSame(['a' => '1', 'b' => ['2']], $request->query);
-        self::assertSame(['Accept' => ['text/html', 'a/b'], 123 => ['numeric']], $request->headers);
+        self::assertSame(['Accept' => ['text/html', 'a/b'], 123 => ['numeric'], 'Cookie' => ['c=d+"; c=e', 'l[]=1']], $request->headers);
         self::assertSame('text/html, a/b', $request->header('accept'));
         self::assertSame('42', $request->attribute('user'));
-        self::assertSame(['c' => 'd;"'], $request->cookies);
+        self::assertSame(['c' => 'd+"', 'l' => ['1']], $request->cookies);
         self::assertSame('the body', $request->body);
         self::assertNull($request->bodyFile);
         self::assertFalse(isset($request->bodyFile));

@@ -44,7 +44,7 @@ final class WorkerTest extends TestCase
 
         $this->server->receive();
         self::assertSame(Frame::CONTROL, $this->server->flags);
-        self::assertSame(['pid' => getmypid(), 'edge' => ['v' => 1, 'features' => ['body-file', 'one-answer', 'native', 'ahead']]], json_decode($this->server->payload, true));
+        self::assertSame(['pid' => getmypid(), 'edge' => ['v' => 1, 'features' => ['body-file', 'one-answer', 'native-2', 'ahead']]], json_decode($this->server->payload, true));
         $this->assertFrame(Frame::PROTO, 0, "\x08\xc8\x01" . Pack::entry(2, 'Content-Type', 'text/plain; charset=utf-8'), 'hello /world body');
     }
 

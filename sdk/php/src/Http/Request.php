@@ -40,7 +40,10 @@ final class Request
     /** @var array<string, list<string>> Headers by name, written Like-This. The host is in $host. See header(). */
     public readonly array $headers;
 
-    /** @var array<string, string> Cookies by name, decoded. */
+    /**
+     * @var array<mixed> Cookies by name, decoded. By PHP's rules, as in $_COOKIE; where the server speaks protobuf, by RoadRunner's,
+     *                   whose cookies are all strings.
+     */
     public readonly array $cookies;
 
     /** @var array<mixed> The fields of a form, multipart or urlencoded, as a tree: a[b][]=1 is ['a' => ['b' => ['1']]]. */
@@ -57,6 +60,9 @@ final class Request
 
     /** The file of a large body that the server spooled, or null. It is removed after the response. */
     public readonly ?string $bodyFile;
+
+    /** The methods whose form is parsed. PHP does so for POST, and frameworks for those that change something. */
+    private const WITH_FORM = ['POST' => 1, 'PUT' => 1, 'PATCH' => 1, 'DELETE' => 1, 'QUERY' => 1];
 
     private const BODY_FILE = 'edge.body_file';
 
@@ -77,11 +83,15 @@ final class Request
 
     /**
      * The server's message when it came in PHP's own serialization: method, scheme, protocol, remoteAddr, query, path, host, headers,
-     * attributes, parsed, uploads, cookies and body file. Headers, attributes and cookies are serialized once more.
+     * attributes, form (what of it the server has parsed), uploads, nothing, and body file. Headers and attributes are serialized once
+     * more.
      *
      * @var list<string>|null
      */
     private ?array $native = null;
+
+    /** What of a form the server has parsed: it is multipart, and came apart into fields and a list of files. */
+    private const FORM_FIELDS = '2';
 
     private const NO_CLASSES = ['allowed_classes' => false];
 
@@ -193,9 +203,13 @@ final class Request
                 case 'attributes':
                     return $this->attributes = self::map($native[8]);
                 case 'cookies':
-                    return $this->cookies = self::map($native[11]);
+                    return $this->cookies = Superglobals::cookies(\implode(';', $this->headers['Cookie'] ?? []));
                 case 'bodyFile':
                     return $this->bodyFile = $native[12] === '' ? null : $native[12];
+                case 'files':
+                    if ($native[9] === self::FORM_FIELDS) {
+                        return $this->files = Superglobals::files(self::map($native[10]));
+                    }
             }
         }
         switch ($name) {
@@ -292,14 +306,16 @@ final class Request
     /** @return array<mixed> */
     private function parseForm(): array
     {
+        if ($this->native !== null && $this->native[9] === self::FORM_FIELDS) {
+            return Superglobals::form($this->payload);
+        }
         if ($this->fields()['parsed']) {
             return $this->json($this->payload, 'form');
         }
-        // The server can be told to leave forms alone.
-        if (\str_starts_with(\strtolower($this->header('Content-Type')), 'application/x-www-form-urlencoded')) {
-            \parse_str($this->body, $form);
-
-            return $form;
+        // Forms come as they were sent, and the server can be told to leave them alone.
+        if (isset(self::WITH_FORM[$this->method])
+            && \str_starts_with(\strtolower($this->header('Content-Type')), 'application/x-www-form-urlencoded')) {
+            return Superglobals::form($this->body);
         }
 
         return [];

@@ -40,6 +40,9 @@ final class Worker
         while ($process->wait()) {
             try {
                 $response = $handler($this->request(), $this);
+                if (!$response instanceof Response) {
+                    throw new \UnexpectedValueException('the function given to serve() returned ' . \get_debug_type($response) . ' instead of an ' . Response::class);
+                }
                 // The process must not keep the memory of a body until the next one comes.
                 $process->body = '';
                 $this->send($response->status, $response->headers, $response->body);
