@@ -43,6 +43,9 @@ func (s PHPServer) Config() (*Config, error) {
 		if err != nil {
 			return nil, err
 		}
+		if info, err := os.Stat(script); err != nil || info.IsDir() {
+			return nil, fmt.Errorf("--worker %s: there is no file %s: name the worker script, as seen from the folder you are in", s.Worker, script)
+		}
 		app.Command = php.Command{"php", script}
 	default:
 		app.Mode, app.FastCGI = "classic", s.FastCGI

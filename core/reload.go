@@ -46,7 +46,7 @@ func (e *Edge) Reload(ctx context.Context, cfg *Config) error {
 	defer context.AfterFunc(e.life, func() { cancel(errors.New("edge is stopping")) })()
 	old := e.world.Load()
 	if keys := needsRestart(old.cfg, cfg); len(keys) > 0 {
-		return fmt.Errorf("needs a restart: %s; nothing was changed", strings.Join(keys, ", "))
+		return NeedsRestartError{Keys: keys}
 	}
 
 	if err := e.services.Check(cfg.Services); err != nil {
@@ -137,6 +137,15 @@ func (e *Edge) retireWorld(old, next *world) {
 	if err := old.without(next).stop(ctx); err != nil {
 		e.log.Warn("what the reload replaced did not stop cleanly", "error", err)
 	}
+}
+
+// NeedsRestartError refuses a reload that would change what only a new start can.
+type NeedsRestartError struct {
+	Keys []string // such as http.listen
+}
+
+func (e NeedsRestartError) Error() string {
+	return fmt.Sprintf("needs a restart: %s; nothing was changed", strings.Join(e.Keys, ", "))
 }
 
 // needsRestart names the keys whose change a reload refuses: they hold sockets or data that people would lose.

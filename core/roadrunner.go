@@ -31,7 +31,13 @@ type RoadRunner struct {
 	AccessLogs bool
 
 	// Config is the answer of rpc.Config, without secrets.
-	Config map[string]any
+	Config func() map[string]any
+
+	// Reread reads the configuration again, for the pools that a reset is about. Nil: a reset keeps the one of the start.
+	Reread func() (*Config, error)
+
+	// Explain puts the keys that the user wrote into an error about what Reread returned. Nil: it stays as it is.
+	Explain func(error) error
 }
 
 // roadRunnerFormat is the log format whose records have RoadRunner's fields.
@@ -229,7 +235,7 @@ func (e *Edge) resize(name string, change func(resizer) error) (bool, error) {
 	return true, nil
 }
 
-// resetter replaces the workers, one after the other: requests neither fail nor wait.
+// resetter replaces the workers: requests neither fail nor wait.
 func (e *Edge) resetter() rpc.Methods {
 	return rpc.Methods{
 		"List": rpc.Func(e.poolNames),
@@ -238,12 +244,7 @@ func (e *Edge) resetter() rpc.Methods {
 			if len(pools) == 0 {
 				return false, e.noSuchPool(name)
 			}
-			w := e.world.Load()
-			var errs []error
-			for _, pool := range pools {
-				errs = append(errs, w.pools[pool].Reload(ctx))
-			}
-			err := errors.Join(errs...)
+			err := e.reset(ctx, pools)
 			return err == nil, err
 		}),
 	}

@@ -215,7 +215,9 @@ func originFellThrough(w http.ResponseWriter, _ *http.Request) {
 }
 
 // limitBody refuses a body that is announced as too large, and cuts one that turns out to be.
-func limitBody(limit int64, next http.Handler) http.Handler { return refuseLarge(limit, cutBody(limit, next)) }
+func limitBody(limit int64, next http.Handler) http.Handler {
+	return refuseLarge(limit, cutBody(limit, next))
+}
 
 // refuseLarge refuses a body that is announced as too large. It stands where a request is logged and counted.
 func refuseLarge(limit int64, next http.Handler) http.Handler {

@@ -74,7 +74,7 @@ func (e *Edge) traced(service string, h rpc.Handler) rpc.Handler {
 func (e *Edge) describeConfig() ([]byte, error) {
 	resolved := e.Config().public()
 	if e.opts.RoadRunner != nil {
-		resolved = e.opts.RoadRunner.Config
+		resolved = e.opts.RoadRunner.Config()
 	}
 	text, err := json.Marshal(resolved)
 	if err != nil {

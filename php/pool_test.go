@@ -235,7 +235,9 @@ func TestWhyWorkersGo(t *testing.T) {
 		w.pool.Hurry(time.Hour, time.Hour)
 		w.start()
 		w.expectStatus("/pid", 200)
-		w.eventually(want, func() bool { return strings.Contains(log.String(), want) && strings.Contains(log.String(), "php worker is gone") })
+		w.eventually(want, func() bool {
+			return strings.Contains(log.String(), want) && strings.Contains(log.String(), "php worker is gone")
+		})
 	}
 	w := setup(t, "app.php", func(c *php.Config, _ *php.Options) { c.Queue.Timeout = 50 * time.Millisecond })
 	gate, open := w.gate()

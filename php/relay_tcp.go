@@ -1,8 +1,8 @@
 package php
 
 import (
-	"errors"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net"

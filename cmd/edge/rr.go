@@ -50,6 +50,8 @@ type rrFlags struct {
 	pid          bool
 	force        bool
 	experimental bool
+
+	cwd string // where the program was started: a server asks again, and by then a deploy link may have moved
 }
 
 // runRR is the whole program under the name rr. It returns the exit code.
@@ -108,9 +110,22 @@ func buildTime() string {
 // dir is where relative paths begin, and where .pid is: the working directory that RoadRunner would change to.
 func (f *rrFlags) dir() (string, error) {
 	if f.workDir != "" {
-		return filepath.Abs(f.workDir)
+		return f.abs(f.workDir)
 	}
-	return filepath.Abs(filepath.Dir(f.config))
+	return f.abs(filepath.Dir(f.config))
+}
+
+// abs is a path from where the program was started.
+func (f *rrFlags) abs(path string) (_ string, err error) {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path), nil
+	}
+	if f.cwd == "" {
+		if f.cwd, err = os.Getwd(); err != nil {
+			return "", err
+		}
+	}
+	return filepath.Join(f.cwd, path), nil
 }
 
 // load reads the configuration. Without a file the overrides are all there is, and then there must be some.
@@ -122,9 +137,11 @@ func (f *rrFlags) load() (*rrcompat.Config, error) {
 	if err := f.readDotenv(dir); err != nil {
 		return nil, err
 	}
-	path := f.config
-	if f.workDir != "" && !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
+	path := filepath.Join(dir, f.config)
+	if f.workDir == "" || filepath.IsAbs(f.config) {
+		if path, err = f.abs(f.config); err != nil {
+			return nil, err
+		}
 	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) && len(f.overrides) > 0 {

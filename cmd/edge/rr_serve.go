@@ -40,7 +40,8 @@ func rrServe(f *rrFlags) *cobra.Command {
 		Long: `Run the server until SIGTERM.
 
 The first SIGTERM, SIGINT, SIGQUIT or SIGABRT drains: requests in flight finish, workers stop, the exit code is 0. A second one
-exits at once with 1. SIGUSR2 stops and starts anew, with the configuration as it is then.`,
+exits at once with 1. SIGUSR2 stops and starts anew, with the configuration as it is then. SIGHUP reads the configuration again and
+applies it without losing a request; what needs a new start, such as an address, is refused with a word in the log.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			again, err := serveRR(cmd.Context(), f, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -74,7 +75,7 @@ func serveRR(ctx context.Context, f *rrFlags, stdout, stderr io.Writer) (again b
 	defer wg.Wait()
 	defer cancel()
 	hard, cut := forcible()
-	restarts, release := r.handleSignals(&wg, cancel, cut)
+	restarts, hangups, release := r.handleSignals(&wg, cancel, cut)
 	defer release()
 
 	if err := r.runOnInit(ctx); err != nil {
@@ -88,7 +89,8 @@ func serveRR(ctx context.Context, f *rrFlags, stdout, stderr io.Writer) (again b
 		defer stop()
 	}
 	server, err := core.New(ctx, r.cfg, core.Options{Environ: os.Environ(), LogOutput: stderr, RoadRunner: &core.RoadRunner{
-		Logger: r.log, AccessLogs: r.result.AccessLogs, Config: r.config.Resolved(),
+		Logger: r.log, AccessLogs: r.result.AccessLogs, Config: func() map[string]any { return r.inForce.Load().Resolved() },
+		Reread: r.rereadPools, Explain: r.explain,
 	}})
 	if err == nil {
 		slog.SetDefault(server.Logger()) // for libraries that write to the log package
@@ -98,12 +100,13 @@ func serveRR(ctx context.Context, f *rrFlags, stdout, stderr io.Writer) (again b
 		if ctx.Err() != nil {
 			return false, nil // stopped by a signal before it served
 		}
-		return false, err
+		return false, r.explain(err)
 	}
 	r.sayf("[INFO] RoadRunner server started; version: %s, buildtime: %s\n", core.RoadRunnerVersion, buildTime())
 	notifySystemd("READY=1")
 	defer gcpace.Start()()
 	wg.Go(func() { watchdog(ctx, r.result.Watchdog) }) // ends with ctx
+	wg.Go(func() { r.reloadOn(ctx, hangups, server) }) // ends with ctx
 	wait, stopWaiting := context.WithCancel(ctx)
 	defer stopWaiting()
 	var anew atomic.Bool
@@ -136,6 +139,11 @@ type rrServer struct {
 	stdout io.Writer
 	stderr io.Writer
 
+	latest  atomic.Pointer[rrcompat.Config] // that was read
+	inForce atomic.Pointer[rrcompat.Config] // since the start or the last SIGHUP
+	reread  sync.Mutex                      // one reading after the other; protects told
+	told    []rrcompat.Finding              // warnings
+
 	mu   sync.Mutex     // protects undo
 	undo []func() error // last first
 }
@@ -163,9 +171,10 @@ func (r *rrServer) prepare() (err error) {
 	if r.result, err = r.config.Translate(rrcompat.Options{CPUs: runtime.GOMAXPROCS(0)}); err != nil {
 		return err
 	}
-	if r.cfg, err = core.LoadText(r.flags.config+", as edge.yaml", r.result.EdgeYAML, r.dir, os.Environ()); err != nil {
+	if r.cfg, err = r.decode(r.config, r.result); err != nil {
 		return err
 	}
+	r.inForce.Store(r.config)
 	if err := r.openLog(); err != nil {
 		return err
 	}
@@ -230,6 +239,7 @@ func (r *rrServer) report(warning string) {
 	if warning != "" {
 		log.Warn(warning)
 	}
+	r.told = slices.Clone(r.result.Findings)
 	for _, f := range r.result.Findings {
 		if f.Warning {
 			log.Warn(f.String())
@@ -272,9 +282,10 @@ func (r *rrServer) sayf(format string, args ...any) {
 
 // handleSignals calls stop on the first signal that ends the server, cut on the second, and exits on the third. Until release is
 // called, signals do nothing else.
-func (r *rrServer) handleSignals(wg *sync.WaitGroup, stop func(), cut func(error)) (restarts <-chan os.Signal, release func()) {
-	usr2 := make(chan os.Signal, 1)
+func (r *rrServer) handleSignals(wg *sync.WaitGroup, stop func(), cut func(error)) (restarts, hangups <-chan os.Signal, release func()) {
+	usr2, hup := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(usr2, syscall.SIGUSR2)
+	signal.Notify(hup, syscall.SIGHUP)
 	end := make(chan os.Signal, 2)
 	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT)
 	wg.Go(func() { // ends when end is closed
@@ -288,8 +299,9 @@ func (r *rrServer) handleSignals(wg *sync.WaitGroup, stop func(), cut func(error
 			awaitForced(end, func() { _ = r.close(); os.Exit(1) })
 		}
 	})
-	return usr2, func() {
+	return usr2, hup, func() {
 		signal.Stop(usr2)
+		signal.Stop(hup)
 		signal.Stop(end)
 		close(end)
 	}

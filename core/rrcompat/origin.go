@@ -36,6 +36,7 @@ var made = []struct{ edge, roadRunner string }{
 	{"php.http.queue.max", "http.pool.max_queue_size"},
 	{"php.http.queue", "http.pool.allocate_timeout"},
 	{"php.http.user", "server.user"},
+	{"php.http.dir", "server.user"}, // who must get into the folder
 	{"php.http.env", "server.env"},
 	{"php.http.body.raw", "http.raw_body"},
 	{"php.http.uploads", "http.uploads"},

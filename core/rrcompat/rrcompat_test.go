@@ -313,6 +313,51 @@ func TestNothingIsDroppedInSilence(t *testing.T) {
 	}
 }
 
+// TestWhatHasNoEffectIsNoted, each key once, and no other key with it.
+func TestWhatHasNoEffectIsNoted(t *testing.T) {
+	t.Parallel()
+	for key, yaml := range map[string]string{
+		"http.pool.reset_timeout": "http: {address: 'a:1', pool: {num_workers: 1, reset_timeout: 1s}}",
+		"status.check_timeout":    "http: {address: 'a:1', pool: {num_workers: 1}}\nstatus: {address: 'a:2', check_timeout: 5}",
+		"endure.print_graph":      "http: {address: 'a:1', pool: {num_workers: 1}}\nendure: {print_graph: true}",
+		"endure.log_level":        "http: {address: 'a:1', pool: {num_workers: 1}}\nendure: {log_level: debug}",
+		// No second word about a store that is not there.
+		"kv.r": "http: {address: 'a:1', pool: {num_workers: 1}}\nkv: {r: {driver: mine}}",
+	} {
+		r, err := translate("server: {command: php w.php}\n"+yaml, false)
+		if err != nil {
+			t.Errorf("%s: %v", yaml, err)
+			continue
+		}
+		if len(r.Findings) != 1 || r.Findings[0].Key != key {
+			t.Errorf("%s: got %q, want one of %s", yaml, r.Findings, key)
+		}
+	}
+}
+
+// TestNothingIsSaidToBeInTheMaking that is there.
+func TestNothingIsSaidToBeInTheMaking(t *testing.T) {
+	t.Parallel()
+	for yaml, want := range map[string]string{
+		"centrifuge: {}": "the section ws of edge.yaml",
+		"websockets: {}": "the section ws of edge.yaml",
+		"http: {address: 'a:1', middleware: [cache]}":        "http.cache of edge.yaml",
+		"http: {address: 'a:1', middleware: [http_metrics]}": "under rr_http_*",
+	} {
+		r, err := translate("server: {command: php w.php}\n"+yaml, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said string
+		for _, f := range r.Findings {
+			said += f.String() + "\n"
+		}
+		if !strings.Contains(said, want) || strings.Contains(said, "in the making") {
+			t.Errorf("%s: %q is not in\n%s", yaml, want, said)
+		}
+	}
+}
+
 // TestWhatIsRefused: what would be wrong to leave away stops the start, and every mistake names its place.
 func TestWhatIsRefused(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package rrcompat
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,6 +70,41 @@ otel:
 	} {
 		if _, err := translate("server: {command: php w.php}\n"+config, false); err == nil || !strings.Contains(err.Error(), problem) {
 			t.Errorf("%s: %v, want %s", config, err, problem)
+		}
+	}
+}
+
+// TestObjectivesThatRoadRunnerTakes, and makes nothing of, are left away with a word.
+func TestObjectivesThatRoadRunnerTakes(t *testing.T) {
+	t.Parallel()
+	r, err := translate(`
+server: {command: php w.php}
+metrics:
+  collect:
+    a: {type: histogram, buckets: [1, 2], objectives: {0.1: 2.3}}
+    b: {type: summary, objectives: {0.1: 2.3, 0.5: 0.05}}
+    c: {type: summary, buckets: [2, 1], objectives: {7: 0.1}}
+`, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `    collect:
+      a:
+        type: histogram
+        buckets: [1, 2]
+      b:
+        type: summary
+        objectives: {"0.5": 0.05}
+      c:
+        type: summary
+`
+	text := yamlOf(r)
+	if diff := cmp.Diff(want, text[strings.Index(text, "    collect:"):]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, key := range []string{"metrics.collect.a.objectives", "metrics.collect.b.objectives.0.1", "metrics.collect.c.objectives.7"} {
+		if !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Key == key && f.Warning }) {
+			t.Errorf("no warning of %s among %q", key, r.Findings)
 		}
 	}
 }

@@ -19,7 +19,7 @@ func TestWhatDoesNotFitIsToldFromItsNeighbours(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer store.Close(context.Background()) //nolint:errcheck // it has no snapshot
+		defer store.Close(context.Background())
 		service := kv.NewService(map[string]kv.Store{"main": store})
 		var ops []kv.Op
 		for _, key := range []string{"a", "large", "b", "also large", "c"} {
@@ -53,7 +53,7 @@ func TestACacheSaysWhatIsTooLarge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close(context.Background()) //nolint:errcheck // it has no snapshot
+	defer store.Close(context.Background())
 	err = store.Set(t.Context(), []kv.Item{{Key: "k", Value: make([]byte, 8<<10)}})
 	if !errors.Is(err, kv.ErrFull) || !strings.Contains(err.Error(), "more than all of max_size 4KiB") || strings.Contains(err.Error(), "delete") {
 		t.Errorf("%v", err)

@@ -20,8 +20,8 @@ func TestWatchLogsAnOutageOnce(t *testing.T) {
 	testenv.Eventually(t, "the outage is logged", func() bool { return strings.Contains(log.String(), "broke") })
 	server.Start()
 	testenv.Eventually(t, "Ready after its return", w.isReady)
-	testenv.Eventually(t, "the end is logged", func() bool { return strings.Contains(log.String(), "is back") })
-	if got := log.String(); strings.Count(got, "broke") != 1 || strings.Count(got, "is back") != 1 {
+	testenv.Eventually(t, "the end is logged", func() bool { return strings.Contains(log.String(), "redis is back") })
+	if got := log.String(); strings.Count(got, "broke") != 1 || strings.Count(got, "redis is back") != 1 {
 		t.Errorf("one outage is logged as\n%s", got)
 	}
 }
