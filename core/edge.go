@@ -65,7 +65,8 @@ type Edge struct {
 
 	channels  bool      // whether the parts of the server name their loggers
 	accessOut io.Writer // where lines of access-log go; nil when they are records of the log
-	rrRecords bool      // whether records of requests are RoadRunner's
+	logFiles  []*telemetry.File
+	rrRecords bool // whether records of requests are RoadRunner's
 
 	lock      *stateLock
 	lifecycle lifecycle

@@ -14,11 +14,12 @@ import (
 	"github.com/edge-server/edge/php"
 )
 
-// ReloadFile reads edge.yaml again and applies it.
+// ReloadFile reads edge.yaml again and applies it. Logs whose files were put aside go on in new ones, whatever becomes of the rest.
 func (e *Edge) ReloadFile(ctx context.Context) error {
 	if e.opts.ConfigPath == "" {
 		return errors.New("this edge was started without a file to reload")
 	}
+	e.reopenLogs()
 	e.systemd.reloading()
 	defer e.systemd.tell("READY=1")
 	cfg, err := Load(e.opts.ConfigPath, e.opts.Environ)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -55,9 +56,26 @@ func (e *Edge) newLogger(cfg *Config) error {
 	if err != nil {
 		return cfg.located(within("log", err))
 	}
+	e.keepLogFile(out)
 	e.log, e.level = telemetry.NewLogger(cfg.Log, out)
 	e.lifecycle.add("log", startNothing, func(context.Context) error { return closeLog() })
 	return nil
+}
+
+// keepLogFile remembers a log that reopenLogs is to look after, if it is a file.
+func (e *Edge) keepLogFile(out io.Writer) {
+	if f, ok := out.(*telemetry.File); ok {
+		e.logFiles = append(e.logFiles, f)
+	}
+}
+
+// reopenLogs goes on in files of the names that logs have, after a program such as logrotate has put the old ones aside.
+func (e *Edge) reopenLogs() {
+	for _, f := range e.logFiles {
+		if err := f.Reopen(); err != nil {
+			e.log.Warn("a log goes on in the file that was put aside", "error", err)
+		}
+	}
 }
 
 // channel is the log of one part of the server. Only RoadRunner's log tells them apart.
@@ -89,6 +107,7 @@ func (e *Edge) openAccessLog(cfg *Config) error {
 	if err != nil {
 		return cfg.located(within("http.access_log", err))
 	}
+	e.keepLogFile(out)
 	lines := telemetry.NewLines(out, e.channel("http"))
 	e.accessOut = lines
 	e.lifecycle.addSaving("access log", startNothing, func(ctx context.Context) error { return errors.Join(lines.Close(ctx), closeLog()) })

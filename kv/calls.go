@@ -230,6 +230,9 @@ func callZAdd(ctx context.Context, f *Front, op *Op, r *Result) (err error) {
 	if len(op.Members) == 0 {
 		return errors.New("ZAdd: members is empty")
 	}
+	if op.TTL != 0 {
+		return errors.New("ZAdd: a set lives until it is removed: leave ttl out, and set one by kv.Touch")
+	}
 	r.Number, err = f.ZAdd(ctx, op.Key, op.Members)
 	r.OK = err == nil
 	return err

@@ -184,6 +184,7 @@ func TestCallErrors(t *testing.T) {
 		{"Touch", kv.Op{Key: "a", Tags: kv.TextList{"x"}}, "Touch reads no tags"},
 		{"CompareAndSwap", kv.Op{Key: "a", Version: 1, Absent: true}, "say one of version, absent and expected"},
 		{"ZAdd", kv.Op{Key: "z"}, "members is empty"},
+		{"ZAdd", kv.Op{Key: "z", TTL: 1000, Members: kv.RankList{{Member: "m", Score: 1}}}, "leave ttl out"},
 		{"ZAdd", kv.Op{Key: "z", Members: kv.RankList{{Member: "m", Score: nan}}}, "must be a finite number"},
 		{"ZIncrement", kv.Op{Key: "z", Member: "m", By: math.Inf(1)}, "must be a finite number"},
 		{"ZRange", kv.Op{Key: "z", ByScore: true, Min: &nan}, "must be numbers"},

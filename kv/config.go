@@ -148,6 +148,9 @@ func ValidateTogether(stores map[string]Config) error {
 	var errs []error
 	snapshots := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(stores)) {
+		if name == "." || name == ".." || strings.Contains(name, "/") {
+			errs = append(errs, fmt.Errorf("%s: is no name for a store, as it stands in the paths of the admin API: leave out dots alone and /", name))
+		}
 		file := stores[name].Snapshot
 		if file == "" {
 			continue

@@ -179,6 +179,16 @@ func TestSnapshotsAreNotShared(t *testing.T) {
 	}
 }
 
+// TestStoresHaveNamesForPaths: the admin API has them in its paths.
+func TestStoresHaveNamesForPaths(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{".", "..", "a/b"} {
+		if err := kv.ValidateTogether(map[string]kv.Config{name: {}}); err == nil || !strings.HasPrefix(err.Error(), name+": ") {
+			t.Errorf("a store called %q: %v", name, err)
+		}
+	}
+}
+
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	if err := kv.DefaultConfig().Validate(); err != nil {

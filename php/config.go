@@ -42,8 +42,8 @@ type Config struct {
 	// before, all that spiral/roadrunner-http reads up to 3.4, and faster for later ones. auto: json up to 3.4 by Composer's
 	// record beside the script, else proto. Default: auto.
 	Codec string `koanf:"codec"`
-	// MaxJobs replaces a worker after this many requests, and up to 14 % more so that workers do not go all at once. 0: never.
-	// Default: 0.
+	// MaxJobs replaces a worker after this many requests, give or take some so that workers do not go all at once: up to 14 % more,
+	// or up to 10 % less when the successor is quick; 1 means one. 0: never. Default: 0.
 	MaxJobs int `koanf:"max_jobs"`
 	// TTL is the age at which a worker is replaced, after the request it has, and up to 14 % earlier so that workers do not go all
 	// at once. 0: never. Default: 0.

@@ -49,9 +49,10 @@ func TestResetReadsTheConfigurationAgain(t *testing.T) {
 	if got := r.ask(t, "")["APP_ENV"]; got != "two" {
 		t.Errorf("after a reset APP_ENV is %v", got)
 	}
-	if _, out, _ := r.run(t, "workers"); strings.Count(out, "ready") != 2 {
-		t.Errorf("rr workers: %s", out)
-	}
+	testenv.Eventually(t, "there are two workers", func() bool {
+		_, out, _ := r.run(t, "workers")
+		return strings.Count(out, "ready") == 2
+	})
 
 	for _, broken := range []struct{ server, pool, want string }{
 		{command(t, "three"), "{num_workers: many}", `.rr.yaml:7: http.pool.num_workers: "many" is not a whole number`},

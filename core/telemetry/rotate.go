@@ -154,6 +154,28 @@ func (f *File) rotate() {
 	}
 }
 
+// Reopen opens the file anew when another one, or none, has its name: other programs put log files aside, too. What has been written before is
+// in the one that was put aside. On an error the log goes on there.
+func (f *File) Reopen() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil
+	}
+	mine, err := f.file.Stat()
+	if err != nil {
+		return err
+	}
+	if named, err := os.Stat(f.path); err == nil && os.SameFile(mine, named) {
+		return nil
+	}
+	old := f.file
+	if err := f.open(); err != nil {
+		return fmt.Errorf("open the log anew: %w", err)
+	}
+	return old.Close()
+}
+
 // Close returns when old files are packed and the last byte is in the file.
 func (f *File) Close() error {
 	f.mu.Lock()

@@ -91,6 +91,37 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
+// TestReopen: a file that another program has put aside is left when asked to, and one that has its name still is not.
+func TestReopen(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(testenv.Dir(t), "edge.log")
+	f, err := OpenFile(path, Rotate{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	say := func(line string) {
+		t.Helper()
+		if _, err := io.WriteString(f, line+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Reopen(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say("one")
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	say("two")
+	say("three")
+	for name, want := range map[string]string{path + ".1": "one\ntwo\n", path: "three\n"} {
+		if got, err := os.ReadFile(name); err != nil || string(got) != want {
+			t.Errorf("%s has %q (%v), want %q", filepath.Base(name), got, err, want)
+		}
+	}
+}
+
 // TestOldFiles goes by number and age, and touches nothing that it has not made.
 func TestOldFiles(t *testing.T) {
 	t.Parallel()

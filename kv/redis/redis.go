@@ -94,6 +94,9 @@ func (s *Store) awaitServer(ctx context.Context) error {
 			return nil
 		}
 		if retryIn := 100 * time.Millisecond; !errors.Is(err, kv.ErrUnavailable) || time.Now().Add(retryIn).After(end) || ctx.Err() != nil {
+			if !errors.Is(err, kv.ErrUnavailable) { // it answers
+				return err
+			}
 			return fmt.Errorf("%w; is the server running, and the address right? To wait for it at the start, set redis.wait", err)
 		}
 		if !told {

@@ -229,6 +229,8 @@ func (s *Store) classify(ctx context.Context, err error) (hint string, kind erro
 		return "", kv.ErrUnavailable
 	case strings.HasPrefix(text, "WRONGTYPE"):
 		return "", kv.ErrKind
+	case strings.HasPrefix(text, "MOVED "), strings.HasPrefix(text, "ASK "):
+		return "; the server is one of a cluster: set redis.mode: cluster", nil
 	case strings.HasPrefix(text, "OOM"):
 		s.refused.Add(1)
 		return "; raise maxmemory of the server, give keys a timeout, or choose a maxmemory-policy that evicts", kv.ErrFull

@@ -164,6 +164,23 @@ func TestScriptsComeBack(t *testing.T) {
 	}
 }
 
+// TestNodeOfAClusterIsNotAlone: who names one node and no cluster is told what to write, at the first key that is elsewhere.
+func TestNodeOfAClusterIsNotAlone(t *testing.T) {
+	t.Parallel()
+	s := open(t, config(testenv.RedisCluster(t)[0].Addr))
+	for i := range 100 {
+		err := s.Set(t.Context(), []kv.Item{{Key: fmt.Sprint("key", i), Value: []byte("a")}})
+		if err == nil {
+			continue
+		}
+		if !strings.Contains(err.Error(), "MOVED") || !strings.Contains(err.Error(), "redis.mode: cluster") {
+			t.Errorf("%v does not name redis.mode: cluster", err)
+		}
+		return
+	}
+	t.Error("one of several nodes has a hundred keys")
+}
+
 // TestClusterBatches: batches reach every node, keys with one tag travel together, and a scan and Clear see all nodes.
 func TestClusterBatches(t *testing.T) {
 	t.Parallel()
