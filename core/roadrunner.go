@@ -315,7 +315,7 @@ func publicValue(v reflect.Value, key string) any {
 		return d.String()
 	}
 	if c, ok := v.Interface().(osproc.Command); ok {
-		return c.Public()
+		return publicValue(reflect.ValueOf([]string(c.Public())), key)
 	}
 	switch v.Kind() {
 	case reflect.Pointer:

@@ -101,7 +101,7 @@ func serveAfter(
 	if builds != nil {
 		wg.Go(func() { builds.Run(ctx) }) // ends with ctx
 	}
-	if os.Getenv("NOTIFY_SOCKET") == "" { // in systemd's journal nobody tries anything, and the log has the addresses
+	if os.Getenv("JOURNAL_STREAM") == "" { // in systemd's journal nobody tries anything, and the log has the addresses
 		welcome(stdout, commandLine(path), cfg, server.Addresses())
 	}
 	err = server.Wait(ctx)
