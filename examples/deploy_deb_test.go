@@ -129,6 +129,9 @@ func TestDebianPackage(t *testing.T) {
 	if d.run("cat", "/etc/edge/edge.yaml") != changed {
 		t.Error("an upgrade replaced the configuration")
 	}
+	// As an administrator does who lets systemd hold the ports.
+	d.run("mkdir", "-p", "/etc/systemd/system/sockets.target.wants")
+	d.run("ln", "-s", "/lib/systemd/system/edge-http.socket", "/lib/systemd/system/edge-https.socket", "/etc/systemd/system/sockets.target.wants/")
 	d.run("dpkg", "-r", "edge")
 	if d.has("/usr/bin/edge") || d.has("/lib/systemd/system/edge.service") || !d.has("/etc/edge/edge.yaml") || !d.has("/var/lib/edge") {
 		t.Error("the removal took too much or too little")
@@ -176,7 +179,7 @@ func serveAsUnit(t *testing.T, d debian) {
 	asEdge := func(key string) *exec.Cmd {
 		cmd := d.command(unitCommand(t, d, key)...)
 		cmd.Args = slices.Insert(cmd.Args, 1, "--userspec=edge:edge")
-		cmd.Env = append(cmd.Env, "NOTIFY_SOCKET=/run/notify", "EDGE_HTTP__LISTEN=[{address: \""+address+"\"}]")
+		cmd.Env = append(cmd.Env, "NOTIFY_SOCKET=/run/notify", "JOURNAL_STREAM=8:1", "EDGE_HTTP__LISTEN=[{address: \""+address+"\"}]")
 		return cmd
 	}
 	output(t, asEdge("ExecStartPre"))
@@ -211,6 +214,9 @@ func serveAsUnit(t *testing.T, d debian) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Errorf("it does not end:\n%s", log)
+	}
+	if strings.Contains(log.String(), "Ctrl-C") {
+		t.Errorf("the journal has hints for a terminal:\n%s", log)
 	}
 }
 
