@@ -154,14 +154,3 @@ func (s *Service) runItems(ctx context.Context, f *Front, c *call, b bulk, items
 		from = done + 1
 	}
 }
-
-// ItemError is an error of Set or Add of a driver that does items in their order: those before At are done, and none of the others.
-type ItemError struct {
-	At  int
-	Err error
-}
-
-func (e ItemError) Error() string { return e.Err.Error() }
-
-// Unwrap is for errors.Is.
-func (e ItemError) Unwrap() error { return e.Err }

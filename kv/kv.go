@@ -49,6 +49,17 @@ var (
 	ErrKind = errors.New("the key holds another kind of value")
 )
 
+// ItemError is an error of Set or Add of a driver that does items in their order: those before At are done, and none of the others.
+type ItemError struct {
+	At  int
+	Err error
+}
+
+func (e ItemError) Error() string { return e.Err.Error() }
+
+// Unwrap is for errors.Is.
+func (e ItemError) Unwrap() error { return e.Err }
+
 // Item is one key of a batch. Which fields an operation reads and fills is said at each method of Store.
 type Item struct {
 	Key     string
@@ -99,6 +110,7 @@ type Store interface {
 	TTL(ctx context.Context, items []Item) error
 
 	// Set stores Value under Key until Expires. When Expires has come already, the key is removed. ErrFull when there is no room.
+	// An ItemError says how far it came.
 	Set(ctx context.Context, items []Item) error
 
 	// Expire makes keys live until Expires; the zero time makes them live for ever, a time in the past removes them. It sets

@@ -279,8 +279,12 @@ func (s *Tagged) Add(ctx context.Context, items []Item) error {
 			continue
 		}
 		if void := !there[at].Found; void {
-			if err := AddByUpdate(ctx, s, items[i:i+1]); err != nil {
-				return errors.Unwrap(err) // that of an item; those behind it are done, too
+			err := AddByUpdate(ctx, s, items[i:i+1])
+			if of, ok := errors.AsType[ItemError](err); ok {
+				err = of.Err // without its place: those behind it are done, too
+			}
+			if err != nil {
+				return err
 			}
 		}
 		at++
@@ -422,10 +426,11 @@ func (s *Tagged) generationsFor(ctx context.Context, tags []string, expires time
 			return generations, err
 		}
 	}
-	return nil, ErrBusy
+	return generations, nil // invalidated again and again: so is what will be written
 }
 
-// tryGenerations reports false when a generation that was there has ended amid this, by its deadline or an invalidation.
+// tryGenerations reports false when a generation that was there has ended amid this, by its deadline or an invalidation. The one that
+// it returns then is held by no key.
 func (s *Tagged) tryGenerations(ctx context.Context, tags []string, expires time.Time) (generations []string, lasting bool, err error) {
 	generations = make([]string, len(tags))
 	items := make([]Item, len(tags))
@@ -447,15 +452,19 @@ func (s *Tagged) tryGenerations(ctx context.Context, tags []string, expires time
 	if err := s.Store.Get(ctx, old); err != nil {
 		return nil, false, err
 	}
-	at := 0
+	at, all := 0, true
 	for i := range items {
-		if items[i].Found {
-			if !old[at].Found {
-				return nil, false, nil
-			}
-			generations[i] = string(old[at].Value)
-			at++
+		if !items[i].Found {
+			continue
 		}
+		if old[at].Found {
+			generations[i] = string(old[at].Value)
+		}
+		all = all && old[at].Found
+		at++
+	}
+	if !all {
+		return generations, false, nil
 	}
 	lasting, err = s.extend(ctx, old, expires)
 	return generations, lasting, err

@@ -137,7 +137,7 @@ func (p *Pool) fillForm(r *http.Request, j *job, f form, err error) error {
 	if err != nil {
 		return err
 	}
-	body, err := f.body, error(nil)
+	body := f.body
 	j.source = contextOf{request: r, parsed: true, uploads: f.uploads, parts: f.parts}
 	if f.parts != nil {
 		if body, err = j.source.render(j.dialect); err != nil {

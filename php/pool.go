@@ -340,18 +340,16 @@ func (p *Pool) nextJob(w *worker) (*job, fate) {
 		p.mu.Unlock()
 		return nil, stop
 	}
-	if w.spent() {
-		p.endWork(w, StateIdle)
-		p.rest(w)
-	} else if j := p.queue.pop(); j != nil {
-		p.beginWork(w)
-		p.stats.waited(w.since - j.queuedAt)
-		p.mu.Unlock()
-		return j, keep
-	} else {
-		p.endWork(w, StateIdle)
-		p.rest(w)
+	if !w.spent() {
+		if j := p.queue.pop(); j != nil {
+			p.beginWork(w)
+			p.stats.waited(w.since - j.queuedAt)
+			p.mu.Unlock()
+			return j, keep
+		}
 	}
+	p.endWork(w, StateIdle)
+	p.rest(w)
 	p.mu.Unlock()
 
 	select {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"os"
 	"time"
@@ -12,12 +11,6 @@ var errForced = errors.New("second signal: what was in flight was cut")
 
 // forcedTime is what a forced exit may take: stores have ten seconds to write what they hold.
 const forcedTime = 15 * time.Second
-
-// forcible returns the context for the stop of a server, and what the second signal calls: it ends that context, so that the server
-// stops the hard way and still writes what its stores hold.
-func forcible() (context.Context, context.CancelCauseFunc) {
-	return context.WithCancelCause(context.Background())
-}
 
 // awaitForced waits for the end of a forced exit, which closes end. Another signal, or forcedTime, does not wait for it.
 func awaitForced(end <-chan os.Signal, exit func()) {

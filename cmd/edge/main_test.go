@@ -80,6 +80,8 @@ func (p *process) started(t *testing.T) *process {
 	case code := <-p.exit:
 		p.exit <- code // for the cleanup
 		t.Fatalf("edge serve named no address; its log:\n%s", p.log())
+	case <-time.After(2 * time.Minute): // else the tests of the package would wait until they are killed
+		t.Fatalf("edge serve runs and names no address; its log:\n%s", p.log())
 	}
 	return p
 }

@@ -59,7 +59,7 @@ func servePHP(ctx context.Context, s core.PHPServer, stdout, stderr io.Writer) (
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	hard, cut := forcible()
+	hard, cut := context.WithCancelCause(context.Background()) // of the stop: what is cut still writes what stores hold
 	hangups, release := handleSignals(&wg, cancel, cut, stderr)
 	defer release()
 	server, err := core.New(ctx, cfg, core.Options{Environ: os.Environ(), LogOutput: stderr})

@@ -74,7 +74,7 @@ func serveRR(ctx context.Context, f *rrFlags, stdout, stderr io.Writer) (again b
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	hard, cut := forcible()
+	hard, cut := context.WithCancelCause(context.Background()) // of the stop: what is cut still writes what stores hold
 	restarts, hangups, release := r.handleSignals(&wg, cancel, cut)
 	defer release()
 

@@ -71,7 +71,7 @@ func serveAfter(
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	hard, cut := forcible()
+	hard, cut := context.WithCancelCause(context.Background()) // of the stop: what is cut still writes what stores hold
 	hangups, release := handleSignals(&wg, cancel, cut, stderr)
 	defer release()
 

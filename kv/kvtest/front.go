@@ -19,6 +19,7 @@ var frontCases = []testCase{
 	{"tags and conditional writes", testTagsUpdate},
 	{"values that look like envelopes", testLookalikes},
 	{"tags are invalidated while values are written", testTagsRace},
+	{"a tag is invalidated again and again", testTagsStorm},
 	{"one computation for all", testCompute},
 	{"computations that fail", testComputeLost},
 	{"locks", testLock},
@@ -188,6 +189,33 @@ func testTagsRace(t *testing.T, f *fixture) {
 	wg.Wait()
 	f.do(front.InvalidateTags(t.Context(), []string{"tag"}))
 	f.over(front).wantMissing("k")
+}
+
+// restless is a store in which somebody invalidates a tag before every batch that is read.
+type restless struct {
+	kv.Store
+	invalidate func() error
+}
+
+func (s *restless) Get(ctx context.Context, items []kv.Item) error {
+	return errors.Join(s.invalidate(), s.Store.Get(ctx, items))
+}
+
+// testTagsStorm: what is written meanwhile is void, and not an error of the writer.
+func testTagsStorm(t *testing.T, f *fixture) {
+	if !f.needs(kv.CanAdd) {
+		return
+	}
+	calm := f.front()
+	stormy := kv.Wrap("main", &restless{f.Store, func() error { return calm.InvalidateTags(t.Context(), []string{"tag"}) }}, kv.DefaultLimits())
+	v := f.over(calm)
+	f.do(calm.SetTagged(t.Context(), kv.Item{Key: "before", Value: []byte("1")}, []string{"tag"}))
+	v.want("before", "1")
+	f.do(stormy.SetTagged(t.Context(), kv.Item{Key: "amid", Value: []byte("2")}, []string{"tag", "another"}))
+	v.wantMissing("before")
+	f.do(calm.SetTagged(t.Context(), kv.Item{Key: "after", Value: []byte("3")}, []string{"tag"}))
+	v.wantMissing("amid")
+	v.want("after", "3")
 }
 
 func testCompute(t *testing.T, f *fixture) {

@@ -93,10 +93,10 @@ func (s *Store) awaitServer(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if retryIn := 100 * time.Millisecond; !errors.Is(err, kv.ErrUnavailable) || time.Now().Add(retryIn).After(end) || ctx.Err() != nil {
-			if !errors.Is(err, kv.ErrUnavailable) { // it answers
-				return err
-			}
+		if !errors.Is(err, kv.ErrUnavailable) { // it answers
+			return err
+		}
+		if retryIn := 100 * time.Millisecond; time.Now().Add(retryIn).After(end) || ctx.Err() != nil {
 			return fmt.Errorf("%w; is the server running, and the address right? To wait for it at the start, set redis.wait", err)
 		}
 		if !told {

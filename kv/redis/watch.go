@@ -114,7 +114,6 @@ func (w *watch) follow(ctx context.Context, all []master) {
 
 // node keeps a connection to one server until ctx ends.
 func (w *watch) node(ctx context.Context, c *redis.Client, one *watched) {
-	said := false // that it broke
 	for pause := reconnect; ctx.Err() == nil; pause = min(2*pause, maxReconnect) {
 		err := w.listen(ctx, c, one)
 		w.mu.Lock()
@@ -123,13 +122,11 @@ func (w *watch) node(ctx context.Context, c *redis.Client, one *watched) {
 		w.tell()
 		w.mu.Unlock()
 		if worked {
-			pause, said = reconnect, false
+			pause = reconnect
 		}
-		if ctx.Err() == nil && !said {
-			said = true
+		if ctx.Err() == nil && !one.broke.Swap(true) {
 			w.store.log.Warn("the stream of changes of redis broke; copies are not kept until it is back",
 				"store", w.store.cfg.Name, "address", w.store.where, "error", err)
-			one.broke.Store(true)
 		}
 		select {
 		case <-ctx.Done():

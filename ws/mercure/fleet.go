@@ -96,7 +96,6 @@ func (s *Server) hear(m ws.Publication) {
 	defer wait.Stop()
 	select {
 	case s.incoming <- p:
-	case <-s.currentTurn().run.done:
 	case <-wait.C:
 		s.stats.fleetErrors.Add(1)
 		p.tell(errBusy)

@@ -18,7 +18,7 @@ import (
 
 // turn says what becomes of updates.
 type turn struct {
-	run     *logRun       // the log
+	run     *logRun       // the log; nil before the first begin
 	held    chan struct{} // not nil: they wait until it is closed
 	forward func(ctx context.Context, update []byte) error
 }
@@ -52,9 +52,6 @@ func (s *Server) currentTurn() turn {
 func (s *Server) hold() {
 	s.turnMu.Lock()
 	defer s.turnMu.Unlock()
-	if s.turn.run == nil {
-		s.turn.run = newLogRun()
-	}
 	s.turn.held = make(chan struct{})
 }
 
@@ -74,11 +71,11 @@ func (s *Server) isHeld() bool { return s.currentTurn().held != nil }
 func (s *Server) begin() error {
 	if s.history != nil {
 		if err := s.history.open(); err != nil {
-			return fmt.Errorf("ws.mercure: %w", err)
+			return err
 		}
 		id, err := s.history.lastID()
 		if err != nil {
-			return errors.Join(fmt.Errorf("ws.mercure: %w", err), s.history.close())
+			return errors.Join(err, s.history.close())
 		}
 		s.registry.mu.Lock()
 		s.registry.latest, s.registry.lastID = s.history.last, id
@@ -132,10 +129,7 @@ func (s *Server) Hold() error {
 
 // end stops the log and closes the history.
 func (s *Server) end() error {
-	if s.leaveFleet != nil {
-		s.leaveFleet()
-		s.leaveFleet = nil
-	}
+	s.quitFleet()
 	s.currentTurn().run.end()
 	if s.history == nil {
 		return nil
@@ -150,7 +144,10 @@ func (s *Server) TakeOver() error {
 	if !s.started || !s.isHeld() {
 		return nil
 	}
-	return s.begin()
+	if err := s.begin(); err != nil {
+		return fmt.Errorf("ws.mercure: %w", err)
+	}
+	return nil
 }
 
 // Resume undoes Hold.
@@ -160,10 +157,15 @@ func (s *Server) Resume(ctx context.Context) error {
 	if !s.started || !s.isHeld() {
 		return nil
 	}
-	if err := s.join(ctx); err != nil {
-		return fmt.Errorf("ws.mercure: %w", err)
+	err := s.join(ctx)
+	if err == nil {
+		err = s.begin()
 	}
-	return s.begin()
+	if err != nil { // better an error for each that publishes than no answer
+		err = fmt.Errorf("ws.mercure: the hub cannot go on: %w", err)
+		s.letGo(func(context.Context, []byte) error { return err })
+	}
+	return err
 }
 
 // Leave ends Hold: another process has the hub. forward sends it what is published here, for Accept.
@@ -197,18 +199,24 @@ func (s *Server) stop() error {
 		return nil
 	}
 	s.started = false
-	switch t := s.currentTurn(); {
-	case t.held != nil: // nothing is open
-		if s.leaveFleet != nil {
-			s.leaveFleet()
-		}
-		s.letGo(func(context.Context, []byte) error { return errParting })
-		return nil
-	case t.forward != nil:
+	defer s.quitFleet()
+	t := s.currentTurn()
+	if t.forward != nil {
 		return nil
 	}
-	s.hold()
-	err := s.end()
+	var err error
+	if t.held == nil {
+		s.hold()
+		err = s.end()
+	}
 	s.letGo(func(context.Context, []byte) error { return errParting })
 	return err
+}
+
+// quitFleet ends join.
+func (s *Server) quitFleet() {
+	if s.leaveFleet != nil {
+		s.leaveFleet()
+		s.leaveFleet = nil
+	}
 }

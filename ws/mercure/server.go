@@ -145,7 +145,7 @@ func (s *Server) Start(ctx context.Context) error {
 		return nil
 	}
 	if err := s.begin(); err != nil {
-		return errors.Join(err, s.stop())
+		return errors.Join(fmt.Errorf("ws.mercure: %w", err), s.stop())
 	}
 	return nil
 }
