@@ -193,14 +193,14 @@ const maxHops = 64
 func hopsOf(name string, lines []string) []hop {
 	var hops []hop
 	for _, line := range lines {
-		for element := range strings.SplitSeq(line, ",") {
-			h := hop{}
-			if name == "Forwarded" {
-				h = forwardedElement(element)
-			} else {
-				h.addr = address(element)
+		if name == "Forwarded" {
+			for _, element := range splitQuoted(line, ',') {
+				hops = append(hops, forwardedElement(element))
 			}
-			hops = append(hops, h)
+			continue
+		}
+		for element := range strings.SplitSeq(line, ",") {
+			hops = append(hops, hop{addr: address(element)})
 		}
 	}
 	if len(hops) > maxHops {
@@ -211,7 +211,7 @@ func hopsOf(name string, lines []string) []hop {
 
 // forwardedElement reads for and proto of an element such as for="[2001:db8::1]:80";proto=https.
 func forwardedElement(element string) (h hop) {
-	for pair := range strings.SplitSeq(element, ";") {
+	for _, pair := range splitQuoted(element, ';') {
 		key, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
 		value = strings.Trim(value, `"`)
 		switch strings.ToLower(key) {
@@ -222,6 +222,30 @@ func forwardedElement(element string) (h hop) {
 		}
 	}
 	return h
+}
+
+// splitQuoted splits text at by, but not within a quoted string (RFC 9110 section 5.6.4). Where one has no end, quotes mean nothing: else a
+// client could hide in one what proxies append to its field.
+func splitQuoted(text string, by byte) (parts []string) {
+	if strings.IndexByte(text, '"') < 0 {
+		return strings.Split(text, string(by))
+	}
+	quoted, from := false, 0
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"':
+			quoted = !quoted
+		case c == '\\' && quoted:
+			i++
+		case c == by && !quoted:
+			parts = append(parts, text[from:i])
+			from = i + 1
+		}
+	}
+	if quoted {
+		return strings.Split(text, string(by))
+	}
+	return append(parts, text[from:])
 }
 
 // address reads an address, with or without a port.

@@ -43,6 +43,8 @@ func TestClientBehindProxies(t *testing.T) {
 		"IPv4 in IPv6":                  {"[::ffff:10.0.0.1]:5", []string{"X-Forwarded-For", "::ffff:192.0.2.7"}, "192.0.2.7:0", false},
 		"Forwarded":                     {"10.0.0.1:5", []string{"Forwarded", `for=192.0.2.7;proto=https, for=10.0.0.2;proto=http`}, "192.0.2.7:0", true},
 		"Forwarded, quoted":             {"10.0.0.1:5", []string{"Forwarded", `proto=HTTPS;For="[2001:db8::1]:4711"`}, "[2001:db8::1]:0", true},
+		"Forwarded, a comma in quotes":  {"10.0.0.1:5", []string{"Forwarded", `for=192.0.2.7;by="a,b;\",for=1.1.1.1";proto=https, for=10.0.0.2`}, "192.0.2.7:0", true},
+		"Forwarded, a quote alone":      {"10.0.0.1:5", []string{"Forwarded", `for="1.1.1.1, for="192.0.2.7"`}, "192.0.2.7:0", false},
 		"Forwarded hides the client":    {"10.0.0.1:5", []string{"Forwarded", `for=_hidden, for=10.0.0.2`}, "10.0.0.2:0", false},
 		"Forwarded comes first":         {"10.0.0.1:5", []string{"X-Forwarded-For", "192.0.2.8", "Forwarded", "for=192.0.2.7"}, "192.0.2.7:0", false},
 		"X-Real-Ip":                     {"10.0.0.1:5", []string{"X-Real-Ip", "192.0.2.7", "X-Forwarded-Proto", "http, https"}, "192.0.2.7:0", true},
@@ -88,15 +90,18 @@ func TestBadConfigsAreRefused(t *testing.T) {
 func FuzzForwarded(f *testing.F) {
 	f.Add("for=1.2.3.4;proto=https", "1.1.1.1")
 	f.Add(`for="[::1`, ",,,")
+	f.Add(`for="a\`, ",")
+	f.Add(`by="a,b"`, ",")
 	c := forwarded.DefaultConfig()
 	c.Proxies = []string{"10.0.0.0/8"}
 	f.Fuzz(func(t *testing.T, written, list string) {
 		// The proxy adds the address that it sees to what the client has written.
-		r := through(c, "10.0.0.1:5", "Forwarded", written+", for=192.0.2.7")
-		if r.RemoteAddr != "192.0.2.7:0" {
-			t.Errorf("Forwarded %q makes the client %s", written, r.RemoteAddr)
+		for _, seen := range []string{"for=192.0.2.7", `for="192.0.2.7";by="[::1]"`} {
+			if r := through(c, "10.0.0.1:5", "Forwarded", written+", "+seen); r.RemoteAddr != "192.0.2.7:0" {
+				t.Errorf("Forwarded %q makes the client %s", written, r.RemoteAddr)
+			}
 		}
-		r = through(c, "10.0.0.1:5", "X-Forwarded-For", list+", 192.0.2.7")
+		r := through(c, "10.0.0.1:5", "X-Forwarded-For", list+", 192.0.2.7")
 		if r.RemoteAddr != "192.0.2.7:0" {
 			t.Errorf("X-Forwarded-For %q makes the client %s", list, r.RemoteAddr)
 		}
