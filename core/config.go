@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -628,8 +629,14 @@ func within(section string, err error) error {
 		}
 		return errors.Join(errs...)
 	}
+	if !keyed.MatchString(err.Error()) { // it is about the section itself
+		return fmt.Errorf("%s: %w", section, err)
+	}
 	return fmt.Errorf("%s.%w", section, err)
 }
+
+// keyed recognises an error that begins with a key.
+var keyed = regexp.MustCompile(`^[A-Za-z0-9_][^\s:]*: `)
 
 // countNames reads "none" or "2: a, b".
 func countNames(names []string) string {

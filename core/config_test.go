@@ -157,7 +157,8 @@ func TestProblemsHaveTheirPlace(t *testing.T) {
 		"paths that never match": {"http:\n  routes:\n    - match:\n        path: [/a//b, /a/../b, /a/./*, //*, /a/*]\n      respond: a", []string{
 			`:5: http.routes[0].match.path[0]: "/a//b" never matches`, `http.routes[0].match.path[1]`, `http.routes[0].match.path[2]`, `http.routes[0].match.path[3]`,
 		}},
-		"a bad header": {"http:\n  routes:\n    - respond:\n        headers: {a b: c}", []string{`:5: http.routes[0].respond.headers: "a b"`}},
+		"an application without a backend": {"ws:\n  raw:\n    a:\n      jwt: {}", []string{":4: ws.raw.a: needs exactly one of php and wasm", ":5: ws.raw.a.jwt: needs secret"}},
+		"a bad header":                     {"http:\n  routes:\n    - respond:\n        headers: {a b: c}", []string{`:5: http.routes[0].respond.headers: "a b"`}},
 	} {
 		if err := os.WriteFile(path, []byte("version: 1\n"+tt.config), 0o600); err != nil {
 			t.Fatal(err)

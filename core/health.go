@@ -160,10 +160,23 @@ func (h *health) answer(w http.ResponseWriter, r *http.Request, starting bool) {
 	if problem := e.brokerProblem(); problem != "" && len(r.URL.Query()["plugin"]) == 0 {
 		checks = append(checks, check{Plugin: "ws", Status: http.StatusOK, Error: problem}) // it serves on
 	}
+	if len(r.URL.Query()["plugin"]) == 0 {
+		checks = append(checks, e.bypassed()...)
+	}
 	if starting {
 		status = h.cfg.UnavailableStatus
 	}
 	h.write(w, status, checks)
+}
+
+// bypassed are the wasm plugins that requests pass by (on_error: bypass). The server serves on.
+func (e *Edge) bypassed() (checks []check) {
+	for _, p := range e.Plugins() {
+		if p.Bypassed != "" {
+			checks = append(checks, check{Plugin: "plugins." + p.Name, Status: http.StatusOK, Error: p.Bypassed})
+		}
+	}
+	return checks
 }
 
 // poolProblem says why a pool takes no requests, or "". A pool whose workers are all busy takes them.

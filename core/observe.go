@@ -90,6 +90,9 @@ func (e *Edge) degraded() []string {
 		if p.Degraded != "" {
 			why = append(why, "plugin "+p.Name+": "+p.Degraded)
 		}
+		if p.Bypassed != "" {
+			why = append(why, "plugin "+p.Name+": "+p.Bypassed)
+		}
 	}
 	if problem := e.brokerProblem(); problem != "" {
 		why = append(why, problem)
@@ -137,7 +140,7 @@ func (e *Edge) Plugins() []admin.Plugin {
 		plugins = append(plugins, admin.Plugin{
 			Name: p.Name, File: p.File, Generation: p.Generation, Instances: p.Idle + p.Busy, Requests: p.Requests,
 			Errors: p.Errors, Time: p.InGuest, P50: p.P50, P99: p.P99, Fuel: p.Fuel.P50, Memory: p.Memory,
-			LastError: p.LastError, Degraded: p.Degraded, Bypassed: p.Bypassed,
+			Draining: p.Draining, Calls: p.Fuel.Calls, LastError: p.LastError, LastErrorAt: p.LastErrorAt, Degraded: p.Degraded, Bypassed: p.Bypassed,
 		})
 	}
 	return plugins

@@ -114,6 +114,7 @@ func (e *Edge) commit(old, next *world) error {
 	}
 	e.world.Store(next)
 	e.table.Store(table)
+	forgetDecisions(old, next, table)
 	e.level.Set(next.cfg.Log.SlogLevel())
 	if e.http != nil {
 		e.http.SetHosts(next.cfg.certificateHosts())

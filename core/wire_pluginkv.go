@@ -39,7 +39,7 @@ func guestError(err error) error {
 		return errors.Join(abi.ErrTooLarge, err)
 	case errors.Is(err, kv.ErrClosed), errors.Is(err, kv.ErrUnavailable):
 		return errors.Join(abi.ErrUnavailable, err)
-	case errors.Is(err, kv.ErrNumber), errors.Is(err, kv.ErrKind):
+	case errors.Is(err, kv.ErrNumber), errors.Is(err, kv.ErrKind), errors.Is(err, kv.ErrCursor):
 		return errors.Join(abi.ErrInvalid, err)
 	}
 	return err

@@ -87,7 +87,7 @@ func (e *Edge) pluginServices(cfg *Config) wasmhost.Services {
 		Store: e.pluginStore,
 		Pool: func(name string) http.Handler {
 			if w := e.world.Load(); w != nil && w.pools[name] != nil {
-				return e.poolStep(name, w.pools[name])
+				return withAttributes(e.poolStep(name, w.pools[name]))
 			}
 			return nil
 		},

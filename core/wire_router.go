@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"reflect"
 
 	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/php"
@@ -42,6 +43,10 @@ func (e *Edge) addRouters(t *routeTable, w *world) error {
 func (t *routeTable) askRouters(w http.ResponseWriter, r *http.Request) *http.Request {
 	for _, router := range t.routers {
 		d, err := router.Decide(w, r)
+		if err == nil && d.Kept() && !t.has(d) { // a reload took away what it names
+			router.ForgetDecisions()
+			d, err = router.Decide(w, r)
+		}
 		if err != nil {
 			return nil // the client has its answer
 		}
@@ -54,15 +59,43 @@ func (t *routeTable) askRouters(w http.ResponseWriter, r *http.Request) *http.Re
 	return r
 }
 
+// forgetDecisions has routers decide anew after a reload that changed what they can decide between.
+func forgetDecisions(old, next *world, t *routeTable) {
+	if next.cfg.HTTP == nil || old.cfg.HTTP != nil && reflect.DeepEqual(old.cfg.HTTP.Routes, next.cfg.HTTP.Routes) {
+		return
+	}
+	for _, router := range t.routers {
+		router.ForgetDecisions()
+	}
+}
+
+// has reports whether what the decision names is there.
+func (t *routeTable) has(d *wasmhost.Decision) bool {
+	switch {
+	case d.Route != "":
+		return t.named(d.Route) != nil
+	case d.Pool != "":
+		return t.pools[d.Pool] != nil
+	}
+	return true
+}
+
+func (t *routeTable) named(name string) *compiledRoute {
+	for i := range t.routes {
+		if t.routes[i].name == name {
+			return &t.routes[i]
+		}
+	}
+	return nil
+}
+
 // follow serves the request as a router has decided.
 func (t *routeTable) follow(d *wasmhost.Decision, w http.ResponseWriter, r *http.Request) {
 	switch {
 	case d.Route != "":
-		for i := range t.routes {
-			if t.routes[i].name == d.Route {
-				t.routes[i].serve(w, r)
-				return
-			}
+		if route := t.named(d.Route); route != nil {
+			route.serve(w, r)
+			return
 		}
 	case d.Pool != "":
 		if pool := t.pools[d.Pool]; pool != nil {
@@ -77,7 +110,7 @@ func (t *routeTable) follow(d *wasmhost.Decision, w http.ResponseWriter, r *http
 		answerStatus(w, r, d.Status)
 		return
 	}
-	// A reload took away what the decision, which may have been kept, is about.
+	// A reload took away what the decision is about, just now.
 	http.Error(w, http.StatusText(http.StatusNotFound), http.StatusNotFound)
 }
 

@@ -25,7 +25,7 @@ type WSBroker struct {
 	// Lease is how long a server that died keeps its members in channels. Default 15s.
 	Lease time.Duration `koanf:"lease"`
 
-	// Timeout bounds every question to the broker. What takes longer is done without it. Default 2s.
+	// Timeout bounds each way to the broker and back. What takes longer is done without it. Default 2s.
 	Timeout time.Duration `koanf:"timeout"`
 
 	// Queue is how many questions to the broker may be under way; more are done without it. Default 4096.

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"github.com/edge-server/edge/php"
@@ -91,6 +93,8 @@ func (e *Edge) rawTarget(w *world, name string) (http.Handler, error) {
 type phpBackend struct {
 	edge *Edge
 	pool string
+
+	complained atomic.Int64 // when, in nanoseconds
 }
 
 // phpConn is what is remembered of a handshake.
@@ -124,7 +128,7 @@ func (b *phpBackend) Connect(r *http.Request, c *ws.Conn) error {
 	if user := a.header.Get("X-Ws-User"); user != "" {
 		c.SetUser(user)
 	}
-	a.setAttributes(c)
+	b.complain("X-Ws-Set", a, a.setAttributes(c))
 	if name := a.header.Get("Sec-Websocket-Protocol"); name != "" {
 		c.SetSubprotocol(name)
 	}
@@ -152,8 +156,11 @@ func (b *phpBackend) Message(ctx context.Context, c *ws.Conn, kind ws.Kind, mess
 	if err := b.ask(a, r); err != nil {
 		return err
 	}
-	a.setAttributes(c)
+	b.complain("X-Ws-Set", a, a.setAttributes(c))
 	code, reason, closes := a.closing()
+	if closes && code == ws.CloseInternal {
+		b.complain("X-Ws-Close", a, a.closeProblem())
+	}
 	switch {
 	case len(a.body) == 0:
 	case closes: // the two leave together
@@ -275,24 +282,66 @@ func (a *phpAnswer) closing() (ws.CloseCode, string, bool) {
 	number, reason, _ := strings.Cut(text, " ")
 	code, err := strconv.Atoi(number)
 	if err != nil || !sendableCode(code) {
-		return ws.CloseInternal, "", true
+		return ws.CloseInternal, "the application closes with a code that cannot be sent", true
 	}
 	return ws.CloseCode(code), strings.ToValidUTF8(reason, "\uFFFD"), true
 }
 
-// setAttributes keeps with the connection what X-Ws-Set says, in the form of a query: name=value&other=value. An empty value takes one away.
-func (a *phpAnswer) setAttributes(c *ws.Conn) {
-	text := a.header.Get("X-Ws-Set")
-	if text == "" || len(text) > raw.MaxAttribute {
-		return
+// closeProblem is what is wrong with the code that closing has read; empty for nothing.
+func (a *phpAnswer) closeProblem() string {
+	number, _, _ := strings.Cut(a.header.Get("X-Ws-Close"), " ")
+	if code, err := strconv.Atoi(number); err == nil && sendableCode(code) {
+		return ""
 	}
-	values, _ := url.ParseQuery(text) // what can be read of it
+	return "the connection is closed with 1011 instead: the code " + sendableCodes
+}
+
+// setAttributes keeps with the connection what X-Ws-Set says, in the form of a query: name=value&other=value. An empty value takes one away.
+// It returns why something was not kept.
+func (a *phpAnswer) setAttributes(c *ws.Conn) (problem string) {
+	text := a.header.Get("X-Ws-Set")
+	switch {
+	case text == "":
+		return ""
+	case len(text) > raw.MaxAttribute:
+		return fmt.Sprintf("nothing of it is kept: it has %d bytes, and may have %d", len(text), raw.MaxAttribute)
+	}
+	values, err := url.ParseQuery(text) // what can be read of it
+	if err != nil {
+		problem = "not all of it is kept: " + err.Error()
+	}
 	for name, list := range values {
-		if name != "" && len(name) <= raw.MaxChannel && (c.Get(name) != "" || len(c.Attributes()) < raw.MaxAttributes) {
+		switch {
+		case name == "" || len(name) > raw.MaxChannel:
+			problem = fmt.Sprintf("not all of it is kept: names have 1 to %d bytes", raw.MaxChannel)
+		case c.Get(name) == "" && len(c.Attributes()) >= raw.MaxAttributes:
+			problem = fmt.Sprintf("not all of it is kept: a connection has at most %d attributes", raw.MaxAttributes)
+		default:
 			c.Set(name, strings.ToValidUTF8(list[len(list)-1], "\uFFFD"))
 		}
 	}
+	return problem
 }
+
+// complainEvery is the least time between two complaints: a mistake comes with each message.
+const complainEvery = time.Second
+
+// complain logs that a header of an answer cannot be used, which nobody else would hear of.
+func (b *phpBackend) complain(header string, a *phpAnswer, problem string) {
+	if problem == "" {
+		return
+	}
+	now := time.Now().UnixNano()
+	if last := b.complained.Load(); now-last < int64(complainEvery) || !b.complained.CompareAndSwap(last, now) {
+		return
+	}
+	value := a.header.Get(header)
+	b.edge.channel("ws").Warn("a WebSocket application has answered with a header that cannot be used", "pool", b.pool,
+		"header", header, "value", strings.ToValidUTF8(value[:min(len(value), maxComplaint)], "\uFFFD"), "problem", problem)
+}
+
+// maxComplaint is how much of a header is shown.
+const maxComplaint = 200
 
 // wasmBackend hands events to a plugin.
 type wasmBackend struct {
@@ -316,8 +365,11 @@ func (b *wasmBackend) Connect(r *http.Request, c *ws.Conn) error {
 		a := newPHPAnswer()
 		defer a.free()
 		status, err := p.WSOpen(a, r, int64(c.ID()))
-		if err != nil || status == 0 {
-			return err
+		if err != nil {
+			return fmt.Errorf("plugin %q: %w", b.plugin, err)
+		}
+		if status == 0 {
+			return nil
 		}
 		return &ws.Refusal{Status: status, Text: strconv.Itoa(status) + " " + strings.ToLower(http.StatusText(status))}
 	})
@@ -326,15 +378,26 @@ func (b *wasmBackend) Connect(r *http.Request, c *ws.Conn) error {
 func (b *wasmBackend) Message(ctx context.Context, c *ws.Conn, kind ws.Kind, message []byte) error {
 	return b.use(func(p *wasmhost.Plugin) error {
 		code, err := p.WSMessage(ctx, int64(c.ID()), uint32(kind), message)
-		if code != 0 {
+		switch {
+		case code != 0:
 			c.Close(closeCode(code), "")
+		case errors.Is(err, wasmhost.ErrMessageTooLarge): // it would not fit the next time either
+			c.Close(ws.CloseTooBig, "the message is too big")
 		}
-		return err
+		return reported(err)
 	})
 }
 
 func (b *wasmBackend) Disconnect(ctx context.Context, c *ws.Conn, code ws.CloseCode, _ string) error {
-	return b.use(func(p *wasmhost.Plugin) error { return p.WSClose(ctx, int64(c.ID()), int(code)) })
+	return b.use(func(p *wasmhost.Plugin) error { return reported(p.WSClose(ctx, int64(c.ID()), int(code))) })
+}
+
+// reported marks an error that the host of plugins has logged.
+func reported(err error) error {
+	if err == nil {
+		return nil
+	}
+	return raw.Reported{Cause: err}
 }
 
 // pluginHub is what plugins reach connections by: those of the applications that name them.

@@ -193,6 +193,11 @@ func TestRawConnectionsByHTTP(t *testing.T) {
 	if status, text := do("GET", id, rawSecret, ""); status != 200 || !strings.Contains(text, `"user":"anna"`) {
 		t.Errorf("about the connection: %d %s", status, text)
 	}
+	for body, want := range map[string]string{`[]`: "it must be an object, not a list", `{"rooms":[]}`: "there is no field", `{`: "it is not JSON"} {
+		if status, text := do("PATCH", id, rawSecret, body); status != 400 || !strings.Contains(text, want) || strings.Contains(text, "json:") {
+			t.Errorf("PATCH %s: %d %s, want %q", body, status, text, want)
+		}
+	}
 	if status, _ := do("DELETE", id, rawSecret, ""); status != 204 {
 		t.Errorf("a close: %d", status)
 	}

@@ -47,6 +47,9 @@ var (
 
 	// ErrKind means that the key holds a sorted set where a value was needed, or the other way around.
 	ErrKind = errors.New("the key holds another kind of value")
+
+	// ErrCursor means that a scan cannot go on from there, since the store never gave that cursor out.
+	ErrCursor = errors.New("not a cursor of this store")
 )
 
 // ItemError is an error of Set or Add of a driver that does items in their order: those before At are done, and none of the others.

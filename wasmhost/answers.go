@@ -106,7 +106,7 @@ func answerRead(i *instance, mem api.Memory, s []uint64) (int64, error) {
 }
 
 // requestAt reads the head and the body of a request that the guest wants made.
-func (i *instance) requestAt(ctx context.Context, mem api.Memory, head, headLen, body, bodyLen uint64) (*http.Request, error) {
+func (i *instance) requestAt(ctx context.Context, mem api.Memory, target string, head, headLen, body, bodyLen uint64) (*http.Request, error) {
 	text, err := textAt(mem, head, headLen, maxRequestHead)
 	if err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func (i *instance) requestAt(ctx context.Context, mem api.Memory, head, headLen,
 	if err != nil {
 		return nil, err
 	}
-	r, err := parseRequestHead(text)
+	r, err := parseRequestHead(text, target)
 	if err != nil {
 		return nil, err
 	}
@@ -134,11 +134,13 @@ var hopByHop = []string{"Connection", "Content-Length", "Expect", "Host", "Keep-
 //
 //	POST https://api.example.com/v1/items?x=1
 //	content-type: application/json
-func parseRequestHead(text string) (*http.Request, error) {
+//
+// The target in its first line is one such as the example.
+func parseRequestHead(text, example string) (*http.Request, error) {
 	first, rest, _ := strings.Cut(text, "\n")
 	method, target, ok := strings.Cut(first, " ")
 	if !ok || !httpguts.ValidHeaderFieldName(method) {
-		return nil, refusal(abi.ErrInvalid, "%.80q does not begin a request: write GET https://host/path", first)
+		return nil, refusal(abi.ErrInvalid, "%.80q does not begin a request: write GET %s", first, example)
 	}
 	if strings.ContainsFunc(target, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' }) {
 		return nil, refusal(abi.ErrInvalid, "%.80q is not a URL in its percent-encoded form", target)
@@ -169,34 +171,44 @@ func parseRequestHead(text string) (*http.Request, error) {
 
 func httpDo(i *instance, mem api.Memory, s []uint64) (int64, error) {
 	ctx, cancel := i.waitingFor(s[4], httpTimeout)
-	r, err := i.requestAt(ctx, mem, s[0], s[1], s[2], s[3])
+	r, err := i.requestAt(ctx, mem, "https://host/path", s[0], s[1], s[2], s[3])
+	var transport *http.Transport
 	if err == nil {
-		err = i.permitted(r.URL)
+		transport, err = i.permitted(r.URL)
+	}
+	budget := &i.gen.ext.plugin.descriptors
+	if err == nil && !budget.take() {
+		err = budget.refusal()
 	}
 	if err != nil {
 		cancel()
 		return 0, err
 	}
+	done := func() {
+		cancel()
+		budget.give()
+	}
 	if r.Header["User-Agent"] == nil {
 		r.Header["User-Agent"] = []string{"edge"}
 	}
-	res, err := i.gen.ext.network.transport.RoundTrip(r) //nolint:bodyclose // the handle closes it; no redirect is followed, so that each step is asked for
+	res, err := transport.RoundTrip(r) //nolint:bodyclose // the handle closes it; no redirect is followed, so that each step is asked for
 	if err != nil {
-		cancel()
+		done()
 		var known *hostError
 		if errors.As(err, &known) {
 			return 0, known
 		}
 		return 0, unreachable(err)
 	}
-	return i.ext.handles.add(&answered{status: res.StatusCode, header: res.Header, body: res.Body, ctx: ctx, cancel: cancel})
+	return i.ext.handles.add(&answered{status: res.StatusCode, header: res.Header, body: res.Body, ctx: ctx, cancel: done})
 }
 
-func (i *instance) permitted(u *url.URL) error {
-	port := u.Port()
+// permitted returns what makes the request, if it is granted.
+func (i *instance) permitted(u *url.URL) (*http.Transport, error) {
+	port, x := u.Port(), &i.gen.ext
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-		return refusal(abi.ErrInvalid, "%.80q is not a URL of http or https", u.Redacted())
+		return nil, refusal(abi.ErrInvalid, "%.80q is not a URL of http or https", u.Redacted())
 	case port == "" && u.Scheme == "http":
 		port = "80"
 	case port == "":
@@ -206,8 +218,11 @@ func (i *instance) permitted(u *url.URL) error {
 	if path == "" {
 		path = "/"
 	}
-	if !i.gen.ext.grants.http(u.Scheme, u.Hostname(), port, path) || strings.Contains(strings.ReplaceAll(u.Path, `\`, "/"), "/..") {
-		return refusal(abi.ErrDenied, "%s://%s%.100s is not granted by plugins.modules.%s.allow.net", u.Scheme, u.Host, path, i.gen.name)
+	switch {
+	case !x.grants.http(u.Scheme, u.Hostname(), port, path) || strings.Contains(strings.ReplaceAll(u.Path, `\`, "/"), "/.."):
+		return nil, refusal(abi.ErrDenied, "%s://%s%.100s is not granted by plugins.modules.%s.allow.net", u.Scheme, u.Host, path, i.gen.name)
+	case x.grants.privateHTTP(u.Scheme, u.Hostname(), port, path):
+		return x.network.private, nil
 	}
-	return nil
+	return x.network.public, nil
 }

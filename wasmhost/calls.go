@@ -60,9 +60,9 @@ func (g *generation) openExt(ctx context.Context, l *loader, hosts map[string]ma
 	x.services, x.namespaces, x.trace = l.services, l.namespaces, l.trace
 	x.clock.wake = l.wake
 	kinds, kindsErr := kindsOf(g.compiled)
-	x.kinds = kinds
 	var manifestErr, grantsErr error
 	x.manifest, manifestErr = ReadManifest(module)
+	x.kinds = x.manifest.narrow(kinds)
 	x.grants, grantsErr = newGrants(p.config.Allow)
 	if err := errors.Join(checkMemory(g.compiled), kindsErr, checkImports(g.compiled, hosts), manifestErr, x.manifest.check(kinds), grantsErr); err != nil {
 		return err
@@ -197,7 +197,7 @@ func (i *instance) beginCall(ctx context.Context, at phase) {
 
 // trapped counts and logs the error of a call that was no request.
 func (p *Plugin) trapped(inst *instance, err error) {
-	_ = p.explain(inst, inst.exchange.phase.export(), err)
+	_ = p.explain(inst, err, inst.exchange.phase.outcome())
 }
 
 // mailbox is the buffer in the guest's memory that arguments go into.
@@ -273,10 +273,29 @@ func (p phase) export() string {
 		return abi.Tick
 	case phaseKV:
 		return "kv_*"
-	case phaseWS, phaseWSOpen:
-		return "ws_*"
+	case phaseWS:
+		return abi.WSMessage
+	case phaseWSOpen:
+		return abi.WSOpen
+	case phaseWSClose:
+		return abi.WSClose
 	}
 	return "start"
+}
+
+// outcome is what becomes of a call that was no request and failed.
+func (p phase) outcome() string {
+	switch p {
+	case phaseTick:
+		return "this tick is over"
+	case phaseKV:
+		return "the operation of the store failed"
+	case phaseWS:
+		return "the message is lost"
+	case phaseWSOpen:
+		return "the connection was refused with 500"
+	}
+	return "that call is over"
 }
 
 // when is the phase as part of a sentence.

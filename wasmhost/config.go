@@ -72,7 +72,7 @@ const (
 
 // Limits bound what a plugin may take.
 type Limits struct {
-	// Memory is the most linear memory of one instance; a guest that asks for more is told no. At most 4GiB. Default 64MiB.
+	// Memory is the most linear memory and tables of one instance; a guest that asks for more is told no. At most 4GiB. Default 64MiB.
 	Memory bytesize.Size `koanf:"memory"`
 
 	// Body is the most of one body that is held in memory for the guest: what it reads of a request with buffer_request,

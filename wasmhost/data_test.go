@@ -96,7 +96,7 @@ func FuzzMergeData(f *testing.F) {
 		if bytes.Equal(merged, module) {
 			return
 		}
-		if bounded, err := boundModule(module); err != nil || !bytes.Equal(bounded, module) {
+		if bounded, _, err := boundModule(module); err != nil || !bytes.Equal(bounded, module) {
 			return // it is refused or changed before it comes here
 		}
 		if want := memoryOf(t, module); want != nil && !bytes.Equal(memoryOf(t, merged), want) {

@@ -472,6 +472,20 @@ func TestManifest(t *testing.T) {
 	}
 }
 
+// TestManifestLeavesOutMiddleware: the SDK for Go exports handle_request for every plugin, and the manifest says which have none.
+func TestManifestLeavesOutMiddleware(t *testing.T) {
+	t.Parallel()
+	both := wasmhost.KindMiddleware | wasmhost.KindCron
+	for kinds, want := range map[string]wasmhost.Kind{
+		`["cron"]`: wasmhost.KindCron, `["middleware", "cron"]`: both, `["cron", "origin"]`: both, `[]`: both, `["middleware"]`: both,
+	} {
+		module := section(edgeGuest(t, "CRON"), abi.ManifestSection, `{"kinds": `+kinds+`}`)
+		if got := plugin(t, module, moduleConfig(), wasmhost.Options{}).Kinds(); got != want {
+			t.Errorf("kinds %s of the manifest and both exports make %s, want %s", kinds, got, want)
+		}
+	}
+}
+
 func TestCron(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(testenv.Dir(t), "p.wasm")

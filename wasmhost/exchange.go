@@ -1,10 +1,12 @@
 package wasmhost
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -25,8 +27,9 @@ const (
 	phaseRoute          // in route
 	phaseTick           // in tick
 	phaseKV             // in one of kv_*
-	phaseWS             // in ws_message or ws_close
+	phaseWS             // in ws_message
 	phaseWSOpen         // in ws_open, which has a request
+	phaseWSClose        // in ws_close
 )
 
 // exchange is one request and its answer as an instance sees them. It lives in the instance and is reset for each request.
@@ -50,6 +53,7 @@ type exchange struct {
 	// status and answerBegun belong to the answer of the guest: the first write_body of a phase replaces the body.
 	status      int
 	answerBegun bool
+	wrote       int64 // of an answer that is not held back
 
 	// held is the answer while buffer_response holds it back, nil without.
 	held *heldResponse
@@ -257,6 +261,7 @@ func (x *exchange) writeResponse(p []byte) {
 	}
 	// An error means that the client is gone, or that this status has no body: nothing the guest could do about it.
 	_, _ = x.w.Write(p)
+	x.wrote += int64(len(p))
 }
 
 // setStatus remembers the status; it goes out with the first byte of the body or at the end.
@@ -277,7 +282,40 @@ func (x *exchange) onward() (http.ResponseWriter, *http.Request) {
 		x.held.letGo()
 		x.held = nil
 	}
+	if x.owned && x.held == nil && x.r.Method == http.MethodHead && x.method != http.MethodHead {
+		return &unmeasured{x.w}, x.r
+	}
 	return x.writer(), x.r
+}
+
+// unmeasured is where a handler answers a HEAD that was no HEAD when it came: the Content-Length of such an answer is that of a
+// body which the client would wait for in vain.
+type unmeasured struct{ http.ResponseWriter }
+
+// Unwrap lets http.ResponseController reach the rest.
+func (w *unmeasured) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader sends the status and the header.
+func (w *unmeasured) WriteHeader(status int) {
+	w.Header().Del("Content-Length")
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write writes a body that the handler gives nevertheless.
+func (w *unmeasured) Write(p []byte) (int, error) {
+	w.Header().Del("Content-Length") // of no effect but for the first one
+	return w.ResponseWriter.Write(p)
+}
+
+// Flush sends what is there.
+func (w *unmeasured) Flush() {
+	w.Header().Del("Content-Length")
+	_ = http.NewResponseController(w.ResponseWriter).Flush() // who cannot has nothing to send
+}
+
+// Hijack hands the connection over.
+func (w *unmeasured) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(w.ResponseWriter).Hijack()
 }
 
 // needsResponse reports whether handle_response is due once the rest of the chain has answered. It is also when the guest

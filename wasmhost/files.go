@@ -1,17 +1,159 @@
 package wasmhost
 
-// wasiFiles are the functions of WASI that change what a guest has open, and by how much. A guest that has something open is
-// neither copied nor put back: the engine keeps the table of its files, and it cannot be copied.
-var wasiFiles = map[string]int{
-	"path_open":   1,
-	"sock_accept": 1,
-	"fd_close":    -1,
-	"fd_renumber": beyondCounting, // moves one over another
-}
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/edge-server/edge/sdk/abi"
+)
 
 const (
-	beyondCounting = 1 << 20
-
 	// bornWith is how many files a guest has from the beginning, beside its folders: stdin, stdout, stderr.
 	bornWith = 3
+
+	// maxFiles is how many files and folders an instance may have open, beside its handles.
+	maxFiles = 64
+
+	// maxShare is how many descriptors all instances of a plugin may take together, generations that drain included. It is an
+	// eighth of what the process may have, if that is less.
+	maxShare = 1024
+
+	// WASI's numbers for too many open files, of the process and of the system.
+	wasiEMFILE = 33
+	wasiENFILE = 41
 )
+
+// guestFiles are those that a guest has opened. One that has something open is neither copied nor put back: the engine keeps the
+// table of its files, and it cannot be copied.
+type guestFiles struct {
+	open    []uint32
+	changed bool // one that it was born with is closed, or another one is in its place
+}
+
+// untouched reports whether the guest has what it was born with and nothing else.
+func (f *guestFiles) untouched() bool { return len(f.open) == 0 && !f.changed }
+
+func (f *guestFiles) forget(fd uint32) bool {
+	n := slices.Index(f.open, fd)
+	if n >= 0 {
+		f.open = slices.Delete(f.open, n, n+1)
+	}
+	return n >= 0
+}
+
+// bornFiles is the number of the first file that the guest may have opened itself.
+func (i *instance) bornFiles() uint32 { return bornWith + uint32(len(i.gen.ext.folders)) }
+
+// opens is a function that opens a file, if there may be one more. It writes the number to the address in a parameter.
+func opens(param int) wasiFile {
+	return func(ctx context.Context, call api.GoModuleFunction, inst *instance, mod api.Module, stack []uint64) {
+		openFile(ctx, call, inst, mod, stack, uint32(stack[param]))
+	}
+}
+
+func openFile(ctx context.Context, call api.GoModuleFunction, inst *instance, mod api.Module, stack []uint64, at uint32) {
+	budget := &inst.gen.ext.plugin.descriptors
+	switch {
+	case len(inst.files.open) >= maxFiles:
+		stack[0] = wasiEMFILE
+		return
+	case !budget.take():
+		stack[0] = wasiENFILE
+		return
+	}
+	call.Call(ctx, mod, stack)
+	fd, ok := uint32(0), false
+	if uint32(stack[0]) == 0 {
+		fd, ok = mod.Memory().ReadUint32Le(at)
+	}
+	if !ok {
+		budget.give()
+		return
+	}
+	inst.files.open = append(inst.files.open, fd)
+}
+
+func closeFile(ctx context.Context, call api.GoModuleFunction, inst *instance, mod api.Module, stack []uint64) {
+	fd := uint32(stack[0])
+	call.Call(ctx, mod, stack)
+	if uint32(stack[0]) == 0 {
+		inst.closed(fd)
+	}
+}
+
+// closed notes that a number is free.
+func (i *instance) closed(fd uint32) {
+	if i.files.forget(fd) {
+		i.gen.ext.plugin.descriptors.give()
+	} else {
+		i.files.changed = true // what the next request would miss
+	}
+}
+
+// renumberFile moves one file over another.
+func renumberFile(ctx context.Context, call api.GoModuleFunction, inst *instance, mod api.Module, stack []uint64) {
+	from, to := uint32(stack[0]), uint32(stack[1])
+	call.Call(ctx, mod, stack)
+	if uint32(stack[0]) != 0 || from == to {
+		return
+	}
+	if slices.Contains(inst.files.open, to) || to < inst.bornFiles() {
+		inst.closed(to)
+	}
+	if inst.files.forget(from) {
+		inst.files.open = append(inst.files.open, to)
+	} else {
+		inst.files.changed = true
+	}
+}
+
+// wasiFile calls a function of WASI that changes what a guest has open. The errno is on the stack afterwards.
+type wasiFile func(ctx context.Context, call api.GoModuleFunction, inst *instance, mod api.Module, stack []uint64)
+
+var wasiFiles = map[string]wasiFile{
+	"path_open":   opens(8),
+	"sock_accept": opens(2),
+	"fd_close":    closeFile,
+	"fd_renumber": renumberFile,
+}
+
+// closeFiles is for an instance that ends: the engine closes the files.
+func (i *instance) closeFiles() {
+	for range i.files.open {
+		i.gen.ext.plugin.descriptors.give()
+	}
+	i.files.open = nil
+}
+
+// descriptors counts what the guests of a plugin have open: files, connections and answers.
+type descriptors struct {
+	open atomic.Int64
+	most int64
+}
+
+func newDescriptors() descriptors {
+	most := int64(maxShare)
+	if n, known := openFilesLimit(); known {
+		most = max(min(most, n/8), 1)
+	}
+	return descriptors{most: most}
+}
+
+// take counts one more, if there may be one.
+func (d *descriptors) take() bool {
+	if d.open.Add(1) > d.most {
+		d.open.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (d *descriptors) give() { d.open.Add(-1) }
+
+// refusal is for a guest whose plugin has as much open as it may.
+func (d *descriptors) refusal() error {
+	return refusal(abi.ErrLimit, "the instances of the plugin have %d files, connections and answers open together, which is all they may", d.most)
+}

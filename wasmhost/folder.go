@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/edge-server/edge/wasmhost/trust"
 )
 
 const (
@@ -40,6 +42,7 @@ const (
 // folder is what looking at files remembers. Host.loading guards it.
 type folder struct {
 	read     map[*Plugin]fs.FileInfo // files whose content is known and settled
+	signed   map[*Plugin]fs.FileInfo // their signatures, as of then
 	suspects map[*Plugin]suspect     // contents that may still be growing
 	ignored  map[string]string       // files of the folder that are not run, and why: said once
 	trouble  string                  // with the folder itself, said once
@@ -69,7 +72,7 @@ var errUnsettled = errors.New("the file may still be growing")
 // could not be loaded. The caller holds loading.
 func (h *Host) look(ctx context.Context, mode lookMode) (again bool, failures []failure) {
 	if h.folder.suspects == nil {
-		h.folder = folder{read: map[*Plugin]fs.FileInfo{}, suspects: map[*Plugin]suspect{}, ignored: map[string]string{}}
+		h.folder = folder{read: map[*Plugin]fs.FileInfo{}, signed: map[*Plugin]fs.FileInfo{}, suspects: map[*Plugin]suspect{}, ignored: map[string]string{}}
 	}
 	before := h.Unnamed()
 	h.syncUnnamed()
@@ -139,6 +142,7 @@ func (h *Host) syncUnnamed() {
 func (h *Host) unload(p *Plugin) {
 	delete(h.folder.suspects, p)
 	delete(h.folder.read, p)
+	delete(h.folder.signed, p)
 	p.unloaded.Store(true)
 	if g := p.takeOut(); g != nil {
 		p.log.Info("plugin unloaded: its file is gone", "file", p.file)
@@ -237,7 +241,8 @@ func absolute(file string) string {
 // lookAt brings one plugin in line with its file.
 func (h *Host) lookAt(p *Plugin, mode lookMode) error {
 	info := stat(p.file)
-	if was := h.folder.read[p]; was != nil && mode == lookWatch && !changed(was, info) {
+	signed := h.statSignature(p)
+	if was := h.folder.read[p]; was != nil && mode == lookWatch && !changed(was, info) && !changed(h.folder.signed[p], signed) {
 		return nil
 	}
 	delete(h.folder.read, p)
@@ -246,9 +251,17 @@ func (h *Host) lookAt(p *Plugin, mode lookMode) error {
 		return err
 	}
 	if info != nil && !errors.Is(err, errUnsettled) && time.Since(info.ModTime()) > racy {
-		h.folder.read[p] = info
+		h.folder.read[p], h.folder.signed[p] = info, signed
 	}
 	return err
+}
+
+// statSignature is stat of a signature that counts; nil without one.
+func (h *Host) statSignature(p *Plugin) fs.FileInfo {
+	if len(h.cfg.Trust) == 0 {
+		return nil
+	}
+	return stat(p.file + trust.Extension)
 }
 
 // lookInto is lookAt for a file that may have changed.
@@ -262,6 +275,9 @@ func (h *Host) lookInto(p *Plugin, mode lookMode) error {
 	}
 	hash := sha256.Sum256(module)
 	if g := p.current.Load(); g != nil && g.hash == hash {
+		if err := h.admit(p, module); err != nil {
+			return h.outlawed(p, err, mode)
+		}
 		h.unchanged(p)
 		return nil
 	}
@@ -304,6 +320,15 @@ func (h *Host) unchanged(p *Plugin) {
 	if p.setDegraded("") {
 		p.log.Info("plugin is no longer degraded: its file has what serves", "file", p.file)
 	}
+}
+
+// outlawed: the file has what serves, but its signature has changed.
+func (h *Host) outlawed(p *Plugin, err error, mode lookMode) error {
+	err = h.loadFailed(p, hashError(err), err, mode)
+	if !errors.Is(err, errUnsettled) {
+		p.setDegraded("it keeps serving, but the next start would refuse it: " + err.Error())
+	}
+	return err
 }
 
 // fileGone: a named plugin goes on with its last content, for an auth plugin that is being replaced must not open the

@@ -8,6 +8,7 @@ import (
 // FuelStats is what calls into a guest took, in instructions as limits.fuel counts them. Of an instance, the first calls are
 // looked at, those that were stopped, and every 31st, which stands for those since the last one.
 type FuelStats struct {
+	Calls uint64 // into guests
 	Total uint64
 	Last  uint64 // of a call
 	Max   uint64
@@ -46,7 +47,7 @@ func (i *instance) report(fuel uint64, stopped bool) {
 	raise(&c.max, fuel)
 	c.sizes[bits.Len64(fuel)].Add(calls)
 	if mem := i.mod.Memory(); mem != nil {
-		raise(&i.gen.largest, uint64(mem.Size()))
+		raise(&i.gen.largest, uint64(mem.Size())+i.tableBytes())
 	}
 }
 
@@ -68,6 +69,7 @@ func (c *fuelCounters) snapshot() FuelStats {
 		counts[i] = c.sizes[i].Load()
 		all += counts[i]
 	}
+	s.Calls = all
 	s.P50, s.P99 = quantile(counts[:], all, 50), quantile(counts[:], all, 99)
 	return s
 }

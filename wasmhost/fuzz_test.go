@@ -315,7 +315,7 @@ func FuzzRequestHead(f *testing.F) {
 	f.Add("POST https://api.example.com/v1?x=1\ncontent-type: text/plain\n")
 	f.Add("GET /\nx: a\rb\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		r, err := parseRequestHead(text)
+		r, err := parseRequestHead(text, "/path")
 		if err != nil {
 			return
 		}

@@ -42,6 +42,8 @@ type generation struct {
 	script   *script // in the engine that module is; nil for a plugin that is itself the module
 	machine  wazero.ModuleConfig
 	info     meter.Info
+	start    footprint
+	pages    uint32 // of linear memory that an instance may have
 	name     string
 
 	// template is what new instances are copies of; nil if each has to be started, and notCloned says why.
@@ -95,17 +97,24 @@ func (l *loader) load(p *Plugin, content []byte) (*generation, error) {
 		return nil, err
 	}
 	hash := sha256.Sum256(content)
-	module, err = boundModule(module)
+	module, start, err := boundModule(module)
 	if err != nil {
 		return nil, err
 	}
-	metered, info, err := meter.Rewrite(module, meter.Options{Globals: true})
+	limit := p.config.Limits.Memory
+	metered, info, err := meter.Rewrite(module, meter.Options{Globals: true, Limit: roomOf(limit), Entries: start.entries})
+	if err != nil {
+		return nil, err
+	}
+	pages, err := start.pagesFor(p.name, limit, info.GrowsTables)
 	if err != nil {
 		return nil, err
 	}
 	g := &generation{
 		script:   script,
 		info:     info,
+		start:    start,
+		pages:    pages,
 		hash:     hash,
 		config:   p.guestConfig,
 		limits:   p.config.Limits,
@@ -155,8 +164,7 @@ func (g *generation) open(l *loader, module, metered []byte) error {
 func (g *generation) compile(ctx context.Context, l *loader, module []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	pages := uint32(min(g.limits.Memory/pageSize, 65536))
-	config := wazero.NewRuntimeConfig().WithMemoryLimitPages(pages)
+	config := wazero.NewRuntimeConfig().WithMemoryLimitPages(g.pages)
 
 	var err error
 	g.code = l.cache.acquire(sha256.Sum256(module))
@@ -173,7 +181,7 @@ func (g *generation) compile(ctx context.Context, l *loader, module []byte) erro
 	}
 	if err != nil {
 		g.compiled = nil
-		return fmt.Errorf("compile (limits.memory is %s): %w", g.limits.Memory, err)
+		return fmt.Errorf("compile: %w", err)
 	}
 	return nil
 }
@@ -208,6 +216,7 @@ func (g *generation) prepare(first *instance, module []byte) error {
 		return err
 	}
 	g.template, g.notCloned, err = newTemplate(first)
+	first.ext.reset()
 	return err
 }
 
@@ -299,34 +308,70 @@ func (g *generation) retire() {
 	g.leave()
 }
 
-// reclaimEvery is how often a drain past its deadline looks for instances that it may take.
-const reclaimEvery = 50 * time.Millisecond
+// A drain past its deadline looks this often for instances that it may take.
+const (
+	reclaimEvery   = 50 * time.Millisecond
+	reclaimSlowest = time.Second // when requests keep theirs for long
+)
+
+// errTaken is counted for a request that its instance was taken from.
+var errTaken = errors.New("the content was replaced or the server stops, and a request that was still with a handler lost its handle_response")
 
 // drain waits until the last request is out, or until stop, then closes. Past stop, instances that wait for the rest of
-// the chain are taken from their requests; only guest code that runs at that moment is waited for, until giveUp.
+// the chain are taken from their requests, but for those that are needed for an answer that is held back; these are waited for, and
+// guest code that runs at that moment, until giveUp.
 func (g *generation) drain(stop, giveUp <-chan struct{}) error {
 	select {
 	case <-g.drained:
 		return g.close()
 	case <-stop:
 	}
-	again := time.NewTicker(reclaimEvery)
-	defer again.Stop()
-	for !g.pool.close() { // a guest that runs now may pass its request on later, and wait then
+	every := reclaimEvery
+	for first := true; ; first = false { // a guest that runs now may pass its request on later, and wait then
+		force := isClosed(giveUp)
+		if g.reclaim(force, first) {
+			return g.close()
+		}
+		if force {
+			return fmt.Errorf("generation %d: a guest is still running and cannot be closed", g.number)
+		}
 		select {
 		case <-g.drained:
 			return g.close()
 		case <-giveUp:
-			return fmt.Errorf("generation %d: a guest is still running and cannot be closed", g.number)
-		case <-again.C:
+		case <-time.After(every):
+			every = min(2*every, reclaimSlowest)
 		}
 	}
-	return g.close()
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// reclaim takes the instances of a generation past its time, says what became of their requests, and reports whether none is left.
+func (g *generation) reclaim(force, first bool) bool {
+	p := g.ext.plugin
+	taken, empty := g.pool.close(force)
+	if taken > 0 && !force { // by force: each request says it, as it knows whether it has lost its answer
+		p.counters.errors.Add(uint64(taken))
+		p.noteError(errTaken)
+		p.log.Warn("old content of the plugin was replaced too long ago: requests go on without handle_response", "generation", g.number, "requests", taken)
+	}
+	if first && !empty && !force {
+		p.log.Info("a request keeps old content of the plugin, as it needs it for its answer", "generation", g.number)
+	}
+	return empty
 }
 
 // close releases everything. Nobody may be inside.
 func (g *generation) close() error {
-	g.pool.close()
+	g.pool.close(true)
 	var errs []error
 	if g.compiled != nil {
 		errs = append(errs, g.compiled.Close(context.Background()))

@@ -224,17 +224,30 @@ func (r netRule) permitsPath(p string) bool {
 
 // tcp reports whether a connection to host and port is granted.
 func (g *grants) tcp(host, port string) bool {
-	return slices.ContainsFunc(g.net, func(r netRule) bool { return r.scheme == "tcp" && r.meets(host, port) })
+	return slices.ContainsFunc(g.net, func(r netRule) bool { return r.permitsTCP(host, port) })
 }
 
 // http reports whether a request is granted.
 func (g *grants) http(scheme, host, port, path string) bool {
-	return slices.ContainsFunc(g.net, func(r netRule) bool { return r.scheme == scheme && r.meets(host, port) && r.permitsPath(path) })
+	return slices.ContainsFunc(g.net, func(r netRule) bool { return r.permitsHTTP(scheme, host, port, path) })
 }
 
-// private reports whether a connection to host and port may go to a special address. tcp says which grants count.
-func (g *grants) private(tcp bool, host, port string) bool {
-	return slices.ContainsFunc(g.net, func(r netRule) bool { return (r.scheme == "tcp") == tcp && r.private && r.meets(host, port) })
+// privateTCP reports whether a connection to host and port may go to a special address: whether one grant that says so is enough
+// for it.
+func (g *grants) privateTCP(host, port string) bool {
+	return slices.ContainsFunc(g.net, func(r netRule) bool { return r.private && r.permitsTCP(host, port) })
+}
+
+// privateHTTP is privateTCP for a request. It must be one and the same grant: what permits requests to anywhere does not widen the
+// paths of another one that names a private address.
+func (g *grants) privateHTTP(scheme, host, port, path string) bool {
+	return slices.ContainsFunc(g.net, func(r netRule) bool { return r.private && r.permitsHTTP(scheme, host, port, path) })
+}
+
+func (r netRule) permitsTCP(host, port string) bool { return r.scheme == "tcp" && r.meets(host, port) }
+
+func (r netRule) permitsHTTP(scheme, host, port, path string) bool {
+	return r.scheme == scheme && r.meets(host, port) && r.permitsPath(path)
 }
 
 // openFolders makes the granted folders those of the guest. They are read through os.Root: no symbolic link and no .. leads out.

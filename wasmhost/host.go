@@ -55,6 +55,8 @@ type Host struct {
 	mu      sync.RWMutex // guards all below
 	unnamed []*Plugin    // in file-name order; those that could not be loaded too
 
+	patience time.Duration // drainTimeout, but for tests
+
 	wg       sync.WaitGroup // the watch and the generations that drain
 	force    context.Context
 	forceNow context.CancelFunc // ends draining
@@ -82,6 +84,7 @@ func New(ctx context.Context, cfg Config, opts Options) (*Host, error) {
 	h := &Host{
 		cfg: cfg, trusted: trusted, log: opts.Logger, loader: loader, change: opts.OnChange, claimed: opts.Claimed,
 		named:    map[string]*Plugin{},
+		patience: drainTimeout,
 		changed:  make(chan struct{}, 1),
 		stopping: make(chan struct{}),
 		stopped:  make(chan struct{}),
@@ -180,9 +183,11 @@ func (h *Host) isStopping() bool {
 
 // drain closes a retired generation when its last request is out.
 func (h *Host) drain(p *Plugin, g *generation) {
-	deadline, cancel := context.WithTimeout(h.force, drainTimeout)
+	p.drains(g, true)
+	deadline, cancel := context.WithTimeout(h.force, h.patience)
 	h.wg.Go(func() { // ends by the deadline, or by Stop, unless a guest never returns and Stop does not come
 		defer cancel()
+		defer p.drains(g, false)
 		if err := g.drain(deadline.Done(), h.force.Done()); err != nil {
 			p.log.Warn("old generation of the plugin was not closed", "error", err)
 			return

@@ -97,7 +97,12 @@ func (i *instance) values(kind uint32, name string) []string {
 		}
 		return x.r.Header[name]
 	case abi.HeaderResponse:
-		return x.responseHeader()[name]
+		h := x.responseHeader()
+		values := h[name]
+		if len(values) > 0 && x.phase == phaseResponse && declaresTrailer(h, name) { // net/http has both in one map
+			return nil
+		}
+		return values
 	case abi.HeaderRequestTrailers:
 		return x.r.Trailer[name]
 	case abi.HeaderResponseTrailers:
@@ -164,8 +169,10 @@ func (i *instance) appendNames(list []string, kind uint32) []string {
 			return name
 		})
 	case abi.HeaderResponse:
-		return appendKeys(list, x.responseHeader(), func(name string) string {
-			if strings.HasPrefix(name, http.TrailerPrefix) {
+		h := x.responseHeader()
+		trailers := x.phase == phaseResponse && len(h["Trailer"]) > 0
+		return appendKeys(list, h, func(name string) string {
+			if strings.HasPrefix(name, http.TrailerPrefix) || trailers && declaresTrailer(h, name) {
 				return ""
 			}
 			return name

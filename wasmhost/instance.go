@@ -32,10 +32,11 @@ type instance struct {
 	stack          [2]uint64    // parameters and results of both
 
 	memory   linearMemory
-	globals  []*cell   // all, in the order of generation.info
-	template *template // that it was made from, nil without
-	entropy  entropy   // what it took while it started
-	files    int       // that it has open
+	globals  []*cell    // all, in the order of generation.info
+	tables   api.Global // bytes of all tables; nil if none grows
+	template *template  // that it was made from, nil without
+	entropy  entropy    // what it took while it started
+	files    guestFiles
 
 	features uint32                // turned on while the module started: they count for all requests
 	names    map[string]headerName // by how the guest spells them
@@ -64,8 +65,9 @@ type instance struct {
 
 const (
 	holdOwned     int32 = iota // by its request or the pool
-	holdParked                 // its request is with the rest of the chain; a forced close may take it
-	holdReclaimed              // taken by a forced close
+	holdParked                 // its request is with the rest of the chain; the end of a drain may take it
+	holdPinned                 // likewise, and the answer is held back for it: only the end of the host may
+	holdReclaimed              // taken
 )
 
 // maxNames bounds the table of header names: a guest may make them up from what clients send.
@@ -91,6 +93,7 @@ func newInstance(gen *generation) (*instance, error) {
 		return nil, err
 	}
 	inst.exchange.phase = phaseIdle
+	inst.ext.reset()
 	return inst, nil
 }
 
@@ -113,6 +116,7 @@ func (i *instance) instantiate() error {
 	mod = i.traced(mod)
 	i.mod = mod
 	i.budget.open(mod)
+	i.tables = mod.ExportedGlobal(meter.Tables)
 	i.handleRequest = mod.ExportedFunction(abi.HandleRequest)
 	i.handleResponse = mod.ExportedFunction(abi.HandleResponse)
 	i.afterClone = mod.ExportedFunction(abi.AfterClone)
@@ -286,18 +290,28 @@ func (i *instance) response(reqCtx uint32, failed bool) error {
 // park lets a forced close take the instance while the rest of the chain runs; unpark reports whether it is still there.
 func (i *instance) park() {
 	i.exchange.phase = phaseParked
+	if held := i.exchange.held; held != nil {
+		held.pinned = &i.hold
+		i.hold.Store(holdPinned)
+		return
+	}
 	i.hold.Store(holdParked)
 }
 
-func (i *instance) unpark() bool { return i.hold.CompareAndSwap(holdParked, holdOwned) }
+func (i *instance) unpark() bool {
+	return i.hold.CompareAndSwap(holdParked, holdOwned) || i.hold.CompareAndSwap(holdPinned, holdOwned)
+}
 
-// reclaim takes a parked instance away from its request.
-func (i *instance) reclaim() bool { return i.hold.CompareAndSwap(holdParked, holdReclaimed) }
+// reclaim takes a parked instance away from its request; with force also one without which the answer would be lost.
+func (i *instance) reclaim(force bool) bool {
+	return i.hold.CompareAndSwap(holdParked, holdReclaimed) || force && i.hold.CompareAndSwap(holdPinned, holdReclaimed)
+}
 
 func (i *instance) close() {
 	i.ext.handles.end(true)
 	// The error of closing is that of closing the guest's files, and it has none.
 	_ = i.mod.Close(context.Background())
+	i.closeFiles()
 	i.releaseMemory()
 }
 

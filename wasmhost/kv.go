@@ -150,12 +150,21 @@ func ttlOf(ms uint64) (time.Duration, error) {
 	return time.Duration(min(ttl, 1<<62/int64(time.Millisecond))) * time.Millisecond, nil
 }
 
-// millis rounds up: what lives has at least a millisecond. No end is -1.
+// millis rounds up: what is to live has at least a millisecond. No end is -1.
 func millis(ttl time.Duration) int64 {
 	if ttl <= 0 {
 		return -1
 	}
 	return int64((ttl + time.Millisecond - 1) / time.Millisecond)
+}
+
+// millisLeft rounds down, so that nothing has more left than it was given: stores that count in milliseconds keep it for the
+// rest of the last one as well. What lives has at least a millisecond. No end is -1.
+func millisLeft(ttl time.Duration) int64 {
+	if ttl <= 0 {
+		return -1
+	}
+	return max(int64(ttl/time.Millisecond), 1)
 }
 
 func kvGet(i *instance, mem api.Memory, s []uint64) (int64, error) {
@@ -177,7 +186,7 @@ func kvGet(i *instance, mem api.Memory, s []uint64) (int64, error) {
 		return 0, errKey
 	}
 	if meta != nil {
-		binary.LittleEndian.PutUint64(meta, uint64(millis(e.TTL)))
+		binary.LittleEndian.PutUint64(meta, uint64(millisLeft(e.TTL)))
 		binary.LittleEndian.PutUint64(meta[8:], uint64(e.Version))
 	}
 	return give(mem, s[3], s[4], e.Value)
@@ -323,7 +332,7 @@ func doOp(ctx context.Context, store Store, op abi.Op) (o outcome) {
 		if e, err = store.Get(ctx, key); err == nil && !e.Found {
 			err = errKey
 		}
-		o.value, o.TTL, o.Version = e.Value, millis(e.TTL), e.Version
+		o.value, o.TTL, o.Version = e.Value, millisLeft(e.TTL), e.Version
 	case abi.OpSet:
 		err = setIn(ctx, store, key, op.Value, uint64(op.TTL), op.Flags, op.Version)
 	case abi.OpDelete:

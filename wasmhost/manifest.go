@@ -89,6 +89,15 @@ func (m *Manifest) check(kinds Kind) error {
 	return errors.Join(errs...)
 }
 
+// narrow takes from kinds what the SDK exported and the author did not write: a Go module always has the exports of middleware, and
+// a KV driver in the plugin folder must not stand in the way of every request.
+func (m *Manifest) narrow(kinds Kind) Kind {
+	if m == nil || len(m.Kinds) == 0 || slices.Contains(m.Kinds, "middleware") || slices.Contains(m.Kinds, "origin") || kinds == KindMiddleware {
+		return kinds
+	}
+	return kinds &^ KindMiddleware
+}
+
 // wants is what the manifest asks for under a key of allow, on one line.
 func (m *Manifest) wants(key string) string {
 	if m == nil || m.Allow[key] == nil {

@@ -3,11 +3,11 @@ package wasmhost
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
-
-	"github.com/edge-server/edge/sdk/abi"
 )
 
 // Middleware runs the plugin around next. It always serves with the generation that is current when a request comes in.
@@ -74,6 +74,9 @@ func (way *passage) through(p *Plugin, w http.ResponseWriter, r *http.Request) (
 		return w, original
 	}
 	if !ctxNext.Passes() {
+		if inst.exchange.sent() {
+			p.checkLength(&inst.exchange)
+		}
 		answer := inst.exchange.answer()
 		gen.recycle(inst)
 		answer.send()
@@ -105,12 +108,43 @@ func (way *passage) breakOff() {
 	if way.inside == nil && way.calls == nil {
 		return
 	}
-	defer way.breakOff()                // should another one come of this
+	defer way.breakOff() // should another one come of this
+	if way.calls == nil && way.overflowed() {
+		if cause := recover(); cause != http.ErrAbortHandler {
+			panic(cause)
+		}
+		way.back(false) // a handler broke off because it could not write on: there is an answer, which says so
+		return
+	}
 	if inst := way.calls; inst != nil { // a fault of the host itself
 		way.calls = nil
 		inst.gen.discard(inst)
 	}
 	way.back(true)
+}
+
+// overflowed reports whether a plugin holds back an answer that grew too large for it.
+func (way *passage) overflowed() bool {
+	for inst := way.inside; inst != nil; inst = inst.outer {
+		if held := inst.exchange.held; held != nil && held.tooLarge {
+			return true
+		}
+	}
+	return false
+}
+
+// checkLength complains of an answer of the guest's own that does not have the length which it announced: the server breaks it off.
+func (p *Plugin) checkLength(x *exchange) {
+	says := x.w.Header()["Content-Length"]
+	if len(says) != 1 || x.method == http.MethodHead || x.status == http.StatusNoContent || x.status == http.StatusNotModified {
+		return
+	}
+	if says[0] == strconv.FormatInt(x.wrote, 10) {
+		return
+	}
+	p.count(fmt.Errorf("the Content-Length of its answer says %s, and it wrote %d bytes", printable([]byte(says[0])), x.wrote))
+	p.troubles.line(slog.LevelWarn, []byte("plugin answered with a wrong Content-Length; the answer is broken off"),
+		slog.String("says", printable([]byte(says[0]))), slog.Int64("wrote", x.wrote))
 }
 
 // respond takes the answer of the rest of the chain through handle_response. With panicked the guest is told that there is none.
@@ -121,7 +155,8 @@ func (way *passage) respond(inst *instance, panicked bool) {
 		way.calls = nil
 		gen.leave()
 		if held := inst.exchange.held; held != nil && !held.hijacked && !panicked {
-			p.counters.errors.Add(1)
+			p.count(errTaken)
+			p.troubles.line(slog.LevelWarn, []byte("the plugin was closed by force while a handler had the request, whose answer is lost: it got 503"))
 			inst.exchange.takeBack()
 			fail(inst.exchange.w, http.StatusServiceUnavailable)
 		}
@@ -130,8 +165,11 @@ func (way *passage) respond(inst *instance, panicked bool) {
 	held := inst.exchange.held
 	tooLarge := held != nil && held.tooLarge
 
-	if held != nil && gen.opens {
-		held.keep()
+	if held != nil {
+		held.complete(inst.exchange.r.Method)
+		if gen.opens {
+			held.keep()
+		}
 	}
 	inst.startClock()
 	err := inst.response(inst.reqCtx, panicked || tooLarge)
@@ -152,6 +190,7 @@ func (way *passage) respond(inst *instance, panicked bool) {
 	case panicked || held == nil:
 	case lost:
 		p.count(errHeldTooLarge)
+		p.troubles.line(slog.LevelWarn, []byte(errHeldTooLarge.Error()+"; the request got 500"), slog.String("limit", gen.limits.Body.String()))
 		fail(answer.w, http.StatusInternalServerError)
 	default:
 		answer.send()
@@ -169,7 +208,7 @@ func (p *Plugin) passesOn(gen *generation, inst *instance, err error) *http.Requ
 	if original == nil {
 		return nil
 	}
-	p.explain(inst, inst.exchange.phase.export(), err)
+	p.explain(inst, err, "the request goes on without it")
 	inst.exchange.takeBack()
 	gen.salvage(inst)
 	return original
@@ -178,8 +217,12 @@ func (p *Plugin) passesOn(gen *generation, inst *instance, err error) *http.Requ
 // requestFailed answers a request whose handle_request did not return. The instance's memory is in an unknown state, so it
 // is not used again as it is.
 func (p *Plugin) requestFailed(gen *generation, inst *instance, err error) {
-	status := p.explain(inst, abi.HandleRequest, err)
 	w, sent := inst.exchange.w, inst.exchange.sent()
+	outcome := got500
+	if sent {
+		outcome = "its answer is broken off"
+	}
+	status := p.explain(inst, err, outcome)
 	inst.exchange.takeBack()
 	gen.salvage(inst)
 	if sent { // half an answer is out: break it off, so that nobody takes it for a whole one
@@ -190,13 +233,23 @@ func (p *Plugin) requestFailed(gen *generation, inst *instance, err error) {
 
 // responseFailed: an answer that was held back becomes a 500; one that went out cannot be taken back.
 func (p *Plugin) responseFailed(gen *generation, inst *instance, err error, panicked bool) {
-	status := p.explain(inst, abi.HandleResponse, err)
 	w, held, method := inst.exchange.w, inst.exchange.held, inst.exchange.method
 	lost := held != nil && !held.hijacked && !panicked
+	asItWas := lost && held.before != nil && !held.tooLarge
+	outcome := got500
+	switch {
+	case panicked:
+		outcome = "there was no answer any more"
+	case asItWas:
+		outcome = "the answer went out as the plugin got it"
+	case !lost:
+		outcome = "the answer had gone out"
+	}
+	status := p.explain(inst, err, outcome)
 	if lost {
 		inst.exchange.takeBack()
 	}
-	if lost && held.before != nil && !held.tooLarge {
+	if asItWas {
 		gen.salvage(inst)
 		held.before.release(method)
 		return
@@ -207,9 +260,12 @@ func (p *Plugin) responseFailed(gen *generation, inst *instance, err error, pani
 	}
 }
 
-// explain counts and logs an error of a guest call and returns the status for the client. What the guest or the runtime
-// says about it goes to the log alone.
-func (p *Plugin) explain(inst *instance, function string, err error) int {
+// got500 is what becomes of most requests whose guest fails.
+const got500 = "the request got 500"
+
+// explain counts and logs an error of a guest call, with what became of it, and returns the status for the client. What the guest
+// or the runtime says about it goes to the log alone.
+func (p *Plugin) explain(inst *instance, err error, outcome string) int {
 	var large errBodyTooLarge
 	var client errClientBody
 	var maxBytes *http.MaxBytesError
@@ -235,6 +291,7 @@ func (p *Plugin) explain(inst *instance, function string, err error) int {
 	}
 	p.counters.traps.Add(1)
 	p.failedOnce()
+	function := inst.exchange.phase.export()
 	p.count(errors.New(function + ": " + firstLine(err.Error())))
 	attrs := []slog.Attr{slog.String("function", function), slog.String("error", printable([]byte(err.Error())))}
 	kind := TrapMisuse // it returned what it must not
@@ -246,16 +303,8 @@ func (p *Plugin) explain(inst *instance, function string, err error) int {
 	if stream, words := inst.lastWords(); words != "" {
 		attrs = append(attrs, slog.String(stream, words))
 	}
-	p.troubles.line(slog.LevelError, []byte("plugin trapped; "+p.consequence()), attrs...)
+	p.troubles.line(slog.LevelError, []byte("plugin trapped; "+outcome), attrs...)
 	return http.StatusInternalServerError
-}
-
-// consequence says what on_error makes of a request whose guest trapped.
-func (p *Plugin) consequence() string {
-	if p.config.OnError == OnErrorOpen {
-		return "the request goes on without it, if it can"
-	}
-	return "the request got 500"
 }
 
 func (p *Plugin) count(err error) {

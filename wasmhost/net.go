@@ -59,19 +59,25 @@ func isPublic(addr netip.Addr) bool {
 	return true
 }
 
-// network is how a generation reaches others.
+// network is how a generation reaches others. Requests that may go to special addresses have a transport of their own, since a
+// connection that is kept is used again without a look at where it leads.
 type network struct {
-	grants    *grants
-	transport *http.Transport
-	resolve   func(ctx context.Context, host string) ([]netip.Addr, error)
+	grants          *grants
+	public, private *http.Transport
+	resolve         func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 func newNetwork(g *grants) *network {
 	n := &network{grants: g, resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	}}
-	n.transport = &http.Transport{
-		DialContext:            func(ctx context.Context, _, address string) (net.Conn, error) { return n.dial(ctx, address, false) },
+	n.public, n.private = n.transport(false), n.transport(true)
+	return n
+}
+
+func (n *network) transport(private bool) *http.Transport {
+	return &http.Transport{
+		DialContext:            func(ctx context.Context, _, address string) (net.Conn, error) { return n.dial(ctx, address, private) },
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxAnswerHeader,
 		MaxIdleConns:           16,
@@ -80,13 +86,16 @@ func newNetwork(g *grants) *network {
 		TLSHandshakeTimeout:    10 * time.Second,
 		ExpectContinueTimeout:  time.Second,
 	}
-	return n
 }
 
-func (n *network) close() { n.transport.CloseIdleConnections() }
+func (n *network) close() {
+	n.public.CloseIdleConnections()
+	n.private.CloseIdleConnections()
+}
 
-// dial connects to an address that is granted. The name is resolved once, and what is connected to is what was checked.
-func (n *network) dial(ctx context.Context, address string, tcp bool) (net.Conn, error) {
+// dial connects to an address that is granted, to a special one only if private. The name is resolved once, and what is connected
+// to is what was checked.
+func (n *network) dial(ctx context.Context, address string, private bool) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, refusal(abi.ErrInvalid, "%.100q is not host:port", address)
@@ -95,13 +104,13 @@ func (n *network) dial(ctx context.Context, address string, tcp bool) (net.Conn,
 	if err != nil {
 		return nil, err
 	}
-	private := n.grants.private(tcp, host, port)
 	var dialer net.Dialer
 	var failed error
 	for _, addr := range addrs {
 		addr = addr.Unmap()
 		if !private && !isPublic(addr) {
-			failed = errors.Join(failed, refusal(abi.ErrDenied, "%s leads to %s, which is no public address: write \" private\" behind its grant, or grant the address", host, addr))
+			failed = errors.Join(failed, refusal(abi.ErrDenied, "%s leads to %s, which is no public address, and no grant of a private one is about this: write \" private\" behind its grant, or "+
+				"grant the address", host, addr))
 			continue
 		}
 		conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(addr.String(), port))
@@ -140,7 +149,15 @@ func unreachable(err error) error {
 }
 
 // connection is one that a guest has dialled. It lasts as long as the instance.
-type connection struct{ net.Conn }
+type connection struct {
+	net.Conn
+	budget *descriptors
+}
+
+func (c *connection) Close() error {
+	defer c.budget.give()
+	return c.Conn.Close()
+}
 
 func (*connection) lasts() bool { return true }
 
@@ -161,19 +178,34 @@ func tcpDial(i *instance, mem api.Memory, s []uint64) (int64, error) {
 	}
 	ctx, cancel := i.waitingFor(s[3], tcpTimeout)
 	defer cancel()
-	conn, err := i.gen.ext.network.dial(ctx, address, true)
+	conn, err := i.connect(ctx, address, host, port, flags)
 	if err != nil {
 		return 0, err
+	}
+	return i.ext.handles.add(conn)
+}
+
+// connect dials what is granted.
+func (i *instance) connect(ctx context.Context, address, host, port string, flags uint32) (*connection, error) {
+	budget := &i.gen.ext.plugin.descriptors
+	if !budget.take() {
+		return nil, budget.refusal()
+	}
+	conn, err := i.gen.ext.network.dial(ctx, address, i.gen.ext.grants.privateTCP(host, port))
+	if err != nil {
+		budget.give()
+		return nil, err
 	}
 	if flags&abi.DialTLS != 0 {
 		secure := tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12})
 		if err := secure.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
-			return 0, unreachable(err)
+			budget.give()
+			return nil, unreachable(err)
 		}
 		conn = secure
 	}
-	return i.ext.handles.add(&connection{conn})
+	return &connection{conn, budget}, nil
 }
 
 // until makes conn fail when ctx ends. The result undoes that, and is to be called. After it, nothing touches the connection any

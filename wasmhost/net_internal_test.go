@@ -3,7 +3,10 @@ package wasmhost
 import (
 	"context"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/edge-server/edge/sdk/abi"
@@ -53,7 +56,7 @@ func TestDialPinsTheName(t *testing.T) {
 			asked++
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 		}
-		conn, err := n.dial(t.Context(), "rebound.example:"+port, true)
+		conn, err := n.dial(t.Context(), "rebound.example:"+port, g.privateTCP("rebound.example", port))
 		if err == nil {
 			conn.Close()
 		}
@@ -97,6 +100,36 @@ func TestGrantRules(t *testing.T) {
 	for _, entry := range []string{"", "redis:6379", "tcp://redis", "tcp://:1", "tcp://a:0", "tcp://a:70000", "udp://a:1", "https://a/*/b", "https://a/b*", "tcp://a*b:1", "tcp://[::1:1", "tcp://a/b:1", "tcp://user@a:1"} {
 		if rule, err := parseNetRule(entry); err == nil {
 			t.Errorf("%q is taken for %+v", entry, rule)
+		}
+	}
+}
+
+// TestPrivateGrantsStandAlone: what grants all hosts and what grants a private one do not add up.
+func TestPrivateGrantsStandAlone(t *testing.T) {
+	t.Parallel()
+	upstream := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer upstream.Close()
+	host := strings.TrimPrefix(upstream.URL, "http://")
+	_, port, _ := net.SplitHostPort(host)
+	g, err := newGrants(Allow{Net: []string{"http://*:" + port + "/*", "https://*:" + port + "/*", "http://" + host + "/f/*", "https://" + host + "/s/*", "tcp://" + host}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inst := &instance{gen: &generation{name: "guest"}}
+	inst.gen.ext.grants, inst.gen.ext.network = g, newNetwork(&g)
+	defer inst.gen.ext.network.close()
+	for _, path := range []string{"/x", "/f/a", "/x", "/f", "/f/b", "/s/a", "/f/c"} { // those between leave a connection behind
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, upstream.URL+path, http.NoBody)
+		transport, err := inst.permitted(r.URL)
+		if err != nil {
+			t.Fatal(path, err)
+		}
+		res, err := transport.RoundTrip(r)
+		if err == nil {
+			res.Body.Close()
+		}
+		if wanted := strings.HasPrefix(path, "/f/"); wanted != (err == nil) || !wanted && errnoOf(err) != abi.ErrDenied {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 }

@@ -29,7 +29,7 @@ func phpCall(i *instance, mem api.Memory, s []uint64) (int64, error) {
 	}
 	ctx, cancel := i.waitingFor(s[6], httpTimeout)
 	defer cancel()
-	r, err := i.requestAt(ctx, mem, s[2], s[3], s[4], s[5])
+	r, err := i.requestAt(ctx, mem, "/path", s[2], s[3], s[4], s[5])
 	if err != nil {
 		return 0, err
 	}

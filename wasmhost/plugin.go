@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Plugin is a name that routes refer to, and what runs under it at the moment.
@@ -20,21 +22,24 @@ type Plugin struct {
 	guestLog    *guestLog // what the guest says
 	troubles    *guestLog // what the host says about requests; bounded apart, so that a guest cannot drown it
 
-	current  atomic.Pointer[generation] // nil before the first load and after the last
-	unloaded atomic.Bool                // an unnamed plugin whose file is gone: requests pass by
-	counters counters
-	breaker  breaker
-	metrics  guestMetrics
-	queue    guestQueue
-	driver   atomic.Pointer[Driver] // nil unless a store uses the plugin
+	current     atomic.Pointer[generation] // nil before the first load and after the last
+	unloaded    atomic.Bool                // an unnamed plugin whose file is gone: requests pass by
+	counters    counters
+	breaker     breaker
+	metrics     guestMetrics
+	queue       guestQueue
+	descriptors descriptors
+	driver      atomic.Pointer[Driver] // nil unless a store uses the plugin
 
-	mu        sync.Mutex // guards all below; held by the host's loading and by Stats
-	number    uint64     // of the generation made last
-	failed    *[sha256.Size]byte
-	failure   error  // why the content `failed` could not be loaded; nil when the last load went well
-	failures  uint64 // distinct contents that could not be loaded
-	degraded  string // why what serves is not what the file says; "" when all is well
-	lastError string // of a request or of a load
+	mu          sync.Mutex // guards all below; held by the host's loading and by Stats
+	number      uint64     // of the generation made last
+	failed      *[sha256.Size]byte
+	failure     error  // why the content `failed` could not be loaded; nil when the last load went well
+	failures    uint64 // distinct contents that could not be loaded
+	degraded    string // why what serves is not what the file says; "" when all is well
+	lastError   string // of a request or of a load, since what serves was loaded
+	lastErrorAt time.Time
+	draining    []*generation // replaced, and not closed yet
 }
 
 func newPlugin(name, file string, named bool, config ModuleConfig, log *slog.Logger) (*Plugin, error) {
@@ -45,7 +50,8 @@ func newPlugin(name, file string, named bool, config ModuleConfig, log *slog.Log
 	log = log.With("plugin", name)
 	return &Plugin{
 		name: name, file: file, named: named, config: config, guestConfig: string(guestConfig),
-		log: log, guestLog: newGuestLog(log), troubles: newGuestLog(log),
+		descriptors: newDescriptors(),
+		log:         log, guestLog: newGuestLog(log), troubles: newGuestLog(log),
 	}, nil
 }
 
@@ -85,7 +91,7 @@ func (p *Plugin) swap(g *generation) *generation {
 	p.mu.Lock()
 	p.number++
 	g.number = p.number
-	p.failed, p.failure, p.degraded = nil, nil, ""
+	p.failed, p.failure, p.degraded, p.lastError, p.lastErrorAt = nil, nil, "", "", time.Time{}
 	p.mu.Unlock()
 
 	p.unloaded.Store(false)
@@ -111,7 +117,7 @@ func (p *Plugin) loadFailed(hash [sha256.Size]byte, err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.failed != nil && *p.failed == hash
-	p.failed, p.failure, p.lastError = &hash, err, printable([]byte(err.Error()))
+	p.failed, p.failure, p.lastError, p.lastErrorAt = &hash, err, printable([]byte(err.Error())), time.Now()
 	if !known {
 		p.failures++
 	}
@@ -147,5 +153,16 @@ func (p *Plugin) setDegraded(reason string) bool {
 func (p *Plugin) noteError(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lastError = printable([]byte(err.Error())) // names of functions in it are as long as the module likes
+	p.lastError, p.lastErrorAt = printable([]byte(err.Error())), time.Now() // names of functions in it are as long as the module likes
+}
+
+// drains notes that a generation drains, or has ended.
+func (p *Plugin) drains(g *generation, on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if on {
+		p.draining = append(p.draining, g)
+		return
+	}
+	p.draining = slices.DeleteFunc(p.draining, func(o *generation) bool { return o == g })
 }

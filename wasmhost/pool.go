@@ -275,9 +275,10 @@ func (p *pool) retire() {
 }
 
 // close sends everybody in the queue away and closes what is idle or parked, so that an instance whose request waits for
-// the rest of the chain does not outlive its generation. The instances that run guest code just now are closed by their
-// requests. It reports whether no instance is left.
-func (p *pool) close() bool {
+// the rest of the chain does not outlive its generation; one whose request needs it for its answer is left to it, unless by force.
+// The instances that run guest code just now are closed by their requests. It reports how many instances were taken from requests,
+// and whether none is left.
+func (p *pool) close(force bool) (taken int, empty bool) {
 	p.mu.Lock()
 	p.isClosed = true
 	for _, turn := range p.waiters {
@@ -292,18 +293,19 @@ func (p *pool) close() bool {
 		delete(p.live, inst)
 	}
 	for inst := range p.live {
-		if inst.reclaim() {
+		if inst.reclaim(force) {
+			taken++
 			reclaimed = append(reclaimed, inst)
 			delete(p.live, inst)
 		}
 	}
-	empty := len(p.live)+p.making == 0
+	empty = len(p.live)+p.making == 0
 	p.mu.Unlock()
 
 	for _, inst := range reclaimed {
 		inst.close()
 	}
-	return empty
+	return taken, empty
 }
 
 // counts returns how many instances are idle and busy, and how many requests had to queue.

@@ -36,6 +36,7 @@ type Report struct {
 	NotCloned string        // why each instance has to be started; "" if they are copies of the first
 	Memory    uint64        // linear memory of an instance after its start
 	Used      uint64        // of it, in pages that are not all zero
+	Tables    uint64        // bytes of its tables
 	Load      time.Duration // compiled anew
 
 	// Err is why Edge would refuse the plugin with this configuration, nil if it would not.
@@ -104,12 +105,16 @@ func (r *Report) look(p *Plugin, content []byte) error {
 	if err := checkHeader(module); err != nil {
 		return err
 	}
-	if module, err = boundModule(module); err != nil {
+	module, start, err := boundModule(module)
+	if err != nil {
 		return err
 	}
 	r.Debug = debugBytes(module)
-	metered, _, err := meter.Rewrite(module, meter.Options{Globals: true})
+	metered, info, err := meter.Rewrite(module, meter.Options{Globals: true})
 	if err != nil {
+		return err
+	}
+	if _, err := start.pagesFor(p.name, p.config.Limits.Memory, info.GrowsTables); err != nil {
 		return err
 	}
 	r.Metered = len(metered)
@@ -145,7 +150,8 @@ func (r *Report) imports(compiled wazero.CompiledModule, p *Plugin) {
 	if r.Script {
 		return // the engine imports all there is
 	}
-	r.Kinds, _ = kindsOf(compiled) // what is wrong with them, loading will say
+	kinds, _ := kindsOf(compiled) // what is wrong with them, loading will say
+	r.Kinds = r.Manifest.narrow(kinds)
 	granted, err := newGrants(p.config.Allow)
 	if err != nil {
 		return // Validate has said so
@@ -190,7 +196,7 @@ func (r *Report) measure(g *generation) error {
 	}
 	defer g.pool.put(inst)
 	memory := inst.mod.Memory()
-	r.Memory = uint64(memory.Size())
+	r.Memory, r.Tables = uint64(memory.Size()), inst.tableBytes()
 	const page = 4096
 	for at := uint32(0); uint64(at) < r.Memory; at += page {
 		b, _ := memory.Read(at, page)

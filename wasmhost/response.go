@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/edge-server/edge/internal/origin"
 )
@@ -28,7 +29,10 @@ type heldResponse struct {
 	read     int // how far the guest has read
 	tooLarge bool
 	hijacked bool
-	rewrote  bool // the guest replaced the body: a Content-Length of the handler is not true any more
+	rewrote  bool     // the guest replaced the body: a Content-Length of the handler is not true any more
+	cut      []string // the Content-Length of a handler that did not write as much
+
+	pinned *atomic.Int32 // of the instance that waits for it: see Hijack
 
 	before *heldResponse // as it was before the guest came, with on_error: open
 }
@@ -85,6 +89,9 @@ func (h *heldResponse) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(h.to).Hijack()
 	if err == nil {
 		h.hijacked, h.status, h.decided = true, http.StatusSwitchingProtocols, true
+		if h.pinned != nil { // nothing would be lost any more
+			h.pinned.CompareAndSwap(holdPinned, holdParked)
+		}
 	}
 	return conn, rw, err
 }
@@ -148,17 +155,39 @@ func (h *heldResponse) letGo() http.Header {
 	return out
 }
 
-// fixLength sets Content-Length where the whole body is known, so that the answer is not chunked for no reason.
-func (h *heldResponse) fixLength(method string) {
-	status := h.statusCode()
-	if h.rewrote {
-		h.header.Del("Content-Length")
-	}
-	noBody := method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
-	if noBody || h.hasTrailers() || h.header["Content-Length"] != nil || h.header["Transfer-Encoding"] != nil {
+// complete looks at the answer of a handler that has returned. One that is shorter than announced is broken, which the client finds
+// by its Content-Length.
+func (h *heldResponse) complete(method string) {
+	announced := h.header["Content-Length"]
+	if len(announced) != 1 || method == http.MethodHead || h.bodyless() {
 		return
 	}
-	h.Header()["Content-Length"] = []string{strconv.Itoa(len(h.body))}
+	if n, err := strconv.ParseInt(announced[0], 10, 64); err == nil && n > int64(len(h.body)) {
+		h.cut = announced
+	}
+}
+
+func (h *heldResponse) bodyless() bool {
+	return h.status == http.StatusNoContent || h.status == http.StatusNotModified
+}
+
+// fixLength sets Content-Length to that of the body, which is known, whatever handler and guest say.
+func (h *heldResponse) fixLength(method string) {
+	if method == http.MethodHead || h.bodyless() {
+		if h.rewrote {
+			h.header.Del("Content-Length")
+		}
+		return
+	}
+	length := []string{strconv.Itoa(len(h.body))}
+	if h.cut != nil && !h.rewrote {
+		length = h.cut
+	}
+	if h.header["Transfer-Encoding"] != nil || h.hasTrailers() && h.cut == nil {
+		h.header.Del("Content-Length")
+		return
+	}
+	h.Header()["Content-Length"] = length
 }
 
 func (h *heldResponse) hasTrailers() bool {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero/api"
@@ -27,10 +28,15 @@ type Decision struct {
 	Route, Pool, Redirect string
 	Status                int
 
+	host    *string // of the request from now on; nil leaves it
 	decided bool
+	kept    bool   // by the host
 	parts   string // by which it may be kept, and for how long
 	ttl     time.Duration
 }
+
+// Kept reports whether the router was not asked, since it had decided about an equal request.
+func (d *Decision) Kept() bool { return d.kept }
 
 // Decided reports whether the router decided where the request goes.
 func (d *Decision) Decided() bool { return d.decided }
@@ -174,6 +180,7 @@ func (p *Plugin) Decide(w http.ResponseWriter, r *http.Request) (*Decision, erro
 		gen.leave()
 		return d, nil
 	}
+	epoch := gen.ext.decisions.epoch.Load()
 	inst, err := gen.lend(r.Context())
 	if err != nil {
 		return undecided(p.withoutInstance(w, err))
@@ -190,7 +197,9 @@ func (p *Plugin) Decide(w http.ResponseWriter, r *http.Request) (*Decision, erro
 	kept := d.ttl > 0 && inst.exchange.changed == 0 && !inst.exchange.varsSet
 	gen.recycle(inst)
 	if kept {
-		gen.ext.decisions.keep(r, d)
+		again := *d
+		again.kept = true
+		gen.ext.decisions.keep(r, &again, epoch)
 	}
 	return d, nil
 }
@@ -219,16 +228,19 @@ func (i *instance) decide(w http.ResponseWriter, r *http.Request) (*Decision, er
 	if err != nil {
 		return nil, err
 	}
+	if x := &i.exchange; x.owned && x.r.Host != r.Host {
+		d.host = &x.r.Host
+	}
 	switch result := uint32(stack[0]); result {
 	case 0:
 		d.target()
 	case 1:
 		d.decided = d.Route != "" || d.Pool != "" || d.Status != 0
 		if !d.decided {
-			return nil, &Trap{Kind: TrapMisuse, cause: errors.New("route returned 1, but said nothing about where the request goes")}
+			return nil, &Trap{Kind: TrapMisuse, cause: fmt.Errorf("route returned 1, but said nothing about where the request goes%s", because(i.ext.said))}
 		}
 	default:
-		return nil, &Trap{Kind: TrapMisuse, cause: fmt.Errorf("route returned %d, which is neither 0 nor 1", int32(result))}
+		return nil, &Trap{Kind: TrapMisuse, cause: fmt.Errorf("route returned %d, which is neither 0 nor 1%s", int32(result), because(i.ext.said))}
 	}
 	return d, nil
 }
@@ -241,6 +253,8 @@ const (
 
 // decisionCache keeps decisions by the parts of the request that they depend on.
 type decisionCache struct {
+	epoch atomic.Uint64 // changes when all are dropped; what was decided before is not kept afterwards
+
 	mu    sync.RWMutex // guards all below
 	parts []string
 	known map[string]keptDecision
@@ -267,9 +281,12 @@ func (c *decisionCache) find(r *http.Request) *Decision {
 	return nil
 }
 
-func (c *decisionCache) keep(r *http.Request, d *Decision) {
+func (c *decisionCache) keep(r *http.Request, d *Decision, epoch uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.epoch.Load() != epoch {
+		return
+	}
 	n := slices.Index(c.parts, d.parts)
 	if n < 0 {
 		if len(c.parts) == maxPartsKeys {
@@ -344,6 +361,11 @@ func appendPart(key []byte, value string) []byte {
 
 // Apply returns the request as the router wants it to go on.
 func (d *Decision) Apply(r *http.Request) *http.Request {
+	if d.host != nil {
+		out := *r
+		out.Host = *d.host
+		r = &out
+	}
 	if d.URI == "" {
 		return r
 	}
@@ -355,4 +377,18 @@ func (d *Decision) Apply(r *http.Request) *http.Request {
 	u.Path, u.RawPath, u.RawQuery, u.ForceQuery = parsed.Path, parsed.RawPath, parsed.RawQuery, parsed.ForceQuery
 	out.URL, out.RequestURI = &u, d.URI
 	return &out
+}
+
+// ForgetDecisions drops the decisions that are kept: what they were made of has changed.
+func (p *Plugin) ForgetDecisions() {
+	gen := p.enter()
+	if gen == nil {
+		return
+	}
+	defer gen.leave()
+	c := &gen.ext.decisions
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.epoch.Add(1)
+	clear(c.known)
 }

@@ -7,8 +7,8 @@ import (
 )
 
 // What a module may have at most: the limits that web browsers agree on (WebAssembly JavaScript interface, implementation
-// limits), so that toolchains stay below them anyway. Tables are smaller here: their entries are memory of the host, which
-// limits.memory does not count.
+// limits), so that toolchains stay below them anyway. Tables are smaller here: their entries are memory of the host, and
+// count towards limits.memory (footprint.go).
 const (
 	maxItems        = 1_000_000 // of a section
 	maxSignature    = 1_000     // parameters, and results
@@ -22,36 +22,45 @@ const (
 // it reads the first, so that a file of 15 bytes could ask for more memory than the machine has, which ends the process.
 // The walk refuses every count that the bytes behind it cannot hold.
 //
-// It returns the module with a maximum on every table: table.grow takes memory of the host, without a bound by itself.
+// It returns the module with a maximum on every table, since table.grow has no bound by itself, and without custom sections that say
+// nothing, which the decoder stumbles over; and what an instance begins with.
 //
 // What it does not understand it refuses, so that it never disagrees with the decoder about where something begins: each
 // section and each of its parts must end where it says that it ends.
-func boundModule(module []byte) ([]byte, error) {
+func boundModule(module []byte) ([]byte, footprint, error) {
 	out := append(make([]byte, 0, len(module)+64), module[:8]...)
 	s := shape{}
 	for rest := reader(module[8:]); len(rest) > 0; {
 		start := rest
 		id, err := rest.byte()
 		if err != nil {
-			return nil, err
+			return nil, footprint{}, err
 		}
 		content, err := rest.bytes()
 		if err != nil {
-			return nil, fmt.Errorf("%w: the %s section is cut off", errMalformed, sectionName(id))
+			return nil, footprint{}, fmt.Errorf("%w: the %s section is cut off", errMalformed, sectionName(id))
 		}
 		tables, err := s.section(id, content)
 		if err != nil {
-			return nil, fmt.Errorf("%s section: %w", sectionName(id), err)
+			return nil, footprint{}, fmt.Errorf("%s section: %w", sectionName(id), err)
 		}
-		if tables == nil {
+		switch {
+		case tables != nil:
+			out = append(out, id)
+			out = binary.AppendUvarint(out, uint64(len(tables)))
+			out = append(out, tables...)
+		case id == sectionCustom && reader(content).onlyName():
+		default:
 			out = append(out, start[:len(start)-len(rest)]...)
-			continue
 		}
-		out = append(out, id)
-		out = binary.AppendUvarint(out, uint64(len(tables)))
-		out = append(out, tables...)
 	}
-	return out, nil
+	return out, s.start, nil
+}
+
+// onlyName reports whether a custom section has nothing but its name.
+func (r reader) onlyName() bool {
+	_, err := r.bytes()
+	return err == nil && len(r) == 0
 }
 
 func sectionName(id byte) string {
@@ -66,6 +75,7 @@ func sectionName(id byte) string {
 // shape is what counts across the sections of one module.
 type shape struct {
 	elements int
+	start    footprint
 }
 
 // section walks one section. For the one of tables it returns what to put in its place.
@@ -75,7 +85,7 @@ func (s *shape) section(id byte, content reader) (tables []byte, err error) {
 	case sectionCustom:
 		return nil, r.custom()
 	case sectionTable:
-		if tables, err = r.tables(); err != nil {
+		if tables, err = s.tables(&r); err != nil {
 			return nil, err
 		}
 	case sectionStart, sectionDataCount:
@@ -90,7 +100,7 @@ func (s *shape) section(id byte, content reader) (tables []byte, err error) {
 	case sectionFunction:
 		err = r.vector(maxItems, 1, r.skipU32)
 	case sectionMemory:
-		err = r.vector(1, 2, func() error { return r.limits() })
+		err = r.vector(1, 2, func() error { return s.memory(&r) })
 	case sectionGlobal:
 		err = r.vector(maxItems, 4, func() error { return first(r.valueType, r.skipByte, r.constExpr) })
 	case sectionExport:
@@ -198,8 +208,20 @@ func (r *reader) functionType() error {
 	)
 }
 
+// memory walks a memory and notes the pages that it begins with.
+func (s *shape) memory(r *reader) error {
+	least := *r
+	if err := r.limits(); err != nil {
+		return err
+	}
+	pages := uint32(0)
+	err := first(least.skipByte, func() (err error) { pages, err = least.u32(); return })
+	s.start.pages += uint64(pages)
+	return err
+}
+
 // tables returns the content of the section with a maximum for each.
-func (r *reader) tables() ([]byte, error) {
+func (s *shape) tables(r *reader) ([]byte, error) {
 	n, err := r.count(maxTables, 3)
 	if err != nil {
 		return nil, err
@@ -226,6 +248,8 @@ func (r *reader) tables() ([]byte, error) {
 		case least > maxTableEntries:
 			return nil, fmt.Errorf("table %d has %d entries; at most %d are allowed", i, least, maxTableEntries)
 		}
+		s.start.tables++
+		s.start.entries += uint64(least)
 		out = append(out, kind, 1)
 		out = binary.AppendUvarint(out, uint64(least))
 		out = binary.AppendUvarint(out, uint64(min(most, maxTableEntries)))
@@ -300,7 +324,11 @@ func (s *shape) element(r *reader) error {
 	if expressions {
 		item, size = r.constExpr, 2
 	}
+	passive := kind&3 == 1
 	return r.vector(maxTableEntries, size, func() error {
+		if passive {
+			s.start.entries++
+		}
 		if s.elements++; s.elements > maxTableEntries {
 			return fmt.Errorf("the element segments have more than %d entries", maxTableEntries)
 		}

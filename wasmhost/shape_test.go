@@ -76,7 +76,7 @@ func TestTablesAreBounded(t *testing.T) {
 		"\x01\x70\x01\x81\x80\x80\x80\x00\x05": "\x01\x70\x01\x01\x05",
 	} {
 		module := strings.Replace(string(minimal), memory, section(sectionTable, given)+memory, 1)
-		got, err := boundModule([]byte(module))
+		got, _, err := boundModule([]byte(module))
 		if err != nil {
 			t.Errorf("%x: %v", given, err)
 			continue
@@ -85,7 +85,7 @@ func TestTablesAreBounded(t *testing.T) {
 			t.Errorf("%x became %x, want %x", given, got, want)
 		}
 	}
-	if got, err := boundModule(minimal); err != nil || !bytes.Equal(got, minimal) {
+	if got, _, err := boundModule(minimal); err != nil || !bytes.Equal(got, minimal) {
 		t.Errorf("a module without tables became %x, %v", got, err)
 	}
 }

@@ -17,10 +17,12 @@ type PluginStats struct {
 	Failures uint64
 	// Degraded says why what serves is not what the file says; "" when all is well.
 	Degraded string
-	// LastError is the last error of a request or of loading, "" without one.
-	LastError string
+	// LastError is the last error of a request or of loading since the current generation serves, "" without one.
+	LastError   string
+	LastErrorAt time.Time
 
 	Idle, Busy int // instances of the current generation
+	Draining   int // instances of generations before it, which end with their last requests
 
 	// NotCloned says why each instance has to be started instead of being a copy of one that was; "" if they are copies.
 	NotCloned string
@@ -38,7 +40,7 @@ type PluginStats struct {
 	// Fuel is what calls into the guest took of limits.fuel.
 	Fuel FuelStats
 
-	// Memory is the linear memory of the largest instance of the current generation, in bytes, as of its last calls.
+	// Memory is the linear memory and the tables of the largest instance of the current generation, in bytes, as of its last calls.
 	Memory uint64
 
 	// Bypassed says why and until when requests pass the plugin by, "" if they do not; Bypasses counts how often it came to that.
@@ -85,7 +87,11 @@ func (p *Plugin) Stats() PluginStats {
 	p.mu.Lock()
 	s := PluginStats{
 		Name: p.name, File: p.file, Named: p.named,
-		Failures: p.failures, Degraded: p.degraded, LastError: p.lastError,
+		Failures: p.failures, Degraded: p.degraded, LastError: p.lastError, LastErrorAt: p.lastErrorAt,
+	}
+	for _, g := range p.draining {
+		idle, busy, _ := g.pool.counts()
+		s.Draining += idle + busy
 	}
 	p.mu.Unlock()
 

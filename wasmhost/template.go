@@ -52,7 +52,7 @@ func (i *instance) notCloned() string {
 	if _, ok := i.gen.compiled.ExportedFunctions()[abi.NoClone]; ok {
 		return "it exports " + abi.NoClone
 	}
-	if i.files != 0 || len(i.ext.handles.open) > 0 {
+	if !i.files.untouched() || len(i.ext.handles.open) > 0 {
 		return "it holds files or connections open that it opened while it started"
 	}
 	if i.gen.info.ChangesTables {
@@ -92,7 +92,7 @@ func (i *instance) restore() error {
 		return errors.New("there is no template")
 	case i.mod.IsClosed():
 		return errors.New("the module ended")
-	case i.files != 0:
+	case !i.files.untouched():
 		return errors.New("the guest left files open")
 	case int(i.mod.Memory().Size()) != len(i.template.image.content):
 		return errGrown

@@ -49,7 +49,7 @@ func wasiFunction(name string, call api.GoModuleFunction) api.GoModuleFunc {
 		return procExit
 	}
 	price, priced := wasiPrices[name]
-	opens := wasiFiles[name]
+	files := wasiFiles[name]
 	return func(ctx context.Context, mod api.Module, stack []uint64) {
 		inst, ok := ctx.(*instance)
 		if ok {
@@ -58,14 +58,11 @@ func wasiFunction(name string, call api.GoModuleFunction) api.GoModuleFunc {
 				inst.spend(uint64(uint32(stack[price.index])) * price.units)
 			}
 		}
-		change := opens
-		if ok && opens < 0 && uint64(uint32(stack[0])) < bornWith+uint64(len(inst.gen.ext.folders)) {
-			change = beyondCounting // what the next request would miss, or find something else in its place
+		if ok && files != nil {
+			files(ctx, call, inst, mod, stack)
+			return
 		}
 		call.Call(ctx, mod, stack)
-		if ok && opens != 0 && uint32(stack[0]) == 0 {
-			inst.files += change
-		}
 	}
 }
 

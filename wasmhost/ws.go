@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"unicode/utf8"
 
@@ -234,6 +235,9 @@ func (i *instance) wsExports() *wsGuest {
 	return g
 }
 
+// ErrMessageTooLarge is of a message that the plugin has no room for, now or later.
+var ErrMessageTooLarge = errors.New("the message is larger than the plugin can take")
+
 var errNoHandler = errors.New("the plugin is no WebSocket handler")
 
 // WSOpen tells the plugin of a connection that a request asks for, which it accepts with 0 or refuses with a status. Errors are the
@@ -243,26 +247,32 @@ func (p *Plugin) WSOpen(w http.ResponseWriter, r *http.Request, conn int64) (sta
 		return 0, errNoHandler
 	}
 	var result uint32
+	var said string
 	err = p.run(r.Context(), phaseWSOpen, func(inst *instance) error {
 		inst.exchange.begin(w, r, 0, inst.gen)
 		inst.exchange.phase = phaseWSOpen
 		stack := [1]uint64{uint64(conn)}
 		err := inst.run(inst.wsExports().open, stack[:])
-		result = uint32(stack[0])
+		result, said = uint32(stack[0]), inst.ext.said
 		return err
 	})
-	if err == nil && result != 0 && (result < 400 || result > 599) {
-		err = fmt.Errorf("%s returned %d, which is neither 0 nor a status from 400 to 599", abi.WSOpen, int32(result))
-		p.count(err)
+	if err != nil {
+		return 0, p.eventFailed(phaseWSOpen, err)
 	}
-	return int(result), err
+	if result != 0 && (result < 400 || result > 599) {
+		return 0, p.eventRefused(phaseWSOpen, fmt.Errorf("%s returned %d, which is neither 0 nor a status from 400 to 599%s", abi.WSOpen, int32(result), because(said)))
+	}
+	return int(result), nil
 }
 
-// WSMessage hands the plugin a message. A code that is not 0 closes the connection.
+// WSMessage hands the plugin a message. A code that is not 0 closes the connection, with an error too; after other errors the message
+// is lost, and the connection stays. Errors are logged already.
 func (p *Plugin) WSMessage(ctx context.Context, conn int64, kind uint32, message []byte) (code int, err error) {
 	if !p.Kinds().Has(KindWS) {
 		return 0, errNoHandler
 	}
+	var result uint32
+	var said string
 	var refused error
 	err = p.run(ctx, phaseWS, func(inst *instance) error {
 		if err := inst.post(string(message)); err != nil {
@@ -271,14 +281,61 @@ func (p *Plugin) WSMessage(ctx context.Context, conn int64, kind uint32, message
 		}
 		stack := [3]uint64{uint64(conn), uint64(kind), uint64(len(message))}
 		err := inst.run(inst.wsExports().message, stack[:])
-		code = int(uint32(stack[0]))
+		result, said = uint32(stack[0]), inst.ext.said
 		return err
 	})
-	if err == nil && refused == nil && code != 0 && (code < 1000 || code > 4999) {
-		refused = fmt.Errorf("%s returned %d, which is neither 0 nor a code from 1000 to 4999", abi.WSMessage, code)
-		p.count(refused)
+	switch {
+	case err != nil:
+		return 0, p.eventFailed(phaseWS, err)
+	case refused != nil && errnoOf(refused) == abi.ErrTooLarge:
+		return 0, p.eventRefused(phaseWS, fmt.Errorf("%w: %w", ErrMessageTooLarge, refused))
+	case refused != nil:
+		return 0, p.eventRefused(phaseWS, refused)
+	case result != 0 && !sendableCode(result):
+		return codeInternal, p.eventRefused(phaseWS, fmt.Errorf("%s returned %d, which is neither 0 nor a code that a connection can be closed with%s", abi.WSMessage, int32(result), because(said)))
 	}
-	return code, errors.Join(err, refused)
+	return int(result), nil
+}
+
+// codeInternal closes a connection for which a plugin gave no code that can be sent.
+const codeInternal = 1011
+
+// sendableCode reports whether a close frame may carry the code (RFC 6455, 7.4).
+func sendableCode(code uint32) bool {
+	return code >= 1000 && code <= 4999 && (code < 1004 || code > 1006) && code != 1015
+}
+
+// because is what the guest said with set_error, as the end of a sentence.
+func because(said string) string {
+	if said == "" {
+		return ""
+	}
+	return ": " + said
+}
+
+// eventFailed notes why an event could not be dealt with, unless explain has: the guest trapped then.
+func (p *Plugin) eventFailed(at phase, err error) error {
+	var trap *Trap
+	var thrown scriptError
+	switch {
+	case errors.As(err, &trap), errors.As(err, &thrown), errors.Is(err, errClientGone):
+		return err
+	case errors.Is(err, errBusy), errors.Is(err, errClosed), errors.Is(err, errNotThere), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		p.counters.refused.Add(1)
+		p.noteError(err)
+	default:
+		p.failedOnce()
+		p.count(err)
+	}
+	p.troubles.line(slog.LevelWarn, []byte("plugin has no instance for an event; "+at.outcome()), slog.String("function", at.export()), slog.String("error", err.Error()))
+	return err
+}
+
+// eventRefused counts and logs an event that the guest could not have, or answered with what is no answer.
+func (p *Plugin) eventRefused(at phase, err error) error {
+	p.count(fmt.Errorf("%s: %w", at.export(), err))
+	p.troubles.line(slog.LevelWarn, []byte("plugin failed in an event of a connection"), slog.String("function", at.export()), slog.String("error", printable([]byte(err.Error()))))
+	return err
 }
 
 // WSClose tells the plugin that a connection which it had accepted is over.
@@ -286,9 +343,13 @@ func (p *Plugin) WSClose(ctx context.Context, conn int64, code int) error {
 	if !p.Kinds().Has(KindWS) {
 		return errNoHandler
 	}
-	return p.run(ctx, phaseWS, func(inst *instance) error {
+	err := p.run(ctx, phaseWSClose, func(inst *instance) error {
 		return inst.run(inst.wsExports().close, []uint64{uint64(conn), uint64(code)})
 	})
+	if err != nil {
+		return p.eventFailed(phaseWSClose, err)
+	}
+	return nil
 }
 
 // guestFault is the part of an error that says that the guest trapped.

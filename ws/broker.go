@@ -18,7 +18,8 @@ type Broker interface {
 	Publish(ctx context.Context, to Address, p Publication, keep Keep) (Position, error)
 
 	// Watch is called when the channel gets its first subscriber on this node, Unwatch when the last one has left. They report
-	// whether that was the first, or last, of the fleet.
+	// whether that was the first, or last, of the fleet. What is published once Watch has returned is delivered; an error says that it is not,
+	// and Unwatch ends the attempt.
 	Watch(ctx context.Context, channel Address) (occupied bool, err error)
 	Unwatch(ctx context.Context, channel Address) (vacated bool, err error)
 
@@ -65,6 +66,14 @@ type Node interface {
 
 	// Departed tells what a node has taken with it that died, to one of the others. It must not wait.
 	Departed(d Departure)
+
+	// Roster tells who is in a channel, to subscribers who were told of too few: those whose Membership was Partial or, with all, every
+	// one. It comes in the order of what is delivered on the channel. It must not wait.
+	Roster(channel Address, now Membership, all bool)
+
+	// Interrupted tells that publications without a Keep may be missing on a channel that has subscribers here: the broker was lost, and is
+	// back. It must not wait.
+	Interrupted(channel Address)
 }
 
 // Address is a channel of a space.
@@ -84,11 +93,17 @@ type Publication struct {
 	Message  *Prepared
 	Position Position // zero without history
 
+	// Change is the place of an announcement of Join and Leave among those of the channel. Zero for what is none, and what only this node
+	// has heard.
+	Change Position
+
 	// Except is the connection that does not get it. Default 0: all get it.
 	Except ConnID
 
 	// ExceptUser is the user none of whose connections gets it. Default empty: all get it.
 	ExceptUser string
+
+	roster uint8 // what Node.Roster tells, and to whom
 
 	woken *line // collects whom the delivery wakes, in place of the writers; of who publishes, see PublishAll
 }
@@ -126,8 +141,12 @@ type Membership struct {
 	// Changed says that the user was not there before, or is not any more.
 	Changed bool
 
-	// Members as they are now, each user once. Only Join fills it.
+	// Members as they are now, each user once, and the latest change that they contain. Only Join fills it.
 	Members []Member
+	At      Position
+
+	// Partial says that they are those of this node alone, because the others could not be asked. Node.Roster tells when they can.
+	Partial bool
 }
 
 // ChannelInfo is a line in the list of channels.

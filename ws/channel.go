@@ -66,7 +66,7 @@ type channel struct {
 	subs []*subscription
 	gone bool // not in the shard any more
 
-	life    sync.Mutex // held while the broker hears of the first or last subscriber; guards watched
+	life    sync.Mutex // held while the broker hears of the first or last subscriber, for which all wait that come then; guards watched
 	watched bool
 }
 
@@ -82,10 +82,11 @@ type subscription struct {
 	channel *channel
 	index   int
 	member  *Member
-	settled bool // Reply has been sent: what is published may follow
+	known   *snapshot // nil: nothing of what it was told can come again
+	settled bool      // Reply has been sent: what is published may follow
+	joined  bool      // the broker knows the member
+	gone    bool      // ended, perhaps by another goroutine while Subscribe waits for the broker
 	held    []Publication
-	joined  bool // the broker knows the member
-	gone    bool // ended, perhaps by another goroutine while Subscribe waits for the broker
 }
 
 func (s *Space) shard(name string) *channelShard {
@@ -120,9 +121,10 @@ func (s *Space) deliver(name string, p Publication) {
 	var few line
 	woken, most := p.woken, math.MaxInt
 	if woken == nil {
-		woken, most = &few, handful
+		woken, most = &few, handfulSize
 	}
 	p.woken = nil
+	placed := p.Position.Offset > 0 || p.Change.Offset > 0
 	ch.mu.Lock()
 	n := len(ch.subs)
 	for _, sub := range ch.subs {
@@ -130,11 +132,10 @@ func (s *Space) deliver(name string, p Publication) {
 			continue
 		}
 		if !sub.settled {
-			if len(sub.held) < sub.conn.endpoint.limits.QueueMessages {
-				sub.held = append(sub.held, p)
-			} else {
-				sub.conn.drop()
-			}
+			sub.hold(p)
+			continue
+		}
+		if placed && sub.known != nil && !sub.known.takes(&p) {
 			continue
 		}
 		if wake, _ := sub.conn.put(p.Message, true); wake {
@@ -155,7 +156,7 @@ func (s *Space) Subscribe(ctx context.Context, c *Conn, name string, opts Subscr
 		return result, fmt.Errorf("ws: connection %s does not belong to the space %q", c.id, s.name)
 	}
 	waits := opts.Member != nil || opts.Reply != nil || opts.Recover != nil
-	sub, first, err := s.attach(c, name, !waits, &result)
+	sub, err := s.attach(c, name, !waits, &result)
 	if sub == nil {
 		return result, err
 	}
@@ -166,13 +167,9 @@ func (s *Space) Subscribe(ctx context.Context, c *Conn, name string, opts Subscr
 		sub.member = &m
 	}
 	sub.channel.mu.Unlock()
-	if first {
-		result.Occupied, err = s.settleWatch(sub.channel)
-	}
-	if !waits {
-		return result, nil // a lost broker degrades to this node
-	}
-	if sub.member != nil {
+	// Nobody is told that he is subscribed, or who else is, before this node hears what is published next.
+	result.Occupied, err = s.watch(sub.channel)
+	if err == nil && sub.member != nil {
 		result.Membership, err = s.join(ctx, sub, opts.Announce)
 	}
 	if err == nil && opts.Recover != nil {
@@ -183,7 +180,10 @@ func (s *Space) Subscribe(ctx context.Context, c *Conn, name string, opts Subscr
 		_, _ = s.Unsubscribe(context.WithoutCancel(ctx), c, name, UnsubscribeOptions{})
 		return result, fmt.Errorf("subscribe to %q: %w", name, err)
 	}
-	sub.settle(result, opts.Reply)
+	if waits {
+		_, ours := s.hub.broker.(*Memory) // it has delivered what it answers with
+		sub.settle(result, opts.Reply, !ours)
+	}
 	return result, nil
 }
 
@@ -208,17 +208,17 @@ func (s *Space) join(ctx context.Context, sub *subscription, announce *Prepared)
 }
 
 // attach adds the subscription to both sides. It returns nil if that is refused, or was done before.
-func (s *Space) attach(c *Conn, name string, settled bool, result *Subscribed) (sub *subscription, first bool, err error) {
+func (s *Space) attach(c *Conn, name string, settled bool, result *Subscribed) (sub *subscription, err error) {
 	c.subMu.Lock()
 	defer c.subMu.Unlock()
 	switch {
 	case c.left:
-		return nil, false, ErrClosed
+		return nil, ErrClosed
 	case c.subscription(name) != nil:
 		result.Already = true
-		return nil, false, nil
+		return nil, nil
 	case len(c.subs) >= c.endpoint.limits.Channels:
-		return nil, false, ErrChannels
+		return nil, ErrChannels
 	}
 	sub = &subscription{conn: c, settled: settled}
 	for {
@@ -235,7 +235,7 @@ func (s *Space) attach(c *Conn, name string, settled bool, result *Subscribed) (
 		break
 	}
 	c.subs = append(c.subs, sub)
-	return sub, result.Subscribers == 1, nil
+	return sub, nil
 }
 
 // channelOf finds a channel, or makes it.
@@ -253,31 +253,6 @@ func (s *Space) channelOf(name string) *channel {
 		s.counters.channels.Add(1)
 	}
 	return ch
-}
-
-// settle sends the reply and then what was published meanwhile.
-func (sub *subscription) settle(result Subscribed, reply func(Subscribed) *Prepared) {
-	sub.channel.mu.Lock()
-	defer sub.channel.mu.Unlock()
-	if sub.gone {
-		return
-	}
-	if reply != nil {
-		if m := reply(result); m != nil {
-			_ = sub.conn.enqueue(m, false)
-		}
-	}
-	for _, p := range result.Past.Publications {
-		_ = sub.conn.enqueue(p.Message, true)
-	}
-	now := result.Past.Now
-	for _, p := range sub.held {
-		if p.Position.Offset > 0 && p.Position.Epoch == now.Epoch && p.Position.Offset <= now.Offset {
-			continue // was part of the past
-		}
-		_ = sub.conn.enqueue(p.Message, true)
-	}
-	sub.settled, sub.held = true, nil
 }
 
 // Unsubscribe ends a subscription, also one of a connection that has ended.
@@ -323,29 +298,44 @@ func (s *Space) detach(ctx context.Context, sub *subscription, opts UnsubscribeO
 		s.hub.failed(err)
 	}
 	if last == 0 {
-		result.Vacated, _ = s.settleWatch(ch)
+		result.Vacated = s.unwatch(ch)
 	}
 	return result, err
 }
 
-// settleWatch tells the broker whether this node listens to the channel, when that has changed, and removes an empty channel.
-func (s *Space) settleWatch(ch *channel) (changed bool, err error) {
+// watch has the broker deliver what is published on the channel, and returns when it does. The request of one subscriber is not what ends
+// that of all.
+func (s *Space) watch(ch *channel) (occupied bool, err error) {
 	ch.life.Lock()
 	defer ch.life.Unlock()
-	wanted := ch.len() > 0
-	ctx := context.Background() // of no request: the subscription of the node belongs to all subscribers
-	switch {
-	case wanted && !ch.watched:
-		changed, err = s.hub.broker.Watch(ctx, s.address(ch.name))
-	case !wanted && ch.watched:
-		changed, err = s.hub.broker.Unwatch(ctx, s.address(ch.name))
+	if ch.watched || ch.len() == 0 {
+		return false, nil
 	}
-	s.hub.failed(err)
-	ch.watched = wanted
-	if !wanted {
-		s.remove(ch)
+	of := s.address(ch.name)
+	occupied, err = s.hub.broker.Watch(context.Background(), of)
+	if ch.watched = err == nil; !ch.watched {
+		s.hub.failed(err)
+		_, undone := s.hub.broker.Unwatch(context.Background(), of) // the next subscriber tries again
+		s.hub.failed(undone)
 	}
-	return changed, err
+	return occupied && err == nil, err
+}
+
+// unwatch ends that and removes the channel, unless somebody has come meanwhile.
+func (s *Space) unwatch(ch *channel) (vacated bool) {
+	ch.life.Lock()
+	defer ch.life.Unlock()
+	if ch.len() > 0 {
+		return false
+	}
+	if ch.watched {
+		var err error
+		vacated, err = s.hub.broker.Unwatch(context.Background(), s.address(ch.name))
+		s.hub.failed(err)
+		ch.watched = false
+	}
+	s.remove(ch)
+	return vacated
 }
 
 // remove forgets a channel that is still empty.

@@ -152,6 +152,8 @@ func childMain(dir string) {
 			}
 			debug.FreeOSMemory()
 			fmt.Println(rss())
+		case "peak":
+			fmt.Println(peak())
 		case "conns":
 			info, err := space.Channel(context.Background(), "all") // those who have subscribed
 			must(err)
@@ -210,6 +212,16 @@ func rss() int {
 	n, err := strconv.Atoi(strings.Fields(string(b))[1])
 	must(err)
 	return n * os.Getpagesize()
+}
+
+// peak is the most memory that this process has had, in bytes.
+func peak() int {
+	b, err := os.ReadFile("/proc/self/status")
+	must(err)
+	_, rest, _ := strings.Cut(string(b), "VmHWM:")
+	n, err := strconv.Atoi(strings.Fields(rest)[0])
+	must(err)
+	return n << 10
 }
 
 // raiseFiles allows this process as many open files as the machine lets it have, and returns how many that are.

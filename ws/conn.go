@@ -16,15 +16,26 @@ type Conn struct {
 	// Data is the protocol's own; see the package's documentation for who may use it.
 	Data any
 
-	id       ConnID
-	endpoint *Endpoint
-	remote   netip.Addr
-	opened   int64 // Unix time in milliseconds
+	id ConnID
 
+	// What a message needs on its way is in a row: with thousands of connections each of these lines comes from far away.
+	endpoint *Endpoint
+	raw      syscall.RawConn // lets a writer try without waiting; nil when there is something between us and the socket
+	mu       sync.Mutex      // guards what follows, the writing side; taken after the lock of a channel
+	queue    queue
+	writing  bool        // a writer has the connection, or will
+	broken   bool        // nothing can be written any more
+	ending   bool        // a close frame is in the queue or was sent: nothing follows it
+	deflate  deflateMode // of the handshake, not guarded
+	code     CloseCode
+	reason   string
+	flushed  chan struct{} // closed when the queue is empty, or will never be; nil when nobody waits
+	attrs    map[string]string
+
+	remote      netip.Addr
+	opened      int64 // Unix time in milliseconds
 	conn        net.Conn
-	raw         syscall.RawConn // lets a writer try without waiting; nil when there is something between us and the socket
-	stalls      bool            // conn gives up by itself on a client that takes nothing
-	deflate     deflateMode
+	stalls      bool // conn gives up by itself on a client that takes nothing
 	subprotocol string
 
 	// Of the space, guarded by its lock.
@@ -35,17 +46,6 @@ type Conn struct {
 	subMu sync.Mutex // guards what follows; taken before the lock of a channel
 	left  bool       // no new subscriptions
 	subs  []*subscription
-
-	mu      sync.Mutex // guards what follows, the writing side; taken after the lock of a channel
-	attrs   map[string]string
-	queue   queue
-	writing bool // a writer has the connection, or will
-	broken  bool // nothing can be written any more
-	ending  bool // a close frame is in the queue or was sent: nothing follows it
-	code    CloseCode
-	reason  string
-	flushed chan struct{} // closed when the queue is empty, or will never be; nil when nobody waits
-	next    *Conn         // in the list of those that wait for a writer
 
 	dropped atomic.Uint32
 	deaf    atomic.Bool // messages are not handed on any more

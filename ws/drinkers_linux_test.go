@@ -34,8 +34,12 @@ type drinkers struct {
 const clientHandshake = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
-// maxPerAddress is how many connections leave from one loopback address, whose ports are limited.
-const maxPerAddress = 20000
+// maxPerAddress is how many connections leave from one loopback address. It has ports for seven times as many, but to find a free one the
+// kernel tries one after the other, which takes longer than all the rest when most are taken.
+const maxPerAddress = 4000
+
+// callsAtOnce is how many clients knock before the first answer is looked at: more than the queue of a listening socket holds.
+const callsAtOnce = 8192
 
 // caller is a drinker on its way in.
 type caller struct {
@@ -46,7 +50,8 @@ type caller struct {
 }
 
 // pour opens n connections to a server on the loopback, all at once and from as many addresses as that takes. Who is turned away comes
-// again a moment later, as front ends do. All are in when it returns, which must be within the time given.
+// again a moment later, as front ends do; who is in answers pings while others are still at the door. All are in when it returns, which
+// must be within the time given.
 func pour(n int, server string, within time.Duration) (*drinkers, error) {
 	to, err := netip.ParseAddrPort(server)
 	if err != nil {
@@ -56,35 +61,46 @@ func pour(n int, server string, within time.Duration) (*drinkers, error) {
 	if d.epoll, err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); err != nil {
 		return nil, err
 	}
-	callers, byFD := make([]caller, n), map[int]int{}
+	callers, byFD, away := make([]caller, n), map[int]int{}, make([]int, n)
 	for i := range callers {
-		callers[i].fd, d.fds[i] = -1, -1
+		callers[i].fd, d.fds[i], away[i] = -1, -1, i
 	}
-	events := make([]syscall.EpollEvent, 1024)
-	for in, deadline := 0, time.Now().Add(within); in < n; {
-		if time.Now().After(deadline) {
+	events, b := make([]syscall.EpollEvent, 1024), make([]byte, drinkBuffer)
+	for in, k, deadline := 0, 0, time.Now().Add(within); in < n; {
+		now := time.Now()
+		if now.After(deadline) {
 			d.close()
 			return nil, fmt.Errorf("%d of %d connections are in after %s, %d were turned away", in, n, within, d.turnedAway)
 		}
-		for i := range callers {
+		waiting, calls := away[:0], 0
+		for _, i := range away {
 			c := &callers[i]
-			if c.fd >= 0 || d.fds[i] >= 0 || time.Now().Before(c.again) {
+			// Those that have been let in come first: the server waits for them to speak.
+			if calls == callsAtOnce || k == len(events) || now.Before(c.again) {
+				waiting = append(waiting, i)
 				continue
 			}
+			calls++
 			if c.fd, err = d.call(to, i); err != nil {
 				d.close()
 				return nil, fmt.Errorf("connection %d of %d: %w", i+1, n, err)
 			}
 			byFD[c.fd] = i
 		}
-		k, _ := syscall.EpollWait(d.epoll, events, 20)
+		away = waiting
+		k, _ = syscall.EpollWait(d.epoll, events, 20)
 		for _, e := range events[:max(k, 0)] {
 			i := byFD[int(e.Fd)]
+			if d.fds[i] >= 0 {
+				d.sip(d.fds[i], b)
+				continue
+			}
 			switch done, err := d.proceed(&callers[i]); {
 			case err != nil:
 				d.turnedAway++
 				syscall.Close(callers[i].fd)
 				callers[i] = caller{fd: -1, again: time.Now().Add(200*time.Millisecond + rand.N(800*time.Millisecond))}
+				away = append(away, i)
 			case done:
 				in++
 				d.fds[i] = callers[i].fd
@@ -150,39 +166,43 @@ func (d *drinkers) proceed(c *caller) (done bool, err error) {
 // maskedPong answers a ping of nothing.
 var maskedPong = frame(fin|pong, nil)
 
+const drinkBuffer = 256 << 10
+
 // drink ends with close.
 func (d *drinkers) drink() {
 	events := make([]syscall.EpollEvent, 512)
-	b := make([]byte, 256<<10)
+	b := make([]byte, drinkBuffer)
 	for {
 		n, err := syscall.EpollWait(d.epoll, events, 100)
 		if err != nil && err != syscall.EINTR {
 			return
 		}
 		for _, e := range events[:max(n, 0)] {
-			n, err := syscall.Read(int(e.Fd), b)
-			if n <= 0 {
-				if err == syscall.EAGAIN || err == syscall.EINTR {
-					continue
-				}
-				d.ended.Add(1)
-				syscall.EpollCtl(d.epoll, syscall.EPOLL_CTL_DEL, int(e.Fd), nil)
-				continue
-			}
-			if n == 2 && b[0] == fin|ping && b[1] == 0 {
-				d.pings.Add(1)
-				syscall.Write(int(e.Fd), maskedPong)
-				continue
-			}
-			d.received.Add(int64(n))
-			if d.seen != nil {
-				d.seen(n)
-			}
+			d.sip(int(e.Fd), b)
 		}
 		select {
 		case <-d.done:
 			return
 		default:
+		}
+	}
+}
+
+// sip takes what a connection has.
+func (d *drinkers) sip(fd int, b []byte) {
+	n, err := syscall.Read(fd, b)
+	switch {
+	case n <= 0 && (err == syscall.EAGAIN || err == syscall.EINTR):
+	case n <= 0:
+		d.ended.Add(1)
+		syscall.EpollCtl(d.epoll, syscall.EPOLL_CTL_DEL, fd, nil)
+	case n == 2 && b[0] == fin|ping && b[1] == 0:
+		d.pings.Add(1)
+		syscall.Write(fd, maskedPong)
+	default:
+		d.received.Add(int64(n))
+		if d.seen != nil {
+			d.seen(n)
 		}
 	}
 }

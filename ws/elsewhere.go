@@ -29,6 +29,13 @@ type Handlers struct {
 
 	// Departed hears of departures. It must not wait.
 	Departed func(Departure)
+
+	// Roster makes what members of a channel get who were told of too few: all that are there now.
+	Roster func(channel string, members []Member) *Prepared
+
+	// Interrupted hears that what other nodes have published on a channel without a Keep may be missing from before: the broker was lost.
+	// It must not wait.
+	Interrupted func(channel string)
 }
 
 // Handle sets the handlers; nil fields do nothing.
@@ -95,6 +102,17 @@ func (h *Hub) Departed(d Departure) {
 	}
 	if handlers := s.handlers.Load(); handlers != nil && handlers.Departed != nil {
 		handlers.Departed(d)
+	}
+}
+
+// Interrupted is of Node.
+func (h *Hub) Interrupted(channel Address) {
+	s := h.existing(channel.Space)
+	if s == nil {
+		return
+	}
+	if handlers := s.handlers.Load(); handlers != nil && handlers.Interrupted != nil {
+		handlers.Interrupted(channel.Channel)
 	}
 }
 

@@ -219,6 +219,7 @@ func (c *Conn) open(w http.ResponseWriter, r *http.Request, key, extensions stri
 	}
 	ahead := takeAhead(buffered)
 	trimTLS(conn)
+	c.stopProbes(conn)
 	conn.SetDeadline(time.Now().Add(handshakeTime))
 	_, err = conn.Write(switching(header, key))
 	conn.SetDeadline(time.Time{})
@@ -233,6 +234,17 @@ func (c *Conn) open(w http.ResponseWriter, r *http.Request, key, extensions stri
 	c.giveUpAfter(c.endpoint.limits.WriteTimeout)
 	go c.serve(ahead, true) // ends with the connection
 	return nil
+}
+
+// probed is how long TCP takes to find out that a peer is gone, with Go's settings.
+const probed = 150 * time.Second
+
+// stopProbes ends TCP's keep-alive, by default a packet every 15 seconds, where pings ask the client in any case and are not slower.
+func (c *Conn) stopProbes(conn net.Conn) {
+	tcp, ok := socketOf(conn).(interface{ SetKeepAlive(on bool) error })
+	if l := c.endpoint.limits; ok && l.PingInterval+l.PongTimeout <= probed {
+		_ = tcp.SetKeepAlive(false) // it goes on otherwise
+	}
 }
 
 // abandon is the end of a connection whose client has gone during the handshake.

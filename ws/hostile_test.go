@@ -40,6 +40,9 @@ func TestHostileClients(t *testing.T) {
 					}
 					return w.space.Len() == 1
 				})
+				if st := w.space.Stats(); st.Slow+st.Lost == 0 {
+					t.Error("its end is counted nowhere")
+				}
 			},
 			"an octet at a time": func(t *testing.T, w *world, l *link, _ *atomic.Int64) {
 				for _, b := range octets(frame(whole, bytes.Repeat([]byte("x"), 4000))) {

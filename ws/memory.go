@@ -16,6 +16,8 @@ type Memory struct {
 	node  atomic.Pointer[Node]
 	epoch string // what the epochs of all logs begin with
 
+	changes atomic.Uint64 // of members, in all channels
+
 	mu     sync.Mutex // guards what follows; never held while something is delivered
 	begun  uint64     // logs so far
 	logs   map[Address]*channelLog
@@ -187,12 +189,13 @@ func (m *Memory) Join(_ context.Context, to Address, who Member, announce *Prepa
 		g.members[i].conns++
 	} else {
 		result.Changed = true
+		m.changes.Add(1)
 		g.byID[who.ID] = len(g.members)
 		g.members = append(g.members, groupMember{Member{ID: who.ID, Info: who.Info}, 1})
 	}
-	result.Members = g.list()
+	result.Members, result.At = g.list(), Position{m.epoch, m.changes.Load()}
 	if result.Changed && announce != nil {
-		m.deliver(to, Publication{Message: announce, Except: who.Conn, ExceptUser: who.ID})
+		m.deliver(to, Publication{Message: announce, Change: result.At, Except: who.Conn, ExceptUser: who.ID})
 	}
 	return result, nil
 }
@@ -240,7 +243,8 @@ func (m *Memory) Leave(_ context.Context, from Address, who Member, announce *Pr
 		m.mu.Unlock()
 	}
 	if announce != nil {
-		m.deliver(from, Publication{Message: announce, Except: who.Conn, ExceptUser: who.ID})
+		change := Position{m.epoch, m.changes.Add(1)}
+		m.deliver(from, Publication{Message: announce, Change: change, Except: who.Conn, ExceptUser: who.ID})
 	}
 	return Membership{Changed: true}, nil
 }

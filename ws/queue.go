@@ -8,65 +8,111 @@ type item struct {
 	droppable bool
 }
 
-// queue is what waits for one client. An empty one holds no memory.
+// queue is what waits for one client. Usually that is one message, which takes no memory beside the connection's.
 type queue struct {
+	head item // the oldest; nil when the queue is empty
+	rest *backlog
+}
+
+// backlog is what waits behind the head.
+type backlog struct {
 	items []item
 	first int // the items before have been taken
 	bytes int
+	room  [backlogRoom]item // what items begins with
 }
 
-const queueChunk = 32
+const backlogRoom = 29
 
-// queueChunks holds *[queueChunk]item, what a queue begins with.
-var queueChunks = sync.Pool{New: func() any { return new([queueChunk]item) }}
+var backlogs = sync.Pool{New: func() any { return new(backlog) }} // of *backlog
 
-func (q *queue) len() int { return len(q.items) - q.first }
+func (q *queue) len() int {
+	switch {
+	case q.head.m == nil:
+		return 0
+	case q.rest == nil:
+		return 1
+	}
+	return 1 + len(q.rest.items) - q.rest.first
+}
+
+func (q *queue) bytes() int {
+	switch {
+	case q.head.m == nil:
+		return 0
+	case q.rest == nil:
+		return len(q.head.m.plain)
+	}
+	return len(q.head.m.plain) + q.rest.bytes
+}
 
 func (q *queue) push(it item) {
-	if q.items == nil {
-		q.items = queueChunks.Get().(*[queueChunk]item)[:0]
+	if q.head.m == nil {
+		q.head = it
+		return
 	}
-	if q.first > 0 && len(q.items) == cap(q.items) {
-		n := copy(q.items, q.items[q.first:])
-		clear(q.items[n:])
-		q.items, q.first = q.items[:n], 0
+	b := q.rest
+	if b == nil {
+		b = backlogs.Get().(*backlog)
+		b.items = b.room[:0]
+		q.rest = b
 	}
-	q.items = append(q.items, it)
-	q.bytes += len(it.m.plain)
+	if b.first > 0 && len(b.items) == cap(b.items) {
+		n := copy(b.items, b.items[b.first:])
+		clear(b.items[n:])
+		b.items, b.first = b.items[:n], 0
+	}
+	b.items = append(b.items, it)
+	b.bytes += len(it.m.plain)
+}
+
+// shift takes the head.
+func (q *queue) shift() item {
+	it, b := q.head, q.rest
+	if b == nil {
+		q.head = item{}
+		return it
+	}
+	q.head = b.items[b.first]
+	b.items[b.first] = item{}
+	b.bytes -= len(q.head.m.plain)
+	if b.first++; b.first == len(b.items) {
+		q.release()
+	}
+	return it
 }
 
 // pop takes up to len(to) items, and no more bytes than asked for, but at least one item if there is any.
 func (q *queue) pop(to []item, bytes int) (n int) {
-	for n < len(to) && q.first < len(q.items) {
-		it := q.items[q.first]
-		size := len(it.m.plain)
+	for n < len(to) && q.head.m != nil {
+		size := len(q.head.m.plain)
 		if n > 0 && size > bytes {
 			break
 		}
 		bytes -= size
-		q.bytes -= size
-		to[n] = it
-		q.items[q.first] = item{}
-		q.first++
+		to[n] = q.shift()
 		n++
-	}
-	if q.first == len(q.items) {
-		q.release()
 	}
 	return n
 }
 
 // dropOldest removes the oldest item that may be dropped.
 func (q *queue) dropOldest() bool {
-	for i := q.first; i < len(q.items); i++ {
-		if !q.items[i].droppable {
+	if q.head.m == nil || q.head.droppable {
+		return q.shift().m != nil
+	}
+	b := q.rest
+	if b == nil {
+		return false
+	}
+	for i := b.first; i < len(b.items); i++ {
+		if !b.items[i].droppable {
 			continue
 		}
-		q.bytes -= len(q.items[i].m.plain)
-		copy(q.items[q.first+1:i+1], q.items[q.first:i]) // usually nothing
-		q.items[q.first] = item{}
-		q.first++
-		if q.first == len(q.items) {
+		b.bytes -= len(b.items[i].m.plain)
+		copy(b.items[b.first+1:i+1], b.items[b.first:i]) // usually nothing
+		b.items[b.first] = item{}
+		if b.first++; b.first == len(b.items) {
 			q.release()
 		}
 		return true
@@ -75,16 +121,22 @@ func (q *queue) dropOldest() bool {
 }
 
 func (q *queue) clear() {
-	clear(q.items)
-	q.release()
+	q.head = item{}
+	if q.rest != nil {
+		clear(q.rest.items)
+		q.release()
+	}
 }
 
-// release gives the memory of an empty queue back.
+// release gives the memory of an empty backlog back.
 func (q *queue) release() {
-	if cap(q.items) == queueChunk {
-		queueChunks.Put((*[queueChunk]item)(q.items[:queueChunk]))
+	b := q.rest
+	if cap(b.items) > backlogRoom { // it had grown; what was copied is still there
+		clear(b.room[:])
 	}
-	*q = queue{}
+	b.items, b.first, b.bytes = nil, 0, 0
+	backlogs.Put(b)
+	q.rest = nil
 }
 
 // enqueue puts a message into the queue and sees to it that somebody writes it.
@@ -114,7 +166,7 @@ func (c *Conn) put(m *Prepared, droppable bool) (wake bool, err error) {
 		return false, ErrClosed
 	}
 	limits := &c.endpoint.limits
-	if size := len(m.plain); c.queue.len() >= limits.QueueMessages || c.queue.bytes+size > int(limits.Queue) {
+	if size := len(m.plain); c.queue.len() >= limits.QueueMessages || c.queue.bytes()+size > int(limits.Queue) {
 		if !c.makeRoom(size, droppable) {
 			if c.ending {
 				return false, ErrClosed
@@ -134,7 +186,7 @@ func (c *Conn) makeRoom(size int, droppable bool) bool {
 	limits := &c.endpoint.limits
 	full := func(times int) bool {
 		q := &c.queue
-		return q.len() > 0 && (q.len() >= times*limits.QueueMessages || q.bytes+size > times*int(limits.Queue))
+		return q.len() > 0 && (q.len() >= times*limits.QueueMessages || q.bytes()+size > times*int(limits.Queue))
 	}
 	if limits.Slow == DropOldest || !droppable {
 		for full(1) && c.queue.dropOldest() {

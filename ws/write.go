@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"errors"
 	"io"
 	"os"
 	"runtime"
@@ -24,58 +25,72 @@ type writerPool struct {
 	running int
 }
 
-// line is connections in a row, which Conn.next joins.
+// handful is connections that move together between who fills queues and who writes: the lock of the pool is dear when many want it, and the
+// memory of a connection when another processor had it last, so that those who pass it on do not touch it.
+type handful struct {
+	conns [handfulSize]*Conn
+	n     int
+	next  *handful
+}
+
+const handfulSize = 16
+
+var handfuls = sync.Pool{New: func() any { return new(handful) }} // of *handful
+
+// free is for who has taken the connections out.
+func (h *handful) free() {
+	clear(h.conns[:h.n])
+	h.n, h.next = 0, nil
+	handfuls.Put(h)
+}
+
+// line is connections in a row.
 type line struct {
-	first, last *Conn
+	first, last *handful
 	n           int
 }
 
 func (l *line) push(c *Conn) {
-	if l.last == nil {
-		l.first = c
-	} else {
-		l.last.next = c
+	h := l.last
+	if h == nil || h.n == handfulSize {
+		h = handfuls.Get().(*handful)
+		l.append(h)
 	}
-	l.last = c
+	h.conns[h.n] = c
+	h.n++
 	l.n++
 }
 
+func (l *line) append(h *handful) {
+	if l.last == nil {
+		l.first = h
+	} else {
+		l.last.next = h
+	}
+	l.last = h
+}
+
 // pop returns nil when nobody waits.
-func (l *line) pop() *Conn {
-	c := l.first
-	if c == nil {
+func (l *line) pop() *handful {
+	h := l.first
+	if h == nil {
 		return nil
 	}
-	if l.first, c.next = c.next, nil; l.first == nil {
+	if l.first, h.next = h.next, nil; l.first == nil {
 		l.last = nil
 	}
-	l.n--
-	return c
+	l.n -= h.n
+	return h
 }
 
 // join moves all of another line behind this one.
 func (l *line) join(other *line) {
-	switch {
-	case other.first == nil:
+	if other.first == nil {
 		return
-	case l.last == nil:
-		l.first = other.first
-	default:
-		l.last.next = other.first
 	}
+	l.append(other.first)
 	l.last, l.n = other.last, l.n+other.n
 	*other = line{}
-}
-
-// split moves the first n to an empty line.
-func (l *line) split(n int, to *line) {
-	for range n {
-		c := l.pop()
-		if c == nil {
-			return
-		}
-		to.push(c)
-	}
 }
 
 func (p *writerPool) init() {
@@ -86,8 +101,11 @@ func (p *writerPool) init() {
 
 // add is called once per connection until its queue is empty: see Conn.writing.
 func (p *writerPool) add(c *Conn) {
-	one := line{c, c, 1}
-	p.addAll(&one)
+	p.mu.Lock()
+	p.wait.push(c)
+	start := p.startLocked()
+	p.mu.Unlock()
+	p.start(start)
 }
 
 // now is add by who can write as well as anybody.
@@ -103,9 +121,6 @@ func (p *writerPool) now(c *Conn) {
 	}
 }
 
-// handful is how many connections move at once between who fills queues and who writes: the lock of the pool is dear when many want it.
-const handful = 32
-
 // addAll is add for many, and leaves the line empty.
 func (p *writerPool) addAll(l *line) {
 	if l.n == 0 {
@@ -113,13 +128,22 @@ func (p *writerPool) addAll(l *line) {
 	}
 	p.mu.Lock()
 	p.wait.join(l)
-	start := 0
-	for p.running < p.max && (p.running == 0 || p.wait.n > max(start, 1)*handful) {
-		p.running++
-		start++
-	}
+	start := p.startLocked()
 	p.mu.Unlock()
-	for range start {
+	p.start(start)
+}
+
+// startLocked says how many writers are to be started for those who wait.
+func (p *writerPool) startLocked() (n int) {
+	for p.running < p.max && (p.running == 0 || p.wait.n > max(n, 1)*handfulSize) {
+		p.running++
+		n++
+	}
+	return n
+}
+
+func (p *writerPool) start(n int) {
+	for range n {
 		go p.run() // ends when nothing waits
 	}
 }
@@ -127,24 +151,25 @@ func (p *writerPool) addAll(l *line) {
 func (p *writerPool) run() {
 	b := p.batch.Get().(*batch)
 	defer p.batch.Put(b)
-	var mine, again line
+	var again line
 	for {
 		p.mu.Lock()
 		p.wait.join(&again) // there is more for them, but others first
-		p.wait.split(max(1, min(handful, p.wait.n/p.max)), &mine)
-		if mine.n == 0 {
+		mine := p.wait.pop()
+		if mine == nil {
 			p.running--
 			p.mu.Unlock()
 			return
 		}
 		p.mu.Unlock()
-		for c := mine.pop(); c != nil; c = mine.pop() {
+		for _, c := range mine.conns[:mine.n] {
 			if c.raw == nil {
 				go c.drain(nil) // ends when the queue is empty, or the client has taken nothing for the write timeout
 			} else if b.turn(c) {
 				again.push(c)
 			}
 		}
+		mine.free()
 	}
 }
 
@@ -279,7 +304,8 @@ func (c *Conn) drain(rest []byte) {
 				return
 			}
 		}
-		if c.writeAll(rest) != nil {
+		if err := c.writeAll(rest); err != nil {
+			c.tooSlow(err)
 			c.fail()
 			return
 		}
@@ -320,6 +346,16 @@ func (c *Conn) writeAll(p []byte) error {
 			}
 			return err
 		}
+	}
+}
+
+// tooSlow counts a client that has taken nothing for limits.write_timeout, before it is ended.
+func (c *Conn) tooSlow(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var late interface{ Timeout() bool }
+	if !c.broken && !c.ending && (errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &late) && late.Timeout()) {
+		c.space().counters.slow.Add(1)
 	}
 }
 

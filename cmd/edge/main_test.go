@@ -304,6 +304,12 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 	}{
 		{[]string{"serv"}, "serve"},
 		{[]string{"plugin", "sl"}, `unknown command "sl" for "edge plugin"`},
+		{[]string{"plugin", "new"}, "NAME is missing"},
+		{[]string{"plugin", "new", "my", "plugin", "--lang", "go"}, "quote what belongs together"},
+		{[]string{"plugin", "new", filepath.Join(missing, "x")}, "in what language? --lang is one of go, rust"},
+		{[]string{"plugin", "check"}, "FILE is missing, the built plugin: edge plugin check FILE"},
+		{[]string{"plugin", "build", filepath.Join(filepath.Dir(missing), "nowhere")}, "edge plugin new writes a plugin"},
+		{[]string{"plugin", "verify", "x.wasm", "-c", missing}, "--key ed25519:…"},
 		{[]string{"check", "extra"}, `unknown command "extra"`},
 		{[]string{"serve", "--port=80"}, "unknown flag: --port; see edge serve --help"},
 		{[]string{"check", "-c", missing}, "there is no " + missing + ": run edge in the folder of your edge.yaml"},

@@ -32,12 +32,25 @@ func pluginCommand(config *string) *cobra.Command {
 	return plugin
 }
 
+// oneArgument is one argument, and what it is when it is missing.
+func oneArgument(argument, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0:
+			return fmt.Errorf("%s is missing, %s: edge plugin %s %s", argument, what, cmd.Name(), argument)
+		case len(args) > 1:
+			return fmt.Errorf("takes one %s, and got %q: quote what belongs together", argument, args)
+		}
+		return nil
+	}
+}
+
 func pluginNew() *cobra.Command {
 	var language, kind string
 	cmd := &cobra.Command{
 		Use:   "new NAME",
 		Short: "Write a new plugin into the folder NAME, with the SDK that it builds with",
-		Args:  cobra.ExactArgs(1),
+		Args:  oneArgument("NAME", "a name for the plugin and its folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := pluginkit.New(args[0], language, kind); err != nil {
 				return err
@@ -48,7 +61,6 @@ func pluginNew() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&language, "lang", "", strings.Join(pluginkit.Languages(), ", "))
 	cmd.Flags().StringVar(&kind, "kind", "middleware", strings.Join(pluginkit.Kinds(), ", "))
-	_ = cmd.MarkFlagRequired("lang") // it exists
 	return cmd
 }
 
@@ -133,7 +145,7 @@ func pluginCheck(config *string) *cobra.Command {
 
 With -c edge.yaml it is checked as that server would run it: with its limits, grants, pin and trusted keys. Without, the
 plugin is granted what it asks for, and what to write into edge.yaml is shown.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArgument("FILE", "the built plugin"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := f.target(cmd, *config, args[0])
 			if err != nil {
@@ -206,7 +218,7 @@ rest of the chain gets, the answer, time, fuel and memory.
 Stores are in memory, PHP pools and WebSockets say what they were asked; HTTP and TCP go out as far as --allow net=… lets
 them. A cron plugin is run with --tick, a WebSocket handler with --message TEXT, a KV driver with --kv 'set KEY VALUE' and
 the like.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArgument("FILE", "the built plugin"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := f.target(cmd, *config, args[0])
 			if err != nil {
@@ -232,7 +244,7 @@ func pluginBench(config *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench FILE",
 		Short: "Measure requests through a plugin, without a server, with and without isolation: request",
-		Args:  cobra.ExactArgs(1),
+		Args:  oneArgument("FILE", "the built plugin"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if span <= 0 {
 				return fmt.Errorf("--time must be more than nothing, got %s", span)

@@ -42,7 +42,7 @@ func pluginSign() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sign FILE",
 		Short: "Sign a plugin: writes FILE.sig",
-		Args:  cobra.ExactArgs(1),
+		Args:  oneArgument("FILE", "the built plugin"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case anyName && name != "":
@@ -74,12 +74,12 @@ func pluginVerify(config *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
 		Short: "Check the signature of a plugin, with keys or with plugins.trust of edge.yaml",
-		Args:  cobra.ExactArgs(1),
+		Args:  oneArgument("FILE", "the built plugin"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(keys) == 0 {
 				cfg, err := core.Load(*config, os.Environ())
 				if err != nil {
-					return err
+					return fmt.Errorf("no key is named with --key ed25519:…, and plugins.trust of %s cannot be read: %w", *config, err)
 				}
 				if cfg.Plugins != nil {
 					keys = cfg.Plugins.Trust

@@ -127,10 +127,16 @@ type Plugin struct {
 	P99 time.Duration `json:"p99_ns"`
 	// Fuel is the median of what a call into the guest takes.
 	Fuel uint64 `json:"fuel"`
-	// Memory is the linear memory of the largest instance, in bytes.
-	Memory    uint64 `json:"memory"`
-	LastError string `json:"last_error,omitempty"`
-	Degraded  string `json:"degraded,omitempty"`
+	// Memory is the linear memory and the tables of the largest instance, in bytes.
+	Memory uint64 `json:"memory"`
+	// Calls are those into the guest, for whatever reason: requests, events of sockets, ticks, operations of a store.
+	Calls uint64 `json:"calls"`
+	// Draining are the instances of contents that were replaced, which end when their last requests have.
+	Draining int `json:"draining,omitempty"`
+	// LastError is the last one since the content was loaded that serves.
+	LastError   string    `json:"last_error,omitempty"`
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+	Degraded    string    `json:"degraded,omitempty"`
 	// Bypassed says why and until when requests pass the plugin by.
 	Bypassed string `json:"bypassed,omitempty"`
 }

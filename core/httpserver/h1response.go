@@ -94,9 +94,7 @@ func (w *h1Response) WriteHeader(status int) {
 	w.status = status
 	w.closing = w.closing || status == http.StatusSwitchingProtocols // a handler that speaks another protocol hijacks
 	w.bodyless = status < 200 || status == http.StatusNoContent || status == http.StatusNotModified
-	if w.out == nil {
-		w.out = outputs.Get().(*h1Output)
-	}
+	w.obtain()
 	w.out.wire = w.statusLine(w.out.wire, status)
 	w.length = w.declaredLength()
 	w.announceTrailers()
@@ -337,6 +335,7 @@ func (w *h1Response) mayWrite(n int) error {
 	case w.status == 0:
 		w.WriteHeader(http.StatusOK)
 	}
+	w.obtain()
 	switch {
 	case n == 0:
 		return nil
@@ -452,10 +451,14 @@ func (w *h1Response) FlushError() error {
 			return err
 		}
 	}
-	if len(w.out.wire) == 0 {
-		return nil
+	var err error
+	if len(w.out.wire) > 0 {
+		err = w.flush(nil)
 	}
-	return w.flush(nil)
+	if w.chunked { // a stream, which may be silent for long now
+		w.giveBack()
+	}
+	return err
 }
 
 // Flush is FlushError for handlers that look for an http.Flusher.
@@ -532,6 +535,7 @@ func (w *h1Response) finish() (again bool) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
+	w.obtain()
 	if !w.framed {
 		w.frame(w.out.body, true)
 		w.moveBody()
@@ -573,6 +577,18 @@ func (w *h1Response) drop() {
 
 func (w *h1Response) release() {
 	w.ended.Store(true)
+	w.giveBack()
+}
+
+// obtain is giveBack undone.
+func (w *h1Response) obtain() {
+	if w.out == nil {
+		w.out = outputs.Get().(*h1Output)
+	}
+}
+
+// giveBack lets others have the memory in which nothing waits.
+func (w *h1Response) giveBack() {
 	if w.out == nil {
 		return
 	}

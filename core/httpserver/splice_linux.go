@@ -40,8 +40,8 @@ func (c *stallConn) splice(first []byte, src inKernel) (n int64, err error) {
 		}
 		return true
 	}
-	for {
-		guarded, err := c.arm()
+	for start := true; ; start = false {
+		guarded, err := c.arm(start, true)
 		if err != nil {
 			return n, err
 		}

@@ -28,6 +28,8 @@ type stallConn struct {
 	mu      sync.Mutex
 	timeout time.Duration // 0: wait for ever
 	armed   time.Time     // when the write deadline was last set by this type
+	moved   time.Time     // when the peer last took something, as far as that is known
+	waited  bool          // a write has run into its deadline since, and may have been taken then
 	foreign bool          // somebody else has set a write deadline, which counts instead
 	stalled bool          // the timeout has run out: what follows (the end of TLS, for one) would only wait once more
 }
@@ -44,10 +46,18 @@ func (c *stallConn) RemoteAddr() net.Addr {
 	return c.socket.RemoteAddr()
 }
 
+// SetKeepAlive is that of TCP; other sockets have none.
+func (c *stallConn) SetKeepAlive(on bool) error {
+	if tcp, ok := c.socket.(*net.TCPConn); ok {
+		return tcp.SetKeepAlive(on)
+	}
+	return nil
+}
+
 // Write writes all of p as long as the peer takes some of it within the timeout.
 func (c *stallConn) Write(p []byte) (n int, err error) {
-	for {
-		guarded, err := c.arm()
+	for first := true; ; first = false {
+		guarded, err := c.arm(first, true)
 		if err != nil {
 			return n, err
 		}
@@ -62,8 +72,8 @@ func (c *stallConn) Write(p []byte) (n int, err error) {
 // writeTwo is Write for two pieces, which leave together.
 func (c *stallConn) writeTwo(first, second []byte) (n int, err error) {
 	left := net.Buffers{first, second}
-	for {
-		guarded, err := c.arm()
+	for first := true; ; first = false {
+		guarded, err := c.arm(first, true)
 		if err != nil {
 			return n, err
 		}
@@ -85,14 +95,15 @@ func (c *stallConn) ReadFrom(src io.Reader) (n int64, err error) {
 		defer copyBuffers.Put(buf)
 		return io.CopyBuffer(struct{ io.Writer }{c}, struct{ io.Reader }{src}, *buf)
 	}
-	for {
-		guarded, err := c.arm()
+	again := isRegular(file)
+	for first := true; ; first = false {
+		guarded, err := c.arm(first, again)
 		if err != nil {
 			return n, err
 		}
 		k, err := kernel.ReadFrom(src)
 		n += k
-		if !guarded || !os.IsTimeout(err) || !c.disarm(k > 0 && isRegular(file)) {
+		if !guarded || !os.IsTimeout(err) || !c.disarm(k > 0 && again) {
 			return n, err
 		}
 	}
@@ -116,8 +127,9 @@ func isRegular(file *os.File) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// arm sets the write deadline, unless that was done a moment ago, and reports whether it counts.
-func (c *stallConn) arm() (bool, error) {
+// arm sets the write deadline, unless that was done a moment ago, and reports whether it counts. first is for a new write. One that can be
+// taken up again looks several times within the timeout whether the peer takes something: when that was is all that a deadline does not tell.
+func (c *stallConn) arm(first, again bool) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stalled {
@@ -126,20 +138,37 @@ func (c *stallConn) arm() (bool, error) {
 	if c.timeout == 0 || c.foreign {
 		return false, nil
 	}
-	if now := time.Now(); now.Sub(c.armed) > coarse(c.timeout) {
-		c.armed = now
-		c.socket.SetWriteDeadline(now.Add(c.timeout))
+	if first && c.waited { // and was taken in the end
+		c.armed, c.waited = time.Time{}, false
+	}
+	if now := time.Now(); now.Sub(c.armed) > coarse(c.timeout) || !again {
+		if c.armed = now; first {
+			c.moved = now
+		}
+		left := c.timeout - now.Sub(c.moved)
+		if again {
+			left = min(left, c.timeout/looks+coarse(c.timeout))
+		}
+		c.socket.SetWriteDeadline(now.Add(left))
 	}
 	return true, nil
 }
 
-// disarm is called when the timeout has run out. A peer that has taken something meanwhile gets the whole time again.
+// looks is how often a write that waits looks within the timeout.
+const looks = 4
+
+// disarm is called when a deadline has passed, and reports whether the write may go on. A peer that has taken something gets the whole timeout
+// from then on.
 func (c *stallConn) disarm(progress bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.armed = time.Time{}
-	c.stalled = !progress
-	return progress
+	now := time.Now()
+	c.armed, c.waited = time.Time{}, true
+	if progress {
+		c.moved = now
+	}
+	c.stalled = now.Sub(c.moved) >= c.timeout
+	return !c.stalled
 }
 
 // coarse is how exactly a timeout is kept: setting a deadline costs as much as a small write.

@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -23,6 +24,7 @@ type stream struct {
 	tunnel  *tunnel // of a WebSocket; nil for other requests
 	body    streamBody
 	headed  bool  // the head of the answer has gone, or its headers were cleaned
+	refused bool  // the client asked for a WebSocket and the handler has answered something else: nothing follows the head
 	written int64 // body bytes of the answer
 	reads   watch
 	writes  watch
@@ -95,9 +97,13 @@ func (s *stream) head() {
 	s.clean()
 	s.date()
 	if s.tunnel != nil && !s.tunnel.taken { // of a handler that wrote a body, or nothing at all: the implied 200 would open the tunnel
+		s.refused = true
 		s.ResponseWriter.WriteHeader(http.StatusNotImplemented)
 	}
 }
+
+// errNoTunnel ends a handler that answers a client which waits for a WebSocket with a stream of its own.
+var errNoTunnel = errors.New("the client asked for a WebSocket, which there is not at this path")
 
 func (s *stream) clean() {
 	header := s.Header()
@@ -121,6 +127,7 @@ func (s *stream) WriteHeader(status int) {
 		s.date()
 	}
 	if s.tunnel != nil && status >= 200 && status < 300 {
+		s.refused = true
 		status = http.StatusNotImplemented // this route knows no WebSocket, and 2xx would open the tunnel
 	}
 	s.clean()
@@ -130,6 +137,9 @@ func (s *stream) WriteHeader(status int) {
 // Write hands p on, under watch from where it may have to wait for the client.
 func (s *stream) Write(p []byte) (n int, err error) {
 	s.head()
+	if s.refused {
+		return 0, errNoTunnel
+	}
 	if s.written += int64(len(p)); s.written <= unflushed {
 		return s.ResponseWriter.Write(p)
 	}
@@ -147,6 +157,9 @@ func (s *stream) Write(p []byte) (n int, err error) {
 // WriteString is Write.
 func (s *stream) WriteString(text string) (int, error) {
 	s.head()
+	if s.refused {
+		return 0, errNoTunnel
+	}
 	if size := s.written + int64(len(text)); size <= unflushed {
 		s.written = size
 		return io.WriteString(s.ResponseWriter, text)
@@ -157,6 +170,9 @@ func (s *stream) WriteString(text string) (int, error) {
 // FlushError sends what there is.
 func (s *stream) FlushError() error {
 	s.head()
+	if s.refused {
+		return errNoTunnel
+	}
 	if s.written == 0 {
 		return http.NewResponseController(s.ResponseWriter).Flush() // headers alone wait for nobody
 	}

@@ -52,6 +52,12 @@ func TestTunnel(t *testing.T) {
 		case "/says-200":
 			io.WriteString(w, "a page")
 			return
+		case "/streams": // to a client that does not listen
+			for err := error(nil); err == nil; {
+				_, err = io.WriteString(w, "event\n")
+			}
+			served <- "ended"
+			return
 		case "/refuses":
 			http.Error(w, "no", http.StatusForbidden)
 			return
@@ -108,6 +114,15 @@ func TestTunnel(t *testing.T) {
 			if got := <-served; got != "GET "+carrier.name+" websocket" {
 				t.Errorf("the handler saw %q", got)
 			}
+		}
+		if res, _, err := ask("/streams", "websocket"); err != nil || res.StatusCode != 501 {
+			t.Errorf("%s: an answer without end: %v, %v", carrier.name, res, err)
+		}
+		<-served
+		select {
+		case <-served: // it is not for the client to end what it has not asked for
+		case <-time.After(patience):
+			t.Errorf("%s: the answer that nobody reads goes on", carrier.name)
 		}
 		if res, _, err := ask("/", "connect-udp"); err != nil || res.StatusCode != 501 {
 			t.Errorf("%s: another protocol: %v, %v", carrier.name, res, err)

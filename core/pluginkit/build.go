@@ -35,8 +35,13 @@ func OpenProject(dir string) (Project, error) {
 	if err != nil {
 		return Project{}, err
 	}
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return Project{}, fmt.Errorf("%s is not a folder with the source of a plugin: %w", dir, cmpError(err, fs.ErrInvalid))
+	switch info, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return Project{}, fmt.Errorf("there is no folder %s; edge plugin new writes a plugin", dir)
+	case err != nil:
+		return Project{}, fmt.Errorf("the folder of the plugin: %w", err)
+	case !info.IsDir():
+		return Project{}, fmt.Errorf("%s is a file: name the folder that it is in", dir)
 	}
 	for _, mark := range marks {
 		found, _ := filepath.Glob(filepath.Join(dir, mark.pattern))
@@ -45,13 +50,6 @@ func OpenProject(dir string) (Project, error) {
 		}
 	}
 	return Project{}, fmt.Errorf("%s has no source that can be built: Cargo.toml, or .rs, .go, .c, .zig, .ts or .js files", dir)
-}
-
-func cmpError(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }
 
 // Output is where the built plugin goes unless said otherwise: into the folder itself.
@@ -86,7 +84,7 @@ func (p Project) Build(ctx context.Context, out string, log io.Writer) error {
 	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.Dir, log, log
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %s: %w; its messages are above", p.Name, filepath.Base(cmd.Path), err)
+		return fmt.Errorf("%s: %s: %w; its messages are above%s", p.Name, filepath.Base(cmd.Path), err, p.wrongVersion(ctx, cmd))
 	}
 	if p.hasCargo() {
 		if built, err = p.cargoOutput(); err != nil {
@@ -180,7 +178,7 @@ func (p Project) cargo(ctx context.Context) (*exec.Cmd, error) {
 	rustc, cargo := findRust(ctx)
 	if cargo == "" {
 		return nil, p.missing("cargo with the target "+rustTarget,
-			"apt-get install rustc cargo libstd-rust-dev-wasm32, or with rustup: rustup target add "+rustTarget)
+			"apt-get install rustc cargo lld libstd-rust-dev-wasm32, or with rustup: rustup target add "+rustTarget)
 	}
 	cmd := exec.CommandContext(ctx, cargo, "build", "--release", "--target", rustTarget, "--target-dir", filepath.Join(p.Dir, "target"))
 	cmd.Env = append(os.Environ(), "RUSTC="+rustc)
@@ -197,7 +195,7 @@ func (p Project) rustc(ctx context.Context, built string) (*exec.Cmd, error) {
 	compiler, _ := findRust(ctx)
 	if compiler == "" {
 		return nil, p.missing("rustc with the target "+rustTarget,
-			"apt-get install rustc libstd-rust-dev-wasm32, or with rustup: rustup target add "+rustTarget)
+			"apt-get install rustc lld libstd-rust-dev-wasm32, or with rustup: rustup target add "+rustTarget)
 	}
 	source, err := p.source(".rs", "_test.rs")
 	if err != nil {

@@ -92,7 +92,11 @@ func report(out io.Writer, t Target, r wasmhost.Report) {
 	if r.Err != nil {
 		return
 	}
-	fmt.Fprintf(out, "memory       %s of linear memory an instance, %s of it in use after the start\n", Size(r.Memory), Size(r.Used))
+	fmt.Fprintf(out, "memory       %s of linear memory an instance, %s of it in use after the start", Size(r.Memory), Size(r.Used))
+	if r.Tables > 0 {
+		fmt.Fprintf(out, "; %s of tables", Size(r.Tables))
+	}
+	fmt.Fprintln(out)
 	if r.NotCloned == "" {
 		fmt.Fprintf(out, "instances    copies of the first: one more costs the pages that it writes to\n")
 	} else {

@@ -4,12 +4,10 @@ package pluginkit
 
 import (
 	"embed"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/edge-server/edge/sdk"
@@ -36,22 +34,18 @@ var validName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
 // New writes a plugin into the new folder dir, by whose base name it is called.
 func New(dir, language, kind string) error {
 	name := filepath.Base(dir)
-	if kind == "kv-driver" { // what people call it
-		kind = "kv"
+	language, err := languageOf(language)
+	if err != nil {
+		return err
 	}
-	switch {
-	case !validName.MatchString(name):
-		return fmt.Errorf("%q cannot be the name of a plugin: lower-case letters, digits and '-', at most 40, a letter first", name)
-	case !slices.Contains(Languages(), language):
-		return fmt.Errorf("there is no SDK for %q: --lang is one of %s", language, strings.Join(Languages(), ", "))
-	case !slices.Contains(Kinds(), kind):
-		return fmt.Errorf("%q is no kind of plugin: --kind is one of %s", kind, strings.Join(Kinds(), ", "))
+	if kind, err = kindOf(kind); err != nil {
+		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { // plugins-wasm/ of a server that has had none yet
-		return fmt.Errorf("make the folder of the plugin: %w", err)
+	if err := checkName(name, language); err != nil {
+		return err
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return fmt.Errorf("make the folder of the plugin: %w", err)
+	if err := makeFolder(dir); err != nil {
+		return err
 	}
 	words := wordsOf(name, language, kind)
 	for _, part := range []string{language + "/common", language + "/" + kind} {
@@ -122,15 +116,15 @@ var kindTexts = map[string]struct{ what, try, use string }{
 	"cron": {"cron, which does something at intervals", "--tick", "Its clock starts with the server."},
 	"kv": {"a KV driver, a store for others", "--kv 'set a 1' --kv 'get a'",
 		"A store is made of it by `kv: {mine: {driver: wasm, plugin: {{name}}}}`; docs/plugins/kv-driver.md goes on from here."},
-	"ws": {"a handler of WebSockets", "--message hi", "No key of edge.yaml leads WebSockets to plugins yet."},
+	"ws": {"a handler of WebSockets", "--message hi", "Connections come to it by `ws: {raw: {mine: {wasm: {{name}}}}}` and a route: `http: {routes: [{match: {path: /ws}, ws: mine}]}`."},
 }
 
 var toolchainTexts = map[string]struct{ name, needs, test string }{
 	"go":   {"Go", "Go 1.24 or later", "go test                           # without a server"},
-	"rust": {"Rust", "the packages rustc, cargo and libstd-rust-dev-wasm32 of Debian, or rustup", "cargo test                        # without a server"},
+	"rust": {"Rust", "the packages rustc, cargo, lld and libstd-rust-dev-wasm32 of Debian, or rustup", "cargo test                        # without a server"},
 	"c":    {"C", "the packages clang and lld of Debian", "make test                         # without a server"},
 	"zig":  {"Zig", "Zig 0.17.1: pip install ziglang==0.17.1", "make test                         # without a server"},
 	"assemblyscript": {"AssemblyScript", "Node 20 or later and, once, npm install",
 		"node --test                       # without a server"},
-	"js": {"JavaScript", "nothing: it checks the script", "node --test                       # without a server"},
+	"js": {"JavaScript", "nothing, and is not needed: a script runs as it is", "node --test                       # without a server"},
 }

@@ -23,6 +23,7 @@ type wsTarget struct {
 	hello       string                                              // what they send first,
 	publish     func(ctx context.Context, base string, n int) error // what publishes wsPayload to them, n times,
 	frame       int                                                 // and how many bytes each of them gets of one
+	events      eventSource
 }
 
 const (
@@ -37,11 +38,11 @@ const (
 var wsTargets = []wsTarget{
 	{
 		edgeWS, "Edge: the echo by two PHP workers, the publication by the HTTP API of Pusher", launchEdgeWS,
-		"/echo", "/app/key?protocol=7", `{"event":"pusher:subscribe","data":{"channel":"all"}}`, publishPusher, wsPusherFrame,
+		"/echo", "/app/key?protocol=7", `{"event":"pusher:subscribe","data":{"channel":"all"}}`, publishPusher, wsPusherFrame, mercureEvents,
 	},
 	{
 		gorillaWS, "net/http and gorilla/websocket with its defaults, nothing behind it: a prepared message to one connection after the other",
-		launchGorilla, "/echo", "/listen", "", publishGorilla, 2 + 2 + len(wsPayload),
+		launchGorilla, "/echo", "/listen", "", publishGorilla, 2 + 2 + len(wsPayload), plainSource,
 	},
 }
 
@@ -54,6 +55,7 @@ type wsLoad struct {
 
 	figure bool // what run returns is the figure, the smaller the better, and no count
 	once   bool // the first time counts, since a server that was busy before has memory to spare; there is no other
+	fresh  bool // so servers must have just started
 }
 
 var wsLoads = []wsLoad{
@@ -77,6 +79,14 @@ var wsLoads = []wsLoad{
 		key: "broadcast", title: "broadcast", unit: "ms", run: driveBroadcast, figure: true,
 		about: fmt.Sprintf("When 99 of 100 of %d connections have a message of 128 bytes.", wsCrowd),
 	},
+	{
+		key: "idle-streams", title: "memory of idle event streams", unit: "bytes for one", run: driveIdleEvents, figure: true, once: true, fresh: true,
+		about: fmt.Sprintf("%d streams of Server-Sent Events that get nothing: Edge's of Mercure, beside net/http with a channel for each.", wsCrowd),
+	},
+	{
+		key: "events", title: "events", unit: "deliveries", run: driveEvents,
+		about: fmt.Sprintf("An event with 128 bytes of data to %d streams of Server-Sent Events, the next when all have it: Edge's of Mercure without history, beside net/http with a channel for each.", wsListeners),
+	},
 }
 
 func (l wsLoad) name() string { return l.key }
@@ -98,19 +108,14 @@ func (t wsTarget) server() string { return "ws-" + t.name }
 func benchWS(ctx context.Context, opts options, space *workspace, progress io.Writer) (sections []section, err error) {
 	var servers []*server
 	defer func() { err = errors.Join(err, stopAll(servers)) }()
-	for _, t := range wsTargets {
-		srv := &server{target: target{Name: t.server()}}
-		fmt.Fprintf(progress, "starting %s\n", srv.Name)
-		servers = append(servers, srv)
-		if err := t.launch(ctx, space, srv); err != nil {
-			return nil, fmt.Errorf("server %s: %w", t.name, err)
-		}
-		if err := awaitWS(ctx, srv, t); err != nil {
-			return nil, fmt.Errorf("server %s: %w", t.name, err)
-		}
-	}
-	machine, measured := describeMachine(ctx, space), map[string][]wsResult{}
+	measured := map[string][]wsResult{}
 	for _, load := range opts.wsLoads {
+		if servers == nil || load.fresh {
+			stopped := stopAll(servers)
+			if servers, err = startWS(ctx, space, progress); err != nil || stopped != nil {
+				return nil, errors.Join(err, stopped)
+			}
+		}
 		results := make([]wsResult, len(wsTargets))
 		rounds := opts.wsRounds + 1 // the first one warms
 		if load.once {
@@ -131,10 +136,26 @@ func benchWS(ctx context.Context, opts options, space *workspace, progress io.Wr
 				fmt.Fprintf(progress, "ws %s %d/%d %-10s %9.0f %s\n", load.key, round, opts.wsRounds, wsTargets[i].name, one.PerSec, load.unit)
 			}
 		}
-		sections = append(sections, wsSection(load, results, opts, machine))
+		sections = append(sections, wsSection(load, results, opts, describeMachine(ctx, space)))
 		measured[load.key] = results
 	}
 	return append([]section{wsBarSection(measured)}, sections...), nil
+}
+
+// startWS starts all of them. Those that have started are in the list in any case.
+func startWS(ctx context.Context, space *workspace, progress io.Writer) (servers []*server, err error) {
+	for _, t := range wsTargets {
+		srv := &server{target: target{Name: t.server()}}
+		fmt.Fprintf(progress, "starting %s\n", srv.Name)
+		servers = append(servers, srv)
+		if err := t.launch(ctx, space, srv); err != nil {
+			return servers, fmt.Errorf("server %s: %w", t.name, err)
+		}
+		if err := awaitWS(ctx, srv, t); err != nil {
+			return servers, fmt.Errorf("server %s: %w", t.name, err)
+		}
+	}
+	return servers, nil
 }
 
 func (l wsLoad) sample(ctx context.Context, t wsTarget, srv *server, duration time.Duration) (wsSample, error) {

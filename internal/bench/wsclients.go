@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,38 +35,58 @@ func dialWS(ctx context.Context, base, path string) (*websocket.Conn, error) {
 }
 
 // dialAll opens n connections, a few at a time.
-func dialAll(ctx context.Context, n int, base, path string) ([]*websocket.Conn, error) {
-	conns, errs := make([]*websocket.Conn, n), make([]error, n)
+func dialAll[C io.Closer](n int, dial func() (C, error)) ([]C, error) {
+	conns, errs := make([]C, n), make([]error, n)
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() { // ends with the last connection
 			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
-				conns[i], errs[i] = dialWS(ctx, base, path)
+				conns[i], errs[i] = dial()
 			}
 		})
 	}
 	wg.Wait()
-	return conns, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		for i, c := range conns {
+			if errs[i] == nil {
+				_ = c.Close()
+			}
+		}
+		return nil, err
+	}
+	return conns, nil
+}
+
+// dialAllWS opens n WebSockets.
+func dialAllWS(ctx context.Context, n int, base, path string) ([]*websocket.Conn, error) {
+	return dialAll(n, func() (*websocket.Conn, error) { return dialWS(ctx, base, path) })
 }
 
 func closeAll(conns []*websocket.Conn) {
 	for _, c := range conns {
-		if c != nil {
-			_ = c.Close()
-		}
+		_ = c.Close()
 	}
+}
+
+// socketsOf are the connections below WebSockets that have read all there was.
+func socketsOf(conns []*websocket.Conn) []net.Conn {
+	sockets := make([]net.Conn, len(conns))
+	for i, c := range conns {
+		sockets[i] = c.NetConn()
+	}
+	return sockets
 }
 
 var errEcho = errors.New("what comes back is not what was sent")
 
 // driveEcho counts round trips until duration is over.
 func driveEcho(ctx context.Context, t wsTarget, srv *server, duration time.Duration, watch *wsWatch) (float64, error) {
-	conns, err := dialAll(ctx, wsEchoes, srv.base, t.echo)
-	defer closeAll(conns)
+	conns, err := dialAllWS(ctx, wsEchoes, srv.base, t.echo)
 	if err != nil {
 		return 0, err
 	}
+	defer closeAll(conns)
 	trips, err := echo(conns, duration, watch)
 	return float64(trips), err
 }
@@ -105,16 +127,22 @@ func publishGorilla(ctx context.Context, base string, n int) error {
 	return post(ctx, fmt.Sprint(base, "/publish?n=", n), wsPayload)
 }
 
-func post(ctx context.Context, url, body string) error {
+func post(ctx context.Context, url, body string, header ...string) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		return err
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
 	}
 	res, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
+	if _, err := io.Copy(io.Discard, res.Body); err != nil { // all of it: what is not read to its end closes the connection
+		return err
+	}
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("publish: %s", res.Status)
 	}

@@ -19,7 +19,7 @@ const wsCrowd = 10_000
 
 // crowd are connections that listen: what comes is counted and thrown away.
 type crowd struct {
-	conns    []*websocket.Conn
+	conns    []net.Conn
 	received atomic.Int64 // bytes
 	goal     atomic.Int64
 	arrived  chan struct{} // gets one when received passes goal
@@ -28,20 +28,9 @@ type crowd struct {
 	drinking sync.WaitGroup
 }
 
-// listen connects n listeners; subscribe has them say what they listen to.
-func listen(ctx context.Context, t wsTarget, srv *server, n int) (*crowd, error) {
-	c := &crowd{arrived: make(chan struct{}, 1)}
-	var err error
-	if c.conns, err = dialAll(ctx, n, srv.base, t.listen); err != nil {
-		c.close()
-		return nil, err
-	}
-	if t.hello != "" {
-		if err := c.subscribe(t.hello); err != nil {
-			c.close()
-			return nil, err
-		}
-	}
+// newCrowd begins to drink.
+func newCrowd(conns []net.Conn) (*crowd, error) {
+	c := &crowd{arrived: make(chan struct{}, 1), conns: conns}
 	if err := c.drink(); err != nil {
 		c.close()
 		return nil, err
@@ -49,8 +38,23 @@ func listen(ctx context.Context, t wsTarget, srv *server, n int) (*crowd, error)
 	return c, nil
 }
 
-func (c *crowd) subscribe(hello string) error {
-	for _, conn := range c.conns {
+// listen connects n listeners; a target's hello has them say what they listen to.
+func listen(ctx context.Context, t wsTarget, srv *server, n int) (*crowd, error) {
+	conns, err := dialAllWS(ctx, n, srv.base, t.listen)
+	if err != nil {
+		return nil, err
+	}
+	if t.hello != "" {
+		if err := subscribe(conns, t.hello); err != nil {
+			closeAll(conns)
+			return nil, err
+		}
+	}
+	return newCrowd(socketsOf(conns))
+}
+
+func subscribe(conns []*websocket.Conn, hello string) error {
+	for _, conn := range conns {
 		if err := conn.WriteMessage(websocket.TextMessage, []byte(hello)); err != nil {
 			return err
 		}
@@ -98,7 +102,7 @@ func (c *crowd) close() {
 		if conn == nil {
 			continue
 		}
-		if tcp, ok := conn.NetConn().(*net.TCPConn); ok {
+		if tcp, ok := conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0)
 		}
 		_ = conn.Close()
@@ -121,15 +125,19 @@ func drivePublishing(ctx context.Context, t wsTarget, srv *server, duration time
 		return 0, err
 	}
 	defer c.close()
+	return c.count(ctx, duration, watch, t.frame, burst, func() error { return t.publish(ctx, srv.base, burst) })
+}
+
+// count publishes so many messages at once, and again when all have them, until duration is over. It returns how many have arrived.
+func (c *crowd) count(ctx context.Context, duration time.Duration, watch *wsWatch, frame, burst int, publish func() error) (float64, error) {
 	watch.begin()
+	defer watch.end()
 	messages := 0
 	for end := time.Now().Add(duration); time.Now().Before(end); messages += burst {
-		err := c.await(ctx, t.frame*len(c.conns)*burst, func() error { return t.publish(ctx, srv.base, burst) })
-		if err != nil {
+		if err := c.await(ctx, frame*len(c.conns)*burst, publish); err != nil {
 			return 0, fmt.Errorf("message %d: %w", messages+1, err)
 		}
 	}
-	watch.end()
 	return float64(messages * len(c.conns)), nil
 }
 
@@ -160,7 +168,11 @@ func driveBroadcast(ctx context.Context, t wsTarget, srv *server, duration time.
 
 // driveIdle measures how many bytes of the server's memory a connection takes that listens and gets nothing.
 func driveIdle(ctx context.Context, t wsTarget, srv *server, _ time.Duration, _ *wsWatch) (float64, error) {
-	first, err := listen(ctx, t, srv, 100) // so that what there is once is there
+	return memoryOf(ctx, srv, func(n int) (*crowd, error) { return listen(ctx, t, srv, n) })
+}
+
+func memoryOf(ctx context.Context, srv *server, listen func(n int) (*crowd, error)) (float64, error) {
+	first, err := listen(100) // so that what there is once is there
 	if err != nil {
 		return 0, err
 	}
@@ -169,7 +181,7 @@ func driveIdle(ctx context.Context, t wsTarget, srv *server, _ time.Duration, _ 
 	if err != nil {
 		return 0, err
 	}
-	c, err := listen(ctx, t, srv, wsCrowd)
+	c, err := listen(wsCrowd)
 	if err != nil {
 		return 0, err
 	}

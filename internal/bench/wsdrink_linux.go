@@ -16,8 +16,8 @@ import (
 
 // take makes the socket of a connection the caller's. The runtime's poller, which would wake up for each of its packets, hears of it no more; and
 // its acknowledgements wait for others, as those of a client far away do, which is where they are dealt with, too.
-func take(conn *websocket.Conn) (fd int, err error) {
-	socket, err := conn.NetConn().(*net.TCPConn).SyscallConn()
+func take(conn net.Conn) (fd int, err error) {
+	socket, err := conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		return -1, err
 	}
@@ -42,7 +42,7 @@ type lake struct {
 }
 
 // newLake takes connections over, and forgets them where they were.
-func newLake(conns []*websocket.Conn) (*lake, error) {
+func newLake(conns []net.Conn) (*lake, error) {
 	l := &lake{fds: make([]int, 0, len(conns))}
 	var err error
 	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
@@ -137,7 +137,7 @@ func (c *crowd) drink() error {
 
 // echo has all connections send the message, again and again when it has come back, until duration is over, and counts how often. One thread does.
 func echo(conns []*websocket.Conn, duration time.Duration, watch *wsWatch) (trips int64, err error) {
-	l, err := newLake(conns)
+	l, err := newLake(socketsOf(conns))
 	if err != nil {
 		return 0, err
 	}

@@ -13,8 +13,7 @@ import (
 
 // drink reads from all connections until close.
 func (c *crowd) drink() error {
-	for _, conn := range c.conns {
-		socket := conn.NetConn()
+	for _, socket := range c.conns {
 		c.drinking.Go(func() {
 			b := make([]byte, 4<<10)
 			for {

@@ -24,7 +24,8 @@ func launchGorilla(_ context.Context, space *workspace, srv *server) error {
 	return srv.runSelf(space, gorillaCommand, address)
 }
 
-// serveGorilla echoes at /echo, and sends what is posted to /publish to those who are connected at /listen, until ctx ends.
+// serveGorilla echoes at /echo, sends what is posted to /publish to those who are connected at /listen, and what is posted to /events to those who
+// read there, until ctx ends.
 func serveGorilla(ctx context.Context, address string) error {
 	var mu sync.Mutex // guards listeners
 	listeners := map[*websocket.Conn]bool{}
@@ -78,6 +79,9 @@ func serveGorilla(ctx context.Context, address string) error {
 			}
 		}
 	})
+	events := &plainEvents{streams: map[chan []byte]bool{}}
+	mux.HandleFunc("GET /events", events.subscribe)
+	mux.HandleFunc("POST /events", events.publish)
 	server := &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stopped()

@@ -108,7 +108,7 @@ func parseCursor(cursor string) (at int, after string, first bool, err error) {
 	}
 	number, after, found := strings.Cut(cursor, ":")
 	if at, err = strconv.Atoi(number); err != nil || at < 0 || at >= buckets {
-		return 0, "", false, fmt.Errorf("cursor %.32q is not one that this store gave out", cursor)
+		return 0, "", false, fmt.Errorf("%w: %.32q", kv.ErrCursor, cursor)
 	}
 	return at, after, !found, nil
 }

@@ -83,7 +83,7 @@ func parseCursor(cursor string) (slot int, at uint64, err error) {
 	slot, err1 := strconv.Atoi(left)
 	at, err2 := strconv.ParseUint(right, 10, 64)
 	if !ok || err1 != nil || err2 != nil || slot < 0 {
-		return 0, 0, fmt.Errorf("scan: %.40q is not a cursor that a scan of this store returned", cursor)
+		return 0, 0, fmt.Errorf("scan: %w: %.40q", kv.ErrCursor, cursor)
 	}
 	return slot, at, nil
 }

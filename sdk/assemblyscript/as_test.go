@@ -44,7 +44,6 @@ func guest(t *testing.T, source string) string {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	conformance.RunAll(t, guest(t, "conformance/conformance.ts"))
-	conformance.RunAttributes(t, guest(t, "conformance/conformance.ts"))
 }
 
 func TestDriver(t *testing.T) {

@@ -14,7 +14,6 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	guest := testenv.CGuest(t, "sdk/c/conformance/guest.c", "-Wall", "-Wextra", "-Werror")
 	conformance.RunAll(t, guest)
-	conformance.RunAttributes(t, guest)
 }
 
 func TestDriver(t *testing.T) {

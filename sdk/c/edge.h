@@ -702,11 +702,17 @@ EDGE_API int edge_send_php(edge_call *c, edge_str body, uint32_t timeout_ms, edg
 // imports, and must be granted, only what it uses.
 #define EDGE_ANSWER(prefix)                                                                                                   \
     EDGE_API int edge_##prefix##_status(const edge_answer *a) { return edge_raw_##prefix##_status(a->handle); }                \
+    EDGE_API edge_list edge_##prefix##_header_names(const edge_answer *a) {                                                   \
+        int64_t n = edge_raw_##prefix##_header_names(a->handle, edge_arena_end(), edge_arena_free());                         \
+        return n > 0 ? edge_took((uint32_t)n) : (edge_list){0, 0};                                                            \
+    }                                                                                                                         \
+    EDGE_API edge_list edge_##prefix##_header_values(const edge_answer *a, edge_str name) {                                   \
+        int64_t n = edge_raw_##prefix##_header(a->handle, name.ptr, name.len, edge_arena_end(), edge_arena_free());           \
+        return n > 0 ? edge_took((uint32_t)n) : (edge_list){0, 0};                                                            \
+    }                                                                                                                         \
     EDGE_API edge_str edge_##prefix##_header_of(const edge_answer *a, edge_str name) {                                        \
-        int64_t n = edge_raw_##prefix##_header(a->handle, name.ptr, name.len, edge_arena_end(), edge_arena_free());            \
-        edge_list values = {0, 0};                                                                                            \
+        edge_list values = edge_##prefix##_header_values(a, name);                                                            \
         edge_str value = {0, 0};                                                                                              \
-        if (n > 0) values = edge_took((uint32_t)n);                                                                           \
         edge_next(&values, &value);                                                                                           \
         return value;                                                                                                         \
     }                                                                                                                         \
@@ -861,7 +867,7 @@ EDGE_API int edge_ws_set(int64_t conn, edge_str name, edge_str value) {
 
 // EDGE_DRIVER(driver): a key-value store, as a struct of functions. They return 0, or EDGE_NOT_FOUND, EDGE_CONDITION,
 // EDGE_EXISTS, or another error. What is missing is left out of the struct, and of can.
-enum { EDGE_CAN_TTL = 1, EDGE_CAN_CAS = 2, EDGE_CAN_INCR = 4, EDGE_CAN_SCAN = 16, EDGE_CAN_SHARED = 64 };
+enum { EDGE_CAN_TTL = 1, EDGE_CAN_CAS = 2, EDGE_CAN_INCR = 4, EDGE_CAN_SCAN = 16, EDGE_CAN_SHARED = 64, EDGE_CAN_EVICT = 128 };
 typedef struct {
     edge_str value;  // valid until the next call
     int64_t ttl_ms;  // that are left; -1 for ever
@@ -878,6 +884,7 @@ typedef struct {
     int (*scan)(edge_str prefix, edge_str cursor, uint32_t max, edge_str *page); // of edge_page
     int (*clear)(void);
     void (*tick)(int64_t now_ms);
+    void (*close)(void);
 } edge_driver;
 
 // edge_operation_ms is the time of a driver's operation that runs, as edge_now_ms, without a call of the server.
@@ -995,6 +1002,10 @@ EDGE_API uint32_t edge_drive_batch(const edge_driver *d, edge_str ops) {
     EDGE_EXPORT("kv_tick") void edge_export_kv_tick(int64_t now_ms) {                                                         \
         edge_begin();                                                                                                         \
         if (driver.tick) driver.tick(now_ms);                                                                                 \
+    }                                                                                                                         \
+    EDGE_EXPORT("kv_close") void edge_export_kv_close(void) {                                                                 \
+        edge_begin();                                                                                                         \
+        if (driver.close) driver.close();                                                                                     \
     }
 
 #endif

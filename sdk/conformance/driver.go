@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,9 +21,13 @@ func RunDriver(t *testing.T, path string) {
 	t.Helper()
 	module := wasmhost.ModuleConfig{}.Defaults().(wasmhost.ModuleConfig)
 	module.File = path
-	host, err := wasmhost.New(t.Context(), wasmhost.Config{Modules: map[string]wasmhost.ModuleConfig{"driver": module}}, wasmhost.Options{
-		Logger: slog.New(slog.DiscardHandler), CacheDir: testenv.Dir(t),
-	})
+	log := &testenv.Log{}
+	config := wasmhost.Config{Modules: map[string]wasmhost.ModuleConfig{"driver": module}}
+	opts := wasmhost.Options{Logger: slog.New(slog.NewJSONHandler(log, nil)), CacheDir: testenv.Dir(t)}
+	if r := wasmhost.Survey("driver", config, opts); !slices.Contains(r.Exports, abi.KVClock) {
+		t.Errorf("the driver exports %v, not %s: each look at the clock is a call", r.Exports, abi.KVClock)
+	}
+	host, err := wasmhost.New(t.Context(), config, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,12 +41,18 @@ func RunDriver(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := d.Features(), abi.KVFeatureTTL|abi.KVFeatureCAS|abi.KVFeatureIncr|abi.KVFeatureBatch|abi.KVFeatureScan; got != want {
+	if got, want := d.Features(), abi.KVFeatureTTL|abi.KVFeatureCAS|abi.KVFeatureIncr|abi.KVFeatureBatch|abi.KVFeatureScan|abi.KVFeatureEvict; got != want {
 		t.Errorf("features = %b, want %b", got, want)
 	}
 	driver{t, ctx, d}.run()
+	if err := d.Tick(ctx, time.UnixMilli(1700000000123)); err != nil {
+		t.Error(err)
+	}
 	if err := d.Close(ctx); err != nil {
 		t.Error(err)
+	}
+	for _, line := range []string{"ticked 1700000000123", "closed"} {
+		testenv.Eventually(t, "the driver logs "+line, func() bool { return strings.Contains(log.String(), `"msg":"`+line+`"`) })
 	}
 }
 

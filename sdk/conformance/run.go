@@ -44,7 +44,10 @@ func Run(t *testing.T, path string) {
 // RunAll runs everything there is against the guest at path.
 func RunAll(t *testing.T, path string) {
 	t.Helper()
-	for name, run := range map[string]func(*testing.T, string){"host": Run, "server": RunServer, "sockets": RunSockets, "config": RunConfig} {
+	for name, run := range map[string]func(*testing.T, string){
+		"coverage": RunCoverage, "host": Run, "server": RunServer, "sockets": RunSockets, "attributes": RunAttributes, "config": RunConfig,
+		"isolation": RunIsolation,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			run(t, path)

@@ -38,7 +38,7 @@ func RunServer(t *testing.T, path string) {
 	})
 }
 
-const phpPage = `<?php echo "php ", $_SERVER["REQUEST_METHOD"], " ", $_SERVER["REQUEST_URI"], " ", file_get_contents("php://input");`
+const phpPage = `<?php header("X-Several: one"); header("X-Several: two", false); header("X-Single: 1"); echo "php ", $_SERVER["REQUEST_METHOD"], " ", $_SERVER["REQUEST_URI"], " ", file_get_contents("php://input");`
 
 // httpElsewhere is a server that a guest calls.
 func httpElsewhere(t *testing.T) string {
@@ -46,6 +46,9 @@ func httpElsewhere(t *testing.T) string {
 		switch r.URL.Path {
 		case "/empty":
 			w.WriteHeader(http.StatusNoContent)
+			return
+		case "/header":
+			w.Header()["X-Several"], w.Header()["X-Single"] = []string{"one", "two"}, []string{"1"}
 			return
 		case "/large":
 			io.WriteString(w, strings.Repeat("0123456789", 2000))

@@ -32,6 +32,8 @@ var edgeRows = []row{
 	// Elsewhere.
 	{name: "http", request: "http,PUT,{HTTP}/a%2520b?c=d,body,X-Ask: question;reply,200,text/plain", want: "207,an%20answer,PUT%20/a%20b?c=d%20question%20body"},
 	{name: "http without a body", request: "http,GET,{HTTP}/empty;reply,200,text/plain", want: "204,,"},
+	{name: "header of an answer", request: "http-header,{HTTP}/header;php-header,app,/;http-header,{HTTP}/empty;reply,200,text/plain",
+		want: "x-several,x-single,one,two;x-several,x-single,one,two;"},
 	{name: "a large answer", request: "http,GET,{HTTP}/large;reply,200,text/plain", want: "200,," + strings.Repeat("0123456789", 2000)},
 	{name: "http that is not granted", request: "http,GET,http://192.0.2.1/;http,GET,what;reply,200,text/plain", want: "!denied;!invalid"},
 	{name: "a header that would be two", request: "http,GET,{HTTP}/,,X-Ask: a%0Ax-evil: b;reply,200,text/plain", want: "!invalid"},

@@ -65,6 +65,8 @@ declare module "edge" {
 	export function logEnabled(level: "debug" | "info" | "warn" | "error"): boolean;
 	export function has(name: string): boolean;
 	export function now(): number;
+	/** The time of the operation of a KV driver that runs, as now(), without a call of the host. */
+	export function operationTime(): number;
 	/** Milliseconds that this call has left. */
 	export function deadline(): number | undefined;
 	/** Sends what was written of the answer so far. */
@@ -100,13 +102,19 @@ declare module "edge" {
 		subscribe(topic: string): void;
 		unsubscribe(topic: string): void;
 		close(code?: number, reason?: string): void;
+		/** Whose the connection is: the sub of its token, or what was set; "" is nobody's. */
+		user: string;
+		/** An attribute: a claim that ws.raw.NAME.jwt.attributes of edge.yaml names, or what was set. */
+		get(name: string): string | undefined;
+		/** An empty value takes the attribute away. */
+		set(name: string, value: string): void;
 	}
 	type Decision = { to?: string; pool?: string; rewrite?: string; redirect?: string; status?: number; cache?: string | string[]; cacheFor?: number };
 	type Maybe<T> = T | void | null | Promise<T | void | null>;
 
 	/** A KV driver. Its functions are not async. Throw an EdgeError-like {code: "unavailable"} for errors. */
 	export interface Driver {
-		features?: ("ttl" | "cas" | "shared")[];
+		features?: ("ttl" | "cas" | "shared" | "evict")[];
 		open?(config: any): void;
 		get(key: string): Bytes | { value: Bytes; ttl?: number; version?: number } | undefined;
 		/** A new version, or false: the condition did not hold. */

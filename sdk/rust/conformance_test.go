@@ -12,7 +12,6 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	guest := testenv.RustGuest(t, "sdk/rust/conformance/guest.rs")
 	conformance.RunAll(t, guest)
-	conformance.RunAttributes(t, guest)
 }
 
 func TestDriver(t *testing.T) {

@@ -636,6 +636,12 @@ pub const Answer = struct {
         const found = (if (a.php) receiveList(raw.php_header, args) else receiveList(raw.http_header, args)) catch return null;
         return if (found.count == 0) null else copy(std.mem.sliceTo(found.bytes, 0));
     }
+    /// All values.
+    pub fn headerValues(a: Answer, name: []const u8) []const []const u8 {
+        const args = .{ a.handle, name.ptr, len32(name) };
+        return items((if (a.php) receiveList(raw.php_header, args) else receiveList(raw.http_header, args)) catch return &.{});
+    }
+    /// The names, in lower case, sorted.
     pub fn headerNames(a: Answer) []const []const u8 {
         return items((if (a.php) receiveList(raw.php_header_names, .{a.handle}) else receiveList(raw.http_header_names, .{a.handle})) catch return &.{});
     }
@@ -834,7 +840,8 @@ pub const Page = struct { keys: []const []const u8, cursor: []const u8 = "" };
 ///     pub fn delete(key: []const u8, version: i64) !Reply
 ///
 /// and may have open(config), incr(key, delta, ttl), expire(key, ttl), scan(prefix, cursor, max) !Page, clear(), tick(now), close().
-pub const DriverFeatures = struct { ttl: bool = false, cas: bool = false, shared: bool = false };
+/// With `shared` the data is elsewhere, and there may be many instances; with `evict` keys may go before their end to make room.
+pub const DriverFeatures = struct { ttl: bool = false, cas: bool = false, shared: bool = false, evict: bool = false };
 
 const Record = extern struct {
     status: i32 = 0,
@@ -872,7 +879,7 @@ fn Driver(comptime D: type) type {
         fn abi() callconv(.c) u32 {
             const f: DriverFeatures = D.features;
             return 1 << 16 | 8 | @as(u32, @intFromBool(f.ttl)) | @as(u32, @intFromBool(f.cas)) << 1 | @as(u32, @intFromBool(@hasDecl(D, "incr"))) << 2 |
-                @as(u32, @intFromBool(@hasDecl(D, "scan"))) << 4 | @as(u32, @intFromBool(f.shared)) << 6;
+                @as(u32, @intFromBool(@hasDecl(D, "scan"))) << 4 | @as(u32, @intFromBool(f.shared)) << 6 | @as(u32, @intFromBool(f.evict)) << 7;
         }
         fn open(len: u32) callconv(.c) i32 {
             begin();
@@ -999,6 +1006,7 @@ pub fn plugin(comptime P: type) void {
     if (@hasDecl(P, "request") or @hasDecl(P, "response")) {
         @export(&E.handleRequest, .{ .name = "handle_request" });
         @export(&E.handleResponse, .{ .name = "handle_response" });
+        @export(&E.warmUp, .{ .name = "edge_warm_up" });
         @export(&E.noResponse, .{ .name = "edge_no_response" });
         @export(&Desk.open, .{ .name = "edge_desk" });
     }
@@ -1056,6 +1064,11 @@ fn Exports(comptime P: type) type {
                 return -3;
             };
             return 0;
+        }
+        /// A request that has to make room first grows the memory, and with isolation: request such an instance is not used again.
+        fn warmUp() callconv(.c) void {
+            _ = alloc(32 * 1024);
+            begin();
         }
         fn handleRequest() callconv(.c) u64 {
             begin();

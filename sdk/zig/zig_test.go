@@ -12,7 +12,6 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	guest := testenv.ZigGuest(t, "sdk/zig/conformance/conformance.zig")
 	conformance.RunAll(t, guest)
-	conformance.RunAttributes(t, guest)
 }
 
 func TestDriver(t *testing.T) {

@@ -20,5 +20,8 @@
 // loop and of both arms of an if, and each end). Control enters such a segment at its top alone, so a charge there pays for
 // all of it. Short segments are paid for by the one in front of them that is always passed first, up to [absorbAll]
 // instructions, which keeps small loops and functions at one charge; the price of that is that a guest pays for a few
-// instructions that it branched over. It never runs one that it did not pay for.
+// instructions that it branched over. It never runs one that it did not pay for. A loop that only plain branches lead back to is paid
+// for by them, and its first round by the segment in front.
+//
+// Code that is one loop around a jump table, as Go's all is, jumps where it can without the table (dispatch.go).
 package meter

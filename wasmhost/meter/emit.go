@@ -128,8 +128,15 @@ func (m *module) resultBlock(t funcType) []byte {
 
 func (w *writer) edit(e edit, code []byte) {
 	switch e.kind {
-	case editCharge:
+	case editCharge, editBack:
 		w.chargeConst(w.f.segments[e.arg].price())
+	case editEntry:
+		place := code[e.at:e.end]
+		w.out = append(append(w.out, place...), opI32Eqz)
+		w.index(opBrIf, uint32(e.arg))
+		w.out = append(w.out, place...)
+	case editJump:
+		w.index(opBr, uint32(e.arg))
 	case editReturn:
 		if w.cost == 0 && !w.cached {
 			w.op(opReturn)
@@ -146,9 +153,9 @@ func (w *writer) edit(e edit, code []byte) {
 		w.charge(func() { w.extended(size, opI64ShrU, e.arg) })
 		w.index(opLocalGet, size)
 	case editMemoryGrow:
-		w.grow(code[e.at:e.end], pageFuelShift)
+		w.grow(code[e.at:e.end], pageFuelShift, bytesPerPageShift)
 	case editTableGrow:
-		w.grow(code[e.at:e.end], 0)
+		w.grow(code[e.at:e.end], 0, grownEntrySizeShift)
 	}
 }
 
@@ -205,13 +212,17 @@ func (w *writer) extended(local uint32, shift byte, by int32) {
 }
 
 // grow charges for what was added, and notes when nothing was.
-func (w *writer) grow(instruction []byte, shift int32) {
+func (w *writer) grow(instruction []byte, shift int32, sizeShift byte) {
 	wanted, result, denied := w.temp+1, w.temp+2, uint32(w.m.globalsBase)+2
 	w.index(opLocalTee, wanted)
+	w.withinLimit(wanted, sizeShift)
 	w.out = append(w.out, instruction...)
 	w.index(opLocalTee, result)
 	w.out = append(w.out, opI32Const, 0x7f, opI32Ne, opIf, blockEmpty)
 	w.charge(func() { w.extended(wanted, opI64Shl, shift) })
+	if sizeShift == grownEntrySizeShift {
+		w.noteTable(wanted)
+	}
 	w.out = append(w.out, opElse, opI32Const, 1)
 	w.index(opGlobalSet, denied)
 	w.op(opEnd)

@@ -226,7 +226,12 @@ func (g *generator) statement(depth int) {
 		g.op(0x6b, 0x22, counter)
 		g.constant(0)
 		g.op(0x4a, 0x0d, 0, 0x0b)
-	case 13: // a switch
+	case 13:
+		if g.next()%2 == 0 {
+			g.dispatch(depth)
+			return
+		}
+		// a switch
 		g.op(0x02, 0x40, 0x02, 0x40, 0x02, 0x40)
 		g.number(0)
 		g.op(0x0e, 2, 0, 1, 2, 0x0b)
@@ -246,6 +251,53 @@ func (g *generator) statement(depth int) {
 		g.constant(int64(g.next() % 3))
 		g.op(0x40, 0, 0x1a) // memory.grow, drop
 	}
+}
+
+// dispatch is a loop around a jump table, as each function of Go is one: places that go to others by a number in a local variable.
+// A counter ends it. The labels in open are of blocks: to leave one goes to some place.
+func (g *generator) dispatch(depth int) {
+	counter := byte(parameters + numbers + depth%counters)
+	place := parameters + g.next()%numbers
+	jump := place
+	if g.next()%4 == 0 { // as in Go; but the first parameter is not to change, or the recursion would not end
+		place = 0
+	}
+	places := 2 + g.next()%4
+	g.constant(int64(g.next()%5) + 1)
+	g.op(0x21, counter, 0x02, 0x40, 0x03, 0x40)
+	for range places {
+		g.op(0x02, 0x40)
+	}
+	g.op(0x20, place, 0x0e, places)
+	for range places {
+		g.op(g.next() % places)
+	}
+	g.op(places+1, 0x0b) // all other numbers: out of the loop
+	g.open = append(g.open, 'b', 'l')
+	for range places - 1 {
+		g.open = append(g.open, 'b')
+	}
+	for n := range places {
+		g.statements(depth + 1)
+		open := places - 1 - n // doors
+		if kind := g.next() % 8; kind > 0 {
+			g.op(0x20, counter) // nobody goes round for ever
+			g.constant(1)
+			g.op(0x6b, 0x22, counter)
+			g.constant(0)
+			g.op(0x4c, 0x0d, open+1) // <= 0: out
+			g.number(0)
+			g.op(0x04, 0x40)
+			g.constant(int64(g.next() % (places + 1)))
+			g.op(0x21, []byte{jump, jump, jump, parameters}[kind%4], 0x0c, open+1, 0x0b)
+		}
+		if open > 0 {
+			g.open = g.open[:len(g.open)-1]
+			g.op(0x0b)
+		}
+	}
+	g.open = g.open[:len(g.open)-2]
+	g.op(0x0b, 0x0b)
 }
 
 func (g *generator) block(kind byte, depth int) {

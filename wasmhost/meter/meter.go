@@ -13,11 +13,12 @@ const (
 	Fuel   = Prefix + "fuel"   // global, i64
 	Stack  = Prefix + "stack"  // global, i32
 	Denied = Prefix + "denied" // global, i32
+	Tables = Prefix + "tables" // global, i64; only with Info.GrowsTables
 	Start  = Prefix + "start"  // function without parameters and results
 )
 
 // Version changes when the same module is rewritten differently, so that what was kept of it is made anew.
-const Version = 1
+const Version = 2
 
 // maxGlobals is how many mutable globals are exported; large programs have dozens.
 const maxGlobals = 10_000
@@ -29,6 +30,12 @@ const maxFunctionSize = 7_654_321
 type Options struct {
 	// Globals exports the guest's mutable globals.
 	Globals bool
+
+	// Limit is the most bytes that linear memory and tables may grow to together, 0 for what the module and the engine allow.
+	Limit uint64
+
+	// Entries are those that the tables begin with.
+	Entries uint64
 }
 
 // Info says what is in a rewritten module.
@@ -43,6 +50,9 @@ type Info struct {
 	// ChangesTables says that the code changes tables or drops segments: the state of an instance is not in its memory and
 	// globals alone.
 	ChangesTables bool
+
+	// GrowsTables says that the code grows tables: an entry takes [GrownEntrySize] then, and [Tables] is what all take.
+	GrowsTables bool
 
 	// Recursive counts the functions that keep edge.stack.
 	Recursive int
@@ -68,6 +78,7 @@ func Rewrite(module []byte, opts Options) ([]byte, Info, error) {
 	if err := m.analyze(); err != nil {
 		return nil, Info{}, err
 	}
+	m.limit, m.entries = opts.Limit, opts.Entries
 	return m.write(opts)
 }
 

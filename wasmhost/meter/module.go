@@ -67,6 +67,10 @@ type module struct {
 	newTypes    []funcType      // to be added behind the others
 	costs       []uint32        // by defined function: what it takes of the stack, 0 if it need not be counted
 	tables      bool
+	grows       bool   // some code grows a table
+	memory      bool   // there is one
+	limit       uint64 // of Options
+	entries     uint64
 	globalsBase int // index of edge.fuel; the others follow
 }
 
@@ -134,6 +138,8 @@ func (m *module) section(id byte, r reader) error {
 		return m.items(&r, 4, m.readImport)
 	case sectionFunction:
 		return m.items(&r, 1, m.readFunction)
+	case sectionMemory:
+		return m.readMemory(r)
 	case sectionGlobal:
 		return m.items(&r, 4, m.readGlobal)
 	case sectionExport:
@@ -206,6 +212,7 @@ func (m *module) readImport(r *reader) error {
 		m.imported = append(m.imported, t)
 		return err
 	case kindTable, kindMemory:
+		m.memory = m.memory || kind == kindMemory
 		if kind == kindTable {
 			if _, err := r.byte(); err != nil {
 				return err
@@ -382,7 +389,7 @@ func (m *module) signature(f uint32) (funcType, error) {
 
 // write puts the rewritten module together.
 func (m *module) write(opts Options) ([]byte, Info, error) {
-	info := Info{Start: m.hasStart, ChangesTables: m.tables}
+	info := Info{Start: m.hasStart, ChangesTables: m.tables, GrowsTables: m.grows}
 	if opts.Globals {
 		if len(m.mutable) > maxGlobals {
 			return nil, Info{}, fmt.Errorf("the module has %d mutable globals; at most %d are allowed", len(m.mutable), maxGlobals)
@@ -484,14 +491,19 @@ func (m *module) withTypes(r reader) []byte {
 }
 
 func (m *module) withGlobals(r reader) []byte {
-	out := more(r, 3)
+	out := more(r, m.addedGlobals())
 	out = append(out, typeI64, 1, opI64Const, 0, opEnd)
 	out = append(out, typeI32, 1, opI32Const, 0, opEnd)
-	return append(out, typeI32, 1, opI32Const, 0, opEnd)
+	out = append(out, typeI32, 1, opI32Const, 0, opEnd)
+	if m.grows {
+		out = append(out, typeI64, 1, opI64Const)
+		out = append(appendS64(out, int64(m.entries*GrownEntrySize)), opEnd)
+	}
+	return out
 }
 
 func (m *module) withExports(r reader, info Info) []byte {
-	added := 3 + len(info.Globals)
+	added := m.addedGlobals() + len(info.Globals)
 	if m.hasStart {
 		added++
 	}
@@ -501,7 +513,7 @@ func (m *module) withExports(r reader, info Info) []byte {
 		out = append(out, kind)
 		out = appendU32(out, index)
 	}
-	for i, name := range []string{Fuel, Stack, Denied} {
+	for i, name := range []string{Fuel, Stack, Denied, Tables}[:m.addedGlobals()] {
 		export(name, kindGlobal, uint32(m.globalsBase+i))
 	}
 	if m.hasStart {

@@ -27,6 +27,7 @@ const (
 	opMemoryGrow   = 0x40
 	opI32Const     = 0x41
 	opI64Const     = 0x42
+	opI32Eqz       = 0x45
 	opI32Ne        = 0x47
 	opI32LtS       = 0x48
 	opI64LtS       = 0x53

@@ -3,14 +3,9 @@ package meter
 import (
 	"errors"
 	"fmt"
-	"slices"
 )
 
 const (
-	// absorbOne is the longest segment that the one in front may pay for, absorbAll the most that it pays for others.
-	absorbOne = 40
-	absorbAll = 100
-
 	maxNesting = 100_000 // of blocks
 	maxFrame   = 1 << 28 // bytes
 )
@@ -34,18 +29,14 @@ type function struct {
 	vectors  bool     // has operands of two words
 }
 
-// segment is code that control enters at its top alone.
-type segment struct {
-	parent int32  // the segment that is always passed before it; -1 for those that pay for themselves
-	weight uint32 // of its instructions
-	absorb uint32 // of others that it pays for
-}
-
 type editKind uint8
 
 const (
 	editCharge     editKind = iota // before at: charge segment arg
 	editReturn                     // instead of return: leave arg blocks
+	editJump                       // instead of a branch to a loop: leave arg blocks (see dispatch.go)
+	editBack                       // before at, a branch to the loop of segment arg: charge it
+	editEntry                      // instead of what puts the number of a jump table on the stack: leave arg blocks if it is 0
 	editBulk                       // before at: charge for the number on the stack, shifted right by arg
 	editCall                       // around the instruction
 	editMemoryGrow                 // around the instruction
@@ -66,7 +57,10 @@ type frame struct {
 	params   int
 	results  int
 	deadCode bool
-	calls    bool // there is a call in it
+	calls    bool      // there is a call in it
+	own      int32     // the segment that begins with it, of loops
+	dispatch *dispatch // of loops that begin with one
+	doorOf   int       // a block of such a loop's beginning: the index of the loop's frame, and one
 }
 
 // scanner walks the instructions of a function.
@@ -78,6 +72,10 @@ type scanner struct {
 	frames  []frame
 	current int32 // segment
 	height  int
+	jump    jump // the last number that was put into a variable
+	got     got  // the last variable that was read
+	doors   int  // blocks ahead that belong to the dispatch of the loop at frames[doorsOf-1]
+	doorsOf int
 }
 
 // scan reads a function's body. It may be called again for the same function: nothing of what it finds is kept, since that
@@ -229,9 +227,14 @@ func (s *scanner) plain(start int, code byte, o op) error {
 	s.push(int(o.height))
 	switch code {
 	case opLocalGet, opLocalSet, opLocalTee:
+		if code == opLocalGet {
+			s.got = got{from: start, at: s.r.at, first: first.rest[0] == 0}
+		}
 		return s.within(first, "local variable", uint64(len(s.f.typ.params))+s.f.locals)
 	case opGlobalGet, opGlobalSet:
 		return s.within(first, "global", uint64(s.m.globals))
+	case opI32Const:
+		s.jump = readJump(first)
 	case opUnreachable:
 		s.dead()
 	case 0x26: // table.set
@@ -296,7 +299,7 @@ func (s *scanner) bulk(start int, second uint32) {
 		s.m.tables = true
 		before(0)
 	case miscTableGrow:
-		s.m.tables = true
+		s.m.tables, s.m.grows = true, true
 		s.edit(start, editTableGrow, 0)
 	case miscElemDrop, miscDataDrop:
 		s.m.tables = true
@@ -352,9 +355,9 @@ func (s *scanner) special(start int, code byte) error {
 		s.end()
 		return nil
 	case opBr, opBrIf:
-		return s.branch(code)
+		return s.branch(start, code)
 	case opBrTable:
-		return s.branchTable()
+		return s.branchTable(start)
 	case opReturn:
 		s.charge(1)
 		s.edit(start, editReturn, int32(len(s.frames)-1))
@@ -391,13 +394,29 @@ func (s *scanner) block(code byte) error {
 	dead := s.top().deadCode
 	s.open(frame{code: code, params: params, results: results, deadCode: dead})
 	switch code {
+	case opBlock:
+		if s.doors > 0 {
+			s.doors--
+			s.top().doorOf = s.doorsOf
+		}
 	case opLoop:
-		s.begin(-1)
-		s.charge(1)
+		s.loop()
 	case opIf:
 		s.begin(s.top().segment)
 	}
 	return nil
+}
+
+// loop begins one that was just opened.
+func (s *scanner) loop() {
+	top := s.top()
+	s.begin(top.segment)
+	top.own = s.current
+	s.f.segments[s.current].loop = true
+	s.charge(1)
+	if top.dispatch = readDispatch(s.r); top.dispatch != nil {
+		s.doors, s.doorsOf = top.dispatch.doors, len(s.frames)
+	}
 }
 
 func (s *scanner) blockType() (params, results int, err error) {
@@ -443,32 +462,60 @@ func (s *scanner) end() {
 	s.begin(top.segment)
 }
 
-func (s *scanner) branch(code byte) error {
-	if err := s.label(); err != nil {
+func (s *scanner) branch(start int, code byte) error {
+	to, err := s.label()
+	if err != nil {
 		return err
 	}
 	s.charge(1)
 	if code == opBr {
+		s.plainBranch(start, to)
 		s.dead()
 		return nil
 	}
+	s.pin(to)
 	s.push(-1)
 	return nil
 }
 
-// label reads one. Around what is there, the pass may put a block of its own, which is nobody else's to leave.
-func (s *scanner) label() error {
+// plainBranch notes a branch to a loop: it goes where the loop would send it, or pays for the next round.
+func (s *scanner) plainBranch(start, to int) {
+	if s.frames[to].code != opLoop {
+		return
+	}
+	if label, open := s.door(to, start); open {
+		s.edit(start, editJump, int32(label))
+		return
+	}
+	before := int32(start - s.start)
+	s.f.edits = append(s.f.edits, edit{at: before, end: before, kind: editBack, arg: s.frames[to].own})
+}
+
+// pin lets a loop pay for itself.
+func (s *scanner) pin(to int) {
+	if s.frames[to].code == opLoop {
+		s.f.segments[s.frames[to].own].pinned = true
+	}
+}
+
+// label reads one, and returns the index of the frame. Around what is there, the pass may put a block of its own, which is nobody
+// else's to leave.
+func (s *scanner) label() (to int, err error) {
 	label, err := s.r.u32()
 	if err == nil && int64(label) >= int64(len(s.frames)) {
 		err = fmt.Errorf("malformed: branch out of %d blocks, of which there are %d", label, len(s.frames))
 	}
-	return err
+	return len(s.frames) - 1 - int(label), err
 }
 
-func (s *scanner) branchTable() error {
+func (s *scanner) branchTable(start int) error {
+	s.entry(start)
 	n, err := s.r.count(1)
 	for i := 0; i <= n && err == nil; i++ {
-		err = s.label()
+		var to int
+		if to, err = s.label(); err == nil {
+			s.pin(to)
+		}
 	}
 	s.charge(3)
 	s.dead()
@@ -517,40 +564,3 @@ func (s *scanner) called(start int) {
 	s.top().calls = true
 	s.edit(start, editCall, 0)
 }
-
-// settle decides which segments pay for themselves, and takes out the charges of the others.
-func (f *function) settle() {
-	payer := make([]int32, len(f.segments))
-	for i := range f.segments {
-		s := &f.segments[i]
-		payer[i] = int32(i)
-		if s.parent < 0 {
-			continue
-		}
-		p := payer[s.parent]
-		if front := &f.segments[p]; s.weight == 0 || s.weight <= absorbOne && front.absorb+s.weight <= absorbAll {
-			front.absorb += s.weight
-			payer[i] = p
-		}
-	}
-	kept := f.edits[:0]
-	for _, e := range f.edits {
-		if e.kind != editCharge || payer[e.arg] == e.arg {
-			kept = append(kept, e)
-		}
-	}
-	f.edits = kept
-}
-
-// freePrice is up to what a function costs nothing that calls no other and has no loop: its caller has paid as much for the
-// call.
-const freePrice = 8
-
-// free reports whether the function can stay as it is.
-func (f *function) free() bool {
-	other := func(e edit) bool { return e.kind != editReturn && (e.kind != editCharge || e.arg != 0) }
-	return f.segments[0].price() <= freePrice && len(f.calls)+len(f.indirect) == 0 && !slices.ContainsFunc(f.edits, other)
-}
-
-// price is what the charge at the top of a segment takes.
-func (s segment) price() uint32 { return s.weight + s.absorb }

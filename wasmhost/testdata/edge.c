@@ -199,6 +199,8 @@ EXPORT(handle_response) void handle_response(u32 ctx, u32 err) {}
 EXPORT(ws_open) int ws_open(i64 conn) {
 	split();
 	if (is("no")) return 403;
+	if (is("odd")) return 5;
+	if (is("trap")) __builtin_trap();
 	ws_subscribe(conn, "room.1", 6);
 	return 0;
 }
@@ -206,6 +208,9 @@ EXPORT(ws_message) int ws_message(i64 conn, u32 kind, u32 n) {
 	if (n && box[0] == 'Q') return 4000;
 	if (n && box[0] == 'X') return ws_disconnect(conn, 1001, "bye", 3) ? 1011 : 0;
 	if (n && box[0] == 'B') return 7;
+	if (n && box[0] == 'N') return 1005;
+	if (n && box[0] == 'M') return -5;
+	if (n && box[0] == 'T') __builtin_trap();
 	if (n && box[0] == '?') { /* who is it, and in which role */
 		int user = ws_user(conn, out, 64), role = user < 0 ? user : ws_get(conn, "role", 4, out + user, 64);
 		return ws_send(conn, 1, out, role < 0 ? user : user + role);
@@ -241,6 +246,9 @@ EXPORT(route) int route(void) {
 	else if (is("trap")) __builtin_trap();
 	else if (is("nothing")) return 1;
 	else if (is("odd")) return 7;
+	else if (is("kept")) rc = route_to(T(1)) | route_cache("path", 4, 3600000);
+	else if (is("host")) { set_header_value(0, "host", 4, "other.example", 13); made = 0; }
+	else if (is("why")) { set_error("the store is away", 17); return -1; }
 	else return 0;
 	return rc ? route_status(418) | 1 : made;
 }

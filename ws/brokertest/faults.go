@@ -184,6 +184,8 @@ func RunApart(t *testing.T, f Faulty) {
 		n.Enter(room, n.id, 1)
 		n.Enter(room, "everywhere", 2)
 	}
+	side := ws.Address{Space: "s", Channel: "side"}
+	a.Enter(side, "a", 1)
 	apart.Enter(room, "nobody's", 3)
 	awaitAll(a, room, "+a", "+everywhere", "+nobody's", "+z", "+apart")
 	talk := f.talk(nodes)
@@ -194,6 +196,10 @@ func RunApart(t *testing.T, f Faulty) {
 	talk.all(z, "3")
 	apart.AwaitLost()
 	talk.here(apart, "here")
+	apart.Subscribe(side)
+	if m := apart.Enter(side, "alone", 6); !m.Partial || !slices.Equal(names(m.Members), []string{"alone"}) {
+		t.Errorf("who is cut off has the members %+v", m)
+	}
 	talk.await(a, z)
 	awaitAll(a, room, "+a", "+everywhere", "+nobody's", "+z", "+apart", "-apart", "-nobody's")
 	awaitAll(z, room, "+z", "+everywhere", "+nobody's", "+apart", "-apart", "-nobody's", "+a")
@@ -215,6 +221,9 @@ func RunApart(t *testing.T, f Faulty) {
 	})
 	testenv.Eventually(t, "who was cut off says that its members are not dead", func() bool {
 		return slices.Equal(sorted(apart.Departures(room)), []string{"+apart", "+nobody's"})
+	})
+	testenv.Eventually(t, "who came alone is told of all", func() bool {
+		return slices.ContainsFunc(apart.Rosters(side), func(m ws.Membership) bool { return slices.Equal(sorted(names(m.Members)), []string{"a", "alone"}) })
 	})
 	apart.AwaitThat(room, "who came meanwhile", func(got []string) bool { return count(got, "+late") == 1 })
 	if apart.Stats().Recovered == 0 {
@@ -259,5 +268,20 @@ func RunSlow(t *testing.T, f Faulty) {
 		if s := n.Stats(); s.Losses > 0 || s.Local > 0 {
 			t.Errorf("slow is not lost: %+v", s)
 		}
+	}
+}
+
+// RunSlowWays subscribes while each way to the server and back takes less than the nodes wait, and all of them together more: a server that
+// answers is not lost.
+func RunSlowWays(t *testing.T, f Faulty) {
+	n := Start(t, f.New(t), "slow")
+	testenv.Eventually(t, "it has greeted the others, and has nothing else to do", func() bool { return n.Stats().Operations > 0 })
+	f.Lose()
+	n.Subscribe(news)
+	n.Say(news, "slowly", ws.Keep{})
+	n.Await(news, "slowly")
+	f.Return()
+	if s := n.Stats(); s.Losses > 0 || s.Local > 0 || s.Errors > 0 {
+		t.Errorf("slow is not lost: %+v", s)
 	}
 }

@@ -27,12 +27,21 @@ type Node struct {
 	done     []string
 	occupied map[ws.Address]int
 	departed []ws.Departure
+	rosters  []roster
+
+	interrupted map[ws.Address]int
+}
+
+// roster is what Roster was called with.
+type roster struct {
+	of  ws.Address
+	now ws.Membership
 }
 
 // Start makes a node and starts its broker, until the test ends or Stop is called.
 func Start(t testing.TB, b ws.Broker, id string) *Node {
 	t.Helper()
-	n := &Node{Broker: b, t: t, id: id, got: map[ws.Address][]ws.Publication{}, occupied: map[ws.Address]int{}}
+	n := &Node{Broker: b, t: t, id: id, got: map[ws.Address][]ws.Publication{}, occupied: map[ws.Address]int{}, interrupted: map[ws.Address]int{}}
 	if err := b.Start(t.Context(), n); err != nil {
 		t.Fatalf("start %s: %v", id, err)
 	}
@@ -88,6 +97,40 @@ func (n *Node) Departed(d ws.Departure) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.departed = append(n.departed, d)
+}
+
+// Roster is of ws.Node.
+func (n *Node) Roster(channel ws.Address, now ws.Membership, _ bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.rosters = append(n.rosters, roster{channel, now})
+}
+
+// Rosters lists what was told of who is in a channel.
+func (n *Node) Rosters(of ws.Address) []ws.Membership {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var list []ws.Membership
+	for _, r := range n.rosters {
+		if r.of == of {
+			list = append(list, r.now)
+		}
+	}
+	return list
+}
+
+// Interrupted is of ws.Node.
+func (n *Node) Interrupted(channel ws.Address) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.interrupted[channel]++
+}
+
+// Interruptions counts how often the node was told that something may be missing on a channel.
+func (n *Node) Interruptions(of ws.Address) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.interrupted[of]
 }
 
 // Departures lists what the node was told of others: "-USER", "-" for their last subscribers, "~" for others, and with + what is back.

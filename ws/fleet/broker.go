@@ -22,7 +22,7 @@ type Options struct {
 	// Lease is how long a node that is silent keeps its members.
 	Lease time.Duration
 
-	// Timeout bounds every question to the server.
+	// Timeout bounds every way to the server and back.
 	Timeout time.Duration
 
 	// Queue is how many questions may be under way; more fail at once.
@@ -31,11 +31,12 @@ type Options struct {
 
 // Broker is a ws.Broker over a driver.
 type Broker struct {
-	opts   Options
-	driver Driver
-	log    *slog.Logger
-	lanes  []*lane
-	slots  chan struct{} // one for each question under way
+	opts     Options
+	driver   Driver
+	log      *slog.Logger
+	lanes    []*lane
+	slots    chan struct{} // one for each question under way
+	patience time.Duration // for a question
 
 	number uint64 // of this node, in the IDs of messages; chosen anew at each start
 	count  atomic.Uint64
@@ -66,6 +67,7 @@ func New(driver Driver, opts Options) *Broker {
 // Start is of ws.Broker. A server that is not there, or refuses, is an error; one that is lost later is not.
 func (b *Broker) Start(ctx context.Context, node ws.Node) error {
 	b.node = node
+	b.patience = b.opts.Timeout * time.Duration(b.driver.Trips())
 	b.life, b.end = context.WithCancel(context.Background())
 	if err := b.driver.Start(ctx, node.ID(), sink{b}); err != nil {
 		b.end()
@@ -134,7 +136,7 @@ func (b *Broker) ask(ctx context.Context, question func(ctx context.Context) err
 		b.stats.full.Add(1)
 		return ErrQueue
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.opts.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, b.patience)
 	defer cancel()
 	began := time.Now()
 	err := question(ctx)

@@ -41,6 +41,10 @@ type Driver interface {
 	// Lanes are the parts; a channel always belongs to the same one, on all nodes: the hash of its name decides.
 	Lanes() []Lane
 
+	// Trips is how many times a question may go to the server and back. Where that is more than one, and in Renew, the driver itself sees to
+	// it that each takes no longer than the timeout.
+	Trips() int
+
 	// Broken reports whether an error means that the server, or the way to it, is not there. Others are answers.
 	Broken(err error) bool
 }
@@ -65,11 +69,12 @@ type Lane interface {
 	Watch(ctx context.Context, channel ws.Address, seen [2]ws.Position) (first bool, now [2]Head, err error)
 	Unwatch(ctx context.Context, channel ws.Address) (last bool, err error)
 
-	// Join adds a user of this node to a channel. changed: no node had that user; then announce, unless it is nil, goes into the log
-	// Presence and to all nodes, in the order of the changes. farewell is what goes there when this node dies.
-	Join(ctx context.Context, channel ws.Address, m ws.Member, announce, farewell []byte) (changed bool, members []ws.Member, err error)
+	// Join adds a user of this node to a channel. Changed: no node had that user; then announce, unless it is nil, goes into the log
+	// Presence and to all nodes, in the order of the changes. farewell is what goes there when this node dies. The members come with the
+	// position in Presence up to which they are known.
+	Join(ctx context.Context, channel ws.Address, m ws.Member, announce, farewell []byte) (ws.Membership, error)
 	Leave(ctx context.Context, channel ws.Address, user string, announce []byte) (changed bool, err error)
-	Members(ctx context.Context, channel ws.Address) ([]ws.Member, error)
+	Members(ctx context.Context, channel ws.Address) (ws.Membership, error)
 
 	// Renew says that this node lives. With reap it also takes away the members of nodes whose lease is over, with their farewells. What it
 	// finds it says again until it has once returned it without an error.

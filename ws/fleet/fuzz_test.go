@@ -61,6 +61,8 @@ func (n *quietNode) Do(string, ws.Command) int             { n.did++; return 0 }
 func (quietNode) Subscribers(ws.Address) int               { return 0 }
 func (quietNode) Occupied(string, string) []ws.ChannelInfo { return nil }
 func (quietNode) Departed(ws.Departure)                    {}
+func (quietNode) Roster(ws.Address, ws.Membership, bool)   {}
+func (quietNode) Interrupted(ws.Address)                   {}
 func (quietNode) Answer(context.Context, string, ws.Command, []byte) ([]byte, error) {
 	return nil, ws.ErrClosed
 }

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,10 @@ type lane struct {
 	unsettled map[*room]struct{}
 	unwatched map[ws.Address]struct{} // the server still thinks that this node has subscribers
 	ghosts    bool                    // the server may think that this node has what it has not
+	later     map[*room]struct{}      // whose subscribers are told who is there once the server knows all
+
+	changes atomic.Uint64 // of members, that were announced on this node alone
+	whole   atomic.Int64  // when the other nodes have told a server everything that had forgotten it, in Unix nanoseconds
 }
 
 // watch is a channel that this node has subscribers of.
@@ -60,6 +65,9 @@ const (
 	// healWorkers is how many channels and members are told to the server at a time.
 	healWorkers = 16
 
+	// Each within the timeout: what is needed to be connected, and, of dead nodes, to take much away.
+	connectTrips, renewTrips = 3, 100
+
 	// maxUnwatched bounds what is remembered to be told to a server that is lost.
 	maxUnwatched = 100_000
 )
@@ -68,7 +76,7 @@ func newLane(b *Broker, number int, driver Lane) *lane {
 	return &lane{
 		broker: b, number: number, driver: driver, wake: make(chan struct{}, 1), broken: true, since: time.Now(),
 		watches: map[ws.Address]*watch{}, rooms: map[ws.Address]*room{},
-		unsynced: map[*watch]struct{}{}, unsettled: map[*room]struct{}{}, unwatched: map[ws.Address]struct{}{},
+		unsynced: map[*watch]struct{}{}, unsettled: map[*room]struct{}{}, unwatched: map[ws.Address]struct{}{}, later: map[*room]struct{}{},
 	}
 }
 
@@ -77,8 +85,8 @@ func (l *lane) degrades(ctx context.Context, err error) bool {
 	switch {
 	case errors.Is(err, ErrQueue):
 		return true
-	case ctx.Err() != nil:
-		return false // the caller has gone
+	case errors.Is(ctx.Err(), context.Canceled):
+		return false // the caller has gone; one whose time is over has waited for the server
 	case !l.broker.driver.Broken(err):
 		return false // an answer
 	}
@@ -154,9 +162,13 @@ func (l *lane) check(ctx context.Context) error {
 		return err
 	}
 	if lease != Kept {
-		return l.restore(ctx, lease)
+		return l.restore(ctx, lease, false)
 	}
 	l.mu.Lock()
+	if len(l.later) > 0 && !l.forgetful() {
+		maps.Copy(l.unsettled, l.later)
+		clear(l.later)
+	}
 	work := len(l.unsynced) > 0 || len(l.unsettled) > 0 || len(l.unwatched) > 0 || l.ghosts
 	l.mu.Unlock()
 	if work {
@@ -166,7 +178,7 @@ func (l *lane) check(ctx context.Context) error {
 }
 
 func (l *lane) renew(ctx context.Context) (lease Lease, err error) {
-	ctx, cancel := context.WithTimeout(ctx, l.broker.opts.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, renewTrips*l.broker.opts.Timeout)
 	defer cancel()
 	l.mu.Lock()
 	// After an outage of the server every lease is over: the others get the time to say that they live.
@@ -196,7 +208,7 @@ func (l *lane) heal(ctx context.Context, first bool) error {
 	}
 	lease, err := l.renew(ctx)
 	if err == nil {
-		err = l.restore(ctx, lease)
+		err = l.restore(ctx, lease, first)
 	}
 	if err != nil {
 		return err
@@ -210,13 +222,16 @@ func (l *lane) heal(ctx context.Context, first bool) error {
 }
 
 func (l *lane) connect(ctx context.Context, channels []ws.Address) error {
-	ctx, cancel := context.WithTimeout(ctx, l.broker.opts.Timeout+time.Duration(len(channels))*time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, connectTrips*l.broker.opts.Timeout+time.Duration(len(channels))*time.Millisecond)
 	defer cancel()
 	return l.driver.Connect(ctx, channels)
 }
 
 // restore tells the server everything, if it has forgotten this node, and what has changed meanwhile.
-func (l *lane) restore(ctx context.Context, lease Lease) error {
+func (l *lane) restore(ctx context.Context, lease Lease, first bool) error {
+	if !first && (lease == Forgotten || lease == Doubted) {
+		l.whole.Store(time.Now().Add(l.broker.opts.Lease).UnixNano())
+	}
 	if lease != Kept {
 		if lease == Doubted {
 			l.broker.log.Warn("the broker has another server, which may not know of the latest: it is told everything again",
@@ -362,7 +377,7 @@ func each[T any](list []T, do func(T) error) error {
 
 // patient is ask without a place in the queue: the keeper has few questions, and must get through.
 func (l *lane) patient(ctx context.Context, question func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, l.broker.opts.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, l.broker.patience)
 	defer cancel()
 	return question(ctx)
 }
@@ -391,16 +406,16 @@ func (l *lane) syncUnwatched(ctx context.Context, of ws.Address) error {
 
 // syncWatch tells the server that this node watches a channel, and gets for its subscribers what they have missed.
 func (l *lane) syncWatch(ctx context.Context, w *watch) error {
-	err := l.patient(ctx, func(ctx context.Context) error {
-		if err := l.driver.Listen(ctx, w.of); err != nil {
+	err := l.patient(ctx, func(ctx context.Context) error { return l.driver.Listen(ctx, w.of) })
+	if err == nil {
+		err = l.patient(ctx, func(ctx context.Context) error {
+			first, err := l.watchAndRecover(ctx, w)
+			if err == nil {
+				l.revive(w, first)
+			}
 			return err
-		}
-		first, err := l.watchAndRecover(ctx, w)
-		if err == nil {
-			l.revive(w, first)
-		}
-		return err
-	})
+		})
+	}
 	if err != nil && l.broker.driver.Broken(err) {
 		return err
 	}
@@ -414,6 +429,7 @@ func (l *lane) syncWatch(ctx context.Context, w *watch) error {
 		l.mu.Lock()
 		delete(l.unsynced, w)
 		l.mu.Unlock()
+		l.broker.node.Interrupted(w.of)
 	}
 	return nil
 }
@@ -476,13 +492,13 @@ func (l *lane) watch(ctx context.Context, of ws.Address) (occupied bool, err err
 		l.poke()
 		return true, nil
 	}
-	err = l.broker.ask(ctx, func(ctx context.Context) error {
-		if err := l.driver.Listen(ctx, of); err != nil {
+	err = l.broker.ask(ctx, func(ctx context.Context) error { return l.driver.Listen(ctx, of) })
+	if err == nil {
+		err = l.broker.ask(ctx, func(ctx context.Context) error {
+			occupied, err = l.watchAndRecover(ctx, w)
 			return err
-		}
-		occupied, err = l.watchAndRecover(ctx, w)
-		return err
-	})
+		})
+	}
 	if err == nil {
 		return occupied, nil
 	}
@@ -492,6 +508,9 @@ func (l *lane) watch(ctx context.Context, of ws.Address) (occupied bool, err err
 	}
 	l.mu.Unlock()
 	l.poke()
+	if l.degrades(ctx, err) {
+		err = nil
+	}
 	return true, err
 }
 
@@ -568,7 +587,7 @@ func (l *lane) isNext(w *watch, log Log, at ws.Position) bool {
 		return false
 	}
 	if w.known && at.Offset != 1 && (now.Epoch != at.Epoch || at.Offset > now.Offset+1) {
-		ctx, cancel := context.WithTimeout(l.broker.life, l.broker.opts.Timeout)
+		ctx, cancel := context.WithTimeout(l.broker.life, l.broker.patience)
 		err := l.recover(ctx, w, log)
 		cancel()
 		l.broker.stats.failed(err)
@@ -606,6 +625,9 @@ func (l *lane) recover(ctx context.Context, w *watch, log Log) error {
 	}
 	if !past.Whole {
 		l.broker.stats.gaps.Add(1)
+		if log == Presence {
+			l.missed(w)
+		}
 	}
 	here, known := w.now[log].behind(past.Now)
 	for _, e := range past.Entries {
@@ -633,6 +655,8 @@ func (l *lane) hand(w *watch, log Log, at ws.Position, message []byte) {
 	}
 	if log == History {
 		p.Position = at
+	} else {
+		p.Change = at
 	}
 	b.stats.received.Add(1)
 	b.node.Deliver(w.of, p)

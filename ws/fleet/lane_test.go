@@ -19,12 +19,15 @@ import (
 type scripted struct {
 	sink Sink
 
-	mu      sync.Mutex
-	head    Head
-	entries []Entry
-	fail    []error // of the next calls of Past
-	down    bool
-	asked   int
+	mu                    sync.Mutex
+	head                  Head
+	entries               []Entry
+	fail                  []error // of the next calls of Past
+	failListen, failWatch []error
+	lease                 []Lease // of the next calls of Renew
+	members               ws.Membership
+	down                  bool
+	asked                 int
 }
 
 func (s *scripted) append(text string) (at ws.Position, message []byte) {
@@ -56,7 +59,20 @@ func (s *scripted) Past(_ context.Context, log Log, _ ws.Address, after ws.Posit
 	return NewPast(slices.Clone(s.entries), uint64(len(s.entries)), s.head, after, limit), nil
 }
 
+// next is what a list says of the next call.
+func next[T any](s *scripted, list *[]T) (v T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(*list) > 0 {
+		v, *list = (*list)[0], (*list)[1:]
+	}
+	return v
+}
+
 func (s *scripted) Watch(context.Context, ws.Address, [2]ws.Position) (bool, [2]Head, error) {
+	if err := next(s, &s.failWatch); err != nil {
+		return false, [2]Head{}, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return true, [2]Head{History: s.head}, nil
@@ -68,17 +84,17 @@ func (s *scripted) Start(_ context.Context, _ string, sink Sink) error {
 	s.sink = sink
 	return nil
 }
-func (s *scripted) Stop(context.Context) error                               { return nil }
-func (s *scripted) Lanes() []Lane                                            { return []Lane{s} }
-func (s *scripted) Broken(err error) bool                                    { return errors.Is(err, errGone) }
-func (s *scripted) Listen(context.Context, ws.Address) error                 { return nil }
-func (s *scripted) Unlisten(context.Context, ws.Address) error               { return nil }
-func (s *scripted) Unwatch(context.Context, ws.Address) (bool, error)        { return true, nil }
-func (s *scripted) Members(context.Context, ws.Address) ([]ws.Member, error) { return nil, nil }
-func (s *scripted) Renew(context.Context, bool) (Lease, error)               { return Kept, nil }
-func (s *scripted) Held(context.Context) ([]Held, error)                     { return nil, nil }
-func (s *scripted) Resign(context.Context) error                             { return nil }
-func (s *scripted) Tell(context.Context, []byte) error                       { return nil }
+func (s *scripted) Stop(context.Context) error                        { return nil }
+func (s *scripted) Lanes() []Lane                                     { return []Lane{s} }
+func (s *scripted) Broken(err error) bool                             { return errors.Is(err, errGone) }
+func (s *scripted) Listen(context.Context, ws.Address) error          { return next(s, &s.failListen) }
+func (s *scripted) Unlisten(context.Context, ws.Address) error        { return nil }
+func (s *scripted) Unwatch(context.Context, ws.Address) (bool, error) { return true, nil }
+func (s *scripted) Trips() int                                        { return 1 }
+func (s *scripted) Renew(context.Context, bool) (Lease, error)        { return next(s, &s.lease), nil }
+func (s *scripted) Held(context.Context) ([]Held, error)              { return nil, nil }
+func (s *scripted) Resign(context.Context) error                      { return nil }
+func (s *scripted) Tell(context.Context, []byte) error                { return nil }
 func (s *scripted) Connect(context.Context, []ws.Address) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,8 +109,13 @@ func (s *scripted) Publish(context.Context, ws.Address, []byte, ws.Keep) (ws.Pos
 	s.asked++
 	return ws.Position{}, nil
 }
-func (s *scripted) Join(context.Context, ws.Address, ws.Member, []byte, []byte) (bool, []ws.Member, error) {
-	return true, nil, nil
+func (s *scripted) Join(context.Context, ws.Address, ws.Member, []byte, []byte) (ws.Membership, error) {
+	return ws.Membership{Changed: true}, nil
+}
+func (s *scripted) Members(context.Context, ws.Address) (ws.Membership, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.members, nil
 }
 func (s *scripted) Leave(context.Context, ws.Address, string, []byte) (bool, error) { return true, nil }
 
@@ -105,6 +126,14 @@ type listener struct {
 	quietNode
 	mu    sync.Mutex
 	heard []string
+
+	rosters []ws.Membership
+}
+
+func (l *listener) Roster(_ ws.Address, now ws.Membership, _ bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rosters = append(l.rosters, now)
 }
 
 func (l *listener) Deliver(_ ws.Address, p ws.Publication) {

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/edge-server/edge/ws"
 )
@@ -15,6 +16,9 @@ type room struct {
 	users []*attendee
 	left  map[string]announcement // users that the server may still have
 	gone  bool
+
+	partial bool        // there are subscribers who were told of the members of this node alone, or too few
+	holed   atomic.Bool // changes are missing that all subscribers should have heard of
 }
 
 // attendee is a user of this node in a room.
@@ -128,6 +132,7 @@ func (l *lane) unlockRoom(r *room) {
 		r.gone = true
 		delete(l.rooms, r.of)
 		delete(l.unsettled, r)
+		delete(l.later, r)
 		l.mu.Unlock()
 	}
 	r.mu.Unlock()
@@ -145,19 +150,22 @@ func (l *lane) join(ctx context.Context, of ws.Address, m ws.Member, announce *w
 	r := l.lockRoom(of)
 	defer l.unlockRoom(r)
 	if a := r.find(m.ID); a != nil {
-		members, err := l.membersOf(ctx, r)
+		membership, err := l.membersOf(ctx, r, a)
 		if err == nil {
 			a.conns++
 		}
-		return ws.Membership{Members: members}, err
+		return membership, err
 	}
 	a := &attendee{member: ws.Member{ID: m.ID, Info: m.Info, Farewell: m.Farewell}, conns: 1, hello: announces(announce, m)}
 	if l.online.Load() {
-		changed, members, err := l.tellJoin(ctx, of, a, l.broker.encoded(&a.hello))
+		membership, err := l.tellJoin(ctx, of, a, l.broker.encoded(&a.hello))
 		if err == nil {
 			r.users = append(r.users, a)
 			delete(r.left, m.ID)
-			return ws.Membership{Changed: changed, Members: members}, nil
+			if l.forgetful() {
+				l.lacks(r, &membership)
+			}
+			return membership, nil
 		}
 		if !l.degrades(ctx, err) {
 			r.left[m.ID] = announces(m.Farewell, m) // the server may have done it
@@ -167,20 +175,21 @@ func (l *lane) join(ctx context.Context, of ws.Address, m ws.Member, announce *w
 	}
 	a.unknown, a.unsaid = true, true
 	r.users = append(r.users, a)
-	l.unsettle(r)
 	l.announceLocally(of, &a.hello)
-	return ws.Membership{Changed: true, Members: r.list()}, nil
+	membership := l.membersHere(r)
+	membership.Changed = true
+	return membership, nil
 }
 
 // tellJoin asks the server. The room's lock is held.
-func (l *lane) tellJoin(ctx context.Context, of ws.Address, a *attendee, announce []byte) (changed bool, members []ws.Member, err error) {
+func (l *lane) tellJoin(ctx context.Context, of ws.Address, a *attendee, announce []byte) (membership ws.Membership, err error) {
 	goodbye := announces(a.member.Farewell, a.member)
 	farewell := l.broker.encoded(&goodbye)
 	err = l.broker.ask(ctx, func(ctx context.Context) (err error) {
-		changed, members, err = l.driver.Join(ctx, of, a.member, announce, farewell)
+		membership, err = l.driver.Join(ctx, of, a.member, announce, farewell)
 		return err
 	})
-	return changed, members, err
+	return membership, err
 }
 
 // leave is Broker.Leave.
@@ -219,18 +228,21 @@ func (l *lane) announceLocally(of ws.Address, a *announcement) {
 	if a.id == (messageID{}) {
 		a.id = l.broker.nextID()
 	}
-	l.deliverLocally(of, a.id, a.Publication)
+	p := a.Publication
+	p.Change = ws.Position{Offset: l.changes.Add(1)}
+	l.deliverLocally(of, a.id, p)
 }
 
 // members is Broker.Members.
-func (l *lane) members(ctx context.Context, of ws.Address) (list []ws.Member, err error) {
+func (l *lane) members(ctx context.Context, of ws.Address) ([]ws.Member, error) {
 	if l.online.Load() {
-		err = l.broker.ask(ctx, func(ctx context.Context) (err error) {
-			list, err = l.driver.Members(ctx, of)
+		var now ws.Membership
+		err := l.broker.ask(ctx, func(ctx context.Context) (err error) {
+			now, err = l.driver.Members(ctx, of)
 			return err
 		})
 		if err == nil || !l.degrades(ctx, err) {
-			return list, err
+			return now.Members, err
 		}
 	}
 	l.mu.Lock()
@@ -241,20 +253,6 @@ func (l *lane) members(ctx context.Context, of ws.Address) (list []ws.Member, er
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.list(), nil
-}
-
-// membersOf is members of a room whose lock is held.
-func (l *lane) membersOf(ctx context.Context, r *room) (list []ws.Member, err error) {
-	if l.online.Load() {
-		err = l.broker.ask(ctx, func(ctx context.Context) (err error) {
-			list, err = l.driver.Members(ctx, r.of)
-			return err
-		})
-		if err == nil || !l.degrades(ctx, err) {
-			return list, err
-		}
-	}
 	return r.list(), nil
 }
 
@@ -272,7 +270,7 @@ func (l *lane) syncRoom(ctx context.Context, r *room) error {
 		}
 		err := l.patient(ctx, func(ctx context.Context) error {
 			if goodbye.forgotten { // only who is there can go, and be announced
-				if _, _, err := l.driver.Join(ctx, r.of, ws.Member{ID: user}, nil, nil); err != nil {
+				if _, err := l.driver.Join(ctx, r.of, ws.Member{ID: user}, nil, nil); err != nil {
 					return err
 				}
 			}
@@ -295,8 +293,8 @@ func (l *lane) syncRoom(ctx context.Context, r *room) error {
 		}
 		goodbye, undone := announces(a.member.Farewell, a.member), false
 		err := l.patient(ctx, func(ctx context.Context) error {
-			changed, _, err := l.driver.Join(ctx, r.of, a.member, announce, l.broker.encoded(&goodbye))
-			undone = undone || err == nil && changed && a.dead
+			now, err := l.driver.Join(ctx, r.of, a.member, announce, l.broker.encoded(&goodbye))
+			undone = undone || err == nil && now.Changed && a.dead
 			return err
 		})
 		if err != nil && l.broker.driver.Broken(err) {
@@ -308,10 +306,7 @@ func (l *lane) syncRoom(ctx context.Context, r *room) error {
 			l.broker.node.Departed(ws.Departure{Channel: r.of, User: a.member.ID, Undone: true})
 		}
 	}
-	l.mu.Lock()
-	delete(l.unsettled, r)
-	l.mu.Unlock()
-	return nil
+	return l.syncRoster(ctx, r)
 }
 
 // said encodes an announcement that this node's subscribers may have had, and makes sure that they do not get it twice.

@@ -24,6 +24,7 @@ func (s *Server) join(ctx context.Context) (err error) {
 	if s.space == nil {
 		return nil
 	}
+	s.watchFleet()
 	s.leaveFleet, err = s.space.Listen(ctx, fleetChannel, s.hear)
 	return err
 }
@@ -98,6 +99,7 @@ func (s *Server) hear(m ws.Publication) {
 	case s.incoming <- p:
 	case <-wait.C:
 		s.stats.fleetErrors.Add(1)
+		s.miss()
 		p.tell(errBusy)
 	}
 }

@@ -88,6 +88,9 @@ func (s *Server) runLog(run *logRun) {
 			batch = s.collect(append(batch[:0], p))
 			s.commit(batch)
 			clear(batch)
+			s.markGap()
+		case <-s.missing:
+			s.markGap()
 		case <-expire.C:
 			if s.history != nil {
 				s.complain(s.history.expire())
@@ -97,6 +100,7 @@ func (s *Server) runLog(run *logRun) {
 			if batch = s.collect(batch[:0]); len(batch) > 0 {
 				s.commit(batch)
 			}
+			s.markGap()
 			return
 		}
 	}

@@ -77,12 +77,18 @@ func (s *Server) begin() error {
 		if err != nil {
 			return errors.Join(err, s.history.close())
 		}
+		gap, err := s.history.gap()
+		if err != nil {
+			return errors.Join(err, s.history.close())
+		}
+		s.gap.Store(gap)
 		s.registry.mu.Lock()
 		s.registry.latest, s.registry.lastID = s.history.last, id
 		s.registry.mu.Unlock()
 		s.countHistory()
 	}
 	s.commitHeard()
+	s.markGap()
 	run := newLogRun()
 	s.turnMu.Lock()
 	s.turn.run = run
@@ -159,6 +165,7 @@ func (s *Server) Resume(ctx context.Context) error {
 	}
 	err := s.join(ctx)
 	if err == nil {
+		s.wasAway()
 		err = s.begin()
 	}
 	if err != nil { // better an error for each that publishes than no answer

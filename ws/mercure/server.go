@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/edge-server/edge/ws"
@@ -64,6 +65,10 @@ type Server struct {
 	leaveFleet func()
 	sharedMu   sync.Mutex
 	shared     map[string]*publication // on their way through the broker, by a key of their own
+	missed     atomic.Uint64           // times that updates of other nodes may have been lost
+	missing    chan struct{}           // has room for one: missed has changed
+	marked     uint64                  // of missed, by the log
+	gap        atomic.Uint64           // place up to which updates of other nodes may be missing; 0: nowhere
 
 	incoming chan *publication
 	turnMu   sync.RWMutex // guards turn; held while an update is put into the log
@@ -88,7 +93,7 @@ func New(cfg Config, opts Options) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, limits: opts.Limits, log: opts.Logger, now: opts.Now, registry: newRegistry(),
-		later: opts.Later, space: opts.Space, shared: map[string]*publication{},
+		later: opts.Later, space: opts.Space, shared: map[string]*publication{}, missing: make(chan struct{}, 1),
 		incoming: make(chan *publication, cfg.Limits.Publishing),
 	}
 	if s.now == nil {
@@ -144,6 +149,7 @@ func (s *Server) Start(ctx context.Context) error {
 	if s.later {
 		return nil
 	}
+	s.wasAway()
 	if err := s.begin(); err != nil {
 		return errors.Join(fmt.Errorf("ws.mercure: %w", err), s.stop())
 	}
@@ -172,7 +178,7 @@ func (s *Server) Disconnect(ctx context.Context) error {
 	for len(all) > 0 {
 		n := min(group, len(all))
 		for _, sub := range all[:n] {
-			close(sub.quit)
+			sub.sendAway()
 		}
 		if all = all[n:]; len(all) == 0 {
 			break

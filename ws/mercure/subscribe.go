@@ -47,7 +47,7 @@ func (s *Server) serveSubscribe(w http.ResponseWriter, r *http.Request) {
 	if s.cfg.Subscriptions {
 		s.announce(r.Context(), sub, true)
 	}
-	s.stats.ended(sub.stream(r.Context(), w))
+	s.stats.ended(sub.stream(r.Context(), newEventWriter(w, r, s.limits.WriteTimeout)))
 }
 
 // sendAway answers a client whose stream cannot begin here. An EventSource that is answered with an error never comes back. This one does,
@@ -97,7 +97,7 @@ func (s *Server) readSubscribe(w http.ResponseWriter, r *http.Request) (sub *sub
 	}
 	sub = &subscriber{
 		server: s, id: newID(), selectors: selectors, grants: g, ip: clientOf(r), began: s.now(),
-		wake: make(chan struct{}, 1), quit: make(chan struct{}),
+		wake: make(chan struct{}, 1),
 	}
 	if lastID = r.Header.Get("Last-Event-ID"); lastID == "" {
 		lastID = query.Get(s.lastIDParameter())
@@ -267,11 +267,13 @@ func (s *Server) admit(sub *subscriber, lastID string, h http.Header) error {
 	answer := earliest
 	switch {
 	case s.history == nil:
-		if latestID != "" {
+		if latestID != "" && s.isWhole(latest) {
 			answer = latestID
 		}
 	case found:
-		sub.place, answer = place, lastID
+		if sub.place = place; s.isWhole(place) {
+			answer = lastID
+		}
 	default:
 		sub.place = oldest
 	}

@@ -26,9 +26,9 @@ type subscriber struct {
 	seen uint64 // under the lock of the registry: the last update that was looked at for it
 
 	wake chan struct{} // has room for one
-	quit chan struct{} // closed when the server sends it away
 
 	mu      sync.Mutex // guards the following
+	quit    bool       // the server sends it away
 	queue   []*update
 	bytes   int
 	behind  bool   // reads from the history; nothing is put into the queue
@@ -85,6 +85,20 @@ func (s *subscriber) offer(u *update) {
 	s.signal()
 }
 
+// sendAway ends the stream when what waits has been written.
+func (s *subscriber) sendAway() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.quit = true
+	s.signal()
+}
+
+func (s *subscriber) isSentAway() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.quit
+}
+
 func (s *subscriber) signal() {
 	select {
 	case s.wake <- struct{}{}:
@@ -103,22 +117,31 @@ var (
 // batchBytes is how much is written at a time.
 const batchBytes = 64 << 10
 
-// take returns what is to be written next.
-func (s *subscriber) take(b []byte) (_ []byte, behind bool, err error) {
+// take returns what is to be written next: one update as it is, which is what most find, or several in a piece of memory of their own.
+func (s *subscriber) take() (b []byte, behind bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tooSlow {
-		return b, false, errTooSlow
+		return nil, false, errTooSlow
 	}
-	n := 0
-	for n < len(s.queue) && (n == 0 || len(b)+len(s.queue[n].wire) <= batchBytes) {
-		u := s.queue[n]
-		b = append(b, u.wire...)
-		s.bytes -= len(u.wire)
-		s.place = u.seq
-		s.queue[n] = nil
+	n, size := 0, 0
+	for n < len(s.queue) && (n == 0 || size+len(s.queue[n].wire) <= batchBytes) {
+		size += len(s.queue[n].wire)
 		n++
 	}
+	if n == 1 {
+		b = s.queue[0].wire[:size:size] // everybody's: what is put behind it goes elsewhere
+	} else if n > 1 {
+		b = make([]byte, 0, size)
+		for _, u := range s.queue[:n] {
+			b = append(b, u.wire...)
+		}
+	}
+	if n > 0 {
+		s.place = s.queue[n-1].seq
+	}
+	s.bytes -= size
+	clear(s.queue[:n])
 	if s.queue = s.queue[n:]; len(s.queue) == 0 {
 		s.queue = nil // an idle stream holds no memory
 	} else {
@@ -128,7 +151,7 @@ func (s *subscriber) take(b []byte) (_ []byte, behind bool, err error) {
 }
 
 // catchUp reads what comes next from the history, and lets the queue take over when there is nothing more.
-func (s *subscriber) catchUp(b []byte) ([]byte, error) {
+func (s *subscriber) catchUp() (b []byte, err error) {
 	r := s.server.registry
 	r.mu.Lock()
 	latest := r.latest
@@ -140,9 +163,9 @@ func (s *subscriber) catchUp(b []byte) ([]byte, error) {
 	s.mu.Unlock()
 	r.mu.Unlock()
 	if after >= latest {
-		return b, nil
+		return nil, nil
 	}
-	err := s.server.history.read(after, latest, true, func(u *update) bool {
+	err = s.server.history.read(after, latest, true, func(u *update) bool {
 		after = u.seq
 		if s.wants(u) {
 			b = append(b, u.stream()...)
@@ -159,56 +182,66 @@ func (s *subscriber) catchUp(b []byte) ([]byte, error) {
 	return b, err
 }
 
-// stream writes until the client goes, or something ends it.
-func (s *subscriber) stream(ctx context.Context, w http.ResponseWriter) error {
-	out := &eventWriter{w: w, control: http.NewResponseController(w), timeout: s.server.limits.WriteTimeout}
-	if err := out.write([]byte(":\n")); err != nil { // sends the head, too
+// stream writes until the client goes, or something ends it. A timer is not touched for each update: when it ends, the stream looks what is due.
+func (s *subscriber) stream(ctx context.Context, out *eventWriter) error {
+	defer out.disarm()
+	if err := out.write(comment); err != nil { // sends the head, too
 		return err
 	}
-	heartbeat := time.NewTimer(s.server.cfg.Heartbeat)
-	defer heartbeat.Stop()
 	end, why := s.deadline()
-	defer end.Stop()
-	buffer := make([]byte, 0, 512)
+	silence := s.server.cfg.Heartbeat
+	timer := time.NewTimer(min(silence, time.Until(end)))
+	defer timer.Stop()
+	done := ctx.Done()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-done:
 			return ctx.Err()
-		case <-s.quit:
-			return s.part(out)
-		case <-end.C:
-			return why
-		case <-heartbeat.C:
-			if err := out.write([]byte(":\n")); err != nil {
-				return err
+		case <-timer.C:
+			now := time.Now()
+			if !now.Before(end) {
+				return why
 			}
-			s.server.stats.heartbeats.Add(1)
-		case <-s.wake:
-			b, behind, err := s.take(buffer[:0])
-			if err == nil && behind && len(b) == 0 {
-				b, err = s.catchUp(b)
-			} else if behind {
-				s.signal()
-			}
-			if len(b) > 0 {
-				if err := out.write(b); err != nil {
+			if now.Sub(out.last) >= silence {
+				if err := out.write(comment); err != nil {
 					return err
 				}
+				s.server.stats.heartbeats.Add(1)
 			}
-			if err != nil {
+			timer.Reset(min(time.Until(out.last.Add(silence)), time.Until(end)))
+		case <-s.wake:
+			if s.isSentAway() {
+				return s.part(out)
+			}
+			if err := s.forward(out); err != nil {
 				return err
 			}
-			if cap(b) <= 4<<10 {
-				buffer = b
-			}
 		}
-		heartbeat.Reset(s.server.cfg.Heartbeat)
 	}
 }
 
+// comment is nothing to clients: it begins a stream, and shows that it is alive.
+var comment = []byte(":\n")
+
+// forward writes what waits, or the next piece of the history.
+func (s *subscriber) forward(out *eventWriter) error {
+	b, behind, err := s.take()
+	if err == nil && behind && len(b) == 0 {
+		b, err = s.catchUp()
+	} else if behind {
+		s.signal()
+	}
+	if len(b) > 0 {
+		if err := out.write(b); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
 // deadline is when the stream must end: with the token, or at its age, which is not the same for all.
-func (s *subscriber) deadline() (*time.Timer, error) {
-	left, why := time.Duration(1<<62), error(nil)
+func (s *subscriber) deadline() (at time.Time, why error) {
+	left := 100 * 365 * 24 * time.Hour
 	if age := s.server.cfg.Lifetime; age > 0 {
 		left, why = time.Duration(float64(age)*(0.9+0.2*rand.Float64())), errRotated
 	}
@@ -217,7 +250,7 @@ func (s *subscriber) deadline() (*time.Timer, error) {
 			left, why = max(token, 0), errExpired
 		}
 	}
-	return time.NewTimer(left), why
+	return time.Now().Add(left), why
 }
 
 // part sends what waits, and tells the client when to come back.
@@ -236,7 +269,7 @@ func (s *subscriber) takeLast() (b []byte, latest string) {
 	r := s.server.registry
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b, behind, err := s.take(nil)
+	b, behind, err := s.take()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.server.history == nil || behind || err != nil || len(s.queue) > 0 {
@@ -262,10 +295,21 @@ type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	timeout time.Duration
+	last    time.Time // when the last piece was written
+
+	// A connection of one request may keep a deadline that nobody waits for, so that it is not set for each piece: that costs as much as the
+	// piece. Where streams share a connection it would end this one.
+	alone bool
+	armed time.Time // when the deadline was last set
+}
+
+func newEventWriter(w http.ResponseWriter, r *http.Request, timeout time.Duration) *eventWriter {
+	return &eventWriter{w: w, control: http.NewResponseController(w), timeout: timeout, alone: r.ProtoMajor == 1}
 }
 
 func (o *eventWriter) write(b []byte) error {
-	deadlines := o.control.SetWriteDeadline(time.Now().Add(o.timeout)) == nil
+	o.last = time.Now()
+	deadlines := o.arm()
 	if _, err := o.w.Write(b); err != nil {
 		return err
 	}
@@ -276,4 +320,23 @@ func (o *eventWriter) write(b []byte) error {
 		return o.control.SetWriteDeadline(time.Time{})
 	}
 	return nil
+}
+
+// arm gives the piece its deadline, and reports whether it must be taken away behind it.
+func (o *eventWriter) arm() (disarm bool) {
+	if !o.alone {
+		return o.control.SetWriteDeadline(o.last.Add(o.timeout)) == nil
+	}
+	if coarse := min(time.Second, o.timeout/8); o.last.Sub(o.armed) > coarse {
+		o.armed = o.last
+		_ = o.control.SetWriteDeadline(o.last.Add(o.timeout + coarse)) // a writer that knows none has limits of its own
+	}
+	return false
+}
+
+// disarm is for the end of the answer, which goes out behind our back.
+func (o *eventWriter) disarm() {
+	if o.alone {
+		_ = o.control.SetWriteDeadline(time.Time{})
+	}
 }

@@ -64,6 +64,13 @@ func TestServerSlow(t *testing.T) {
 	brokertest.RunSlow(t, brokertest.Faulty{New: through(config(p.Addr)), Lose: func() { p.Slow(100 * time.Millisecond) }, Return: p.Heal})
 }
 
+func TestSlowWays(t *testing.T) {
+	t.Parallel()
+	p := testenv.StartToxiproxy(t).Proxy(testenv.NATS(t).Addr)
+	each := patience{5 * time.Minute, 6 * time.Second}
+	brokertest.RunSlowWays(t, brokertest.Faulty{New: each.through(config(p.Addr)), Lose: func() { p.Slow(2 * time.Second) }, Return: p.Heal})
+}
+
 func TestNodeApart(t *testing.T) {
 	t.Parallel()
 	s := testenv.NATS(t)

@@ -62,7 +62,7 @@ func (e *entry) expired() bool { return e.keep.TTL > 0 && time.Since(e.time) > e
 
 // last reads the latest entry of a channel. An expired one still tells the place in the stream.
 func (k *link) last(ctx context.Context, of ws.Address) (*entry, error) {
-	m, err := k.history.GetLastMsgForSubject(ctx, k.driver.opts.Prefix+".h."+token(of))
+	m, err := k.latest(ctx, k.history, k.driver.opts.Prefix+".h."+token(of))
 	return read(m, err)
 }
 
@@ -116,7 +116,7 @@ func (k *link) append(ctx context.Context, to ws.Address, message []byte, keep w
 			e.at, seen = ws.Position{Epoch: before.at.Epoch, Offset: before.at.Offset + 1}, before.seq
 			e.previous = before.seq
 		}
-		_, err = k.js.Publish(ctx, subject, e.encode(), jetstream.WithExpectLastSequencePerSubject(seen),
+		err = k.put(ctx, subject, e.encode(), jetstream.WithExpectLastSequencePerSubject(seen),
 			jetstream.WithRetryAttempts(1), jetstream.WithRetryWait(streamWait))
 		if err == nil {
 			return e.at, nil
@@ -182,7 +182,7 @@ func (d *Driver) Past(ctx context.Context, log fleet.Log, of ws.Address, after w
 			kept = max(kept, now.Offset-min(after.Offset, now.Offset))
 			break
 		}
-		before, err := read(k.history.GetMsg(ctx, e.previous))
+		before, err := read(k.message(ctx, k.history, e.previous))
 		if err != nil {
 			return fleet.Past{}, err
 		}

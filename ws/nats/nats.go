@@ -97,6 +97,9 @@ func (d *Driver) Stop(context.Context) error {
 // Lanes is of fleet.Driver.
 func (d *Driver) Lanes() []fleet.Lane { return []fleet.Lane{d} }
 
+// Trips is of fleet.Driver: a record is read and written, and what it announces is published; other nodes may be faster.
+func (d *Driver) Trips() int { return 10 }
+
 // Broken is of fleet.Driver.
 func (d *Driver) Broken(err error) bool {
 	var api jetstream.JetStreamError
@@ -273,7 +276,7 @@ func (d *Driver) Listen(ctx context.Context, channel ws.Address) error {
 	if err := k.listen(channel); err != nil {
 		return err
 	}
-	return k.conn.FlushWithContext(ctx)
+	return k.flush(ctx)
 }
 
 func (k *link) listen(channel ws.Address) error {
@@ -331,7 +334,7 @@ func (k *link) send(ctx context.Context, subject string, message []byte) error {
 	if err := k.conn.Publish(subject, message); err != nil {
 		return err
 	}
-	return k.conn.FlushWithContext(ctx)
+	return k.flush(ctx)
 }
 
 // Tell is of fleet.Lane.

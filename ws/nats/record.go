@@ -127,7 +127,7 @@ func newEpoch() string {
 
 // record reads the record of a channel, and its place in the stream; an empty one if there is none.
 func (k *link) record(ctx context.Context, of ws.Address) (*record, uint64, error) {
-	m, err := k.channels.GetLastMsgForSubject(ctx, k.driver.opts.Prefix+".r."+token(of))
+	m, err := k.latest(ctx, k.channels, k.driver.opts.Prefix+".r."+token(of))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return &record{}, 0, nil
 	}
@@ -172,7 +172,7 @@ func (k *link) store(ctx context.Context, of ws.Address, r *record, seen uint64)
 		if seen == 0 {
 			return nil
 		}
-		err := k.channels.DeleteMsg(ctx, seen)
+		err := k.within(ctx, func(ctx context.Context) error { return k.channels.DeleteMsg(ctx, seen) })
 		var api jetstream.JetStreamError
 		if errors.As(err, &api) && api.APIError() != nil && api.APIError().Code < 500 {
 			return jetstream.ErrMsgNotFound
@@ -183,9 +183,8 @@ func (k *link) store(ctx context.Context, of ws.Address, r *record, seen uint64)
 	if err != nil {
 		return err
 	}
-	_, err = k.js.Publish(ctx, k.driver.opts.Prefix+".r."+token(of), b, jetstream.WithExpectLastSequencePerSubject(seen),
+	return k.put(ctx, k.driver.opts.Prefix+".r."+token(of), b, jetstream.WithExpectLastSequencePerSubject(seen),
 		jetstream.WithRetryAttempts(1), jetstream.WithRetryWait(streamWait))
-	return err
 }
 
 func (k *link) publish(ctx context.Context, of ws.Address, r *record, before uint64) error {
@@ -203,7 +202,7 @@ func (k *link) publish(ctx context.Context, of ws.Address, r *record, before uin
 	if !sent {
 		return nil
 	}
-	return k.conn.FlushWithContext(ctx)
+	return k.flush(ctx)
 }
 
 // Watch is of fleet.Lane.
@@ -255,11 +254,12 @@ func (r *record) unwatch(node string) bool {
 }
 
 // Join is of fleet.Lane.
-func (d *Driver) Join(ctx context.Context, channel ws.Address, m ws.Member, announce, farewell []byte) (changed bool, list []ws.Member, err error) {
+func (d *Driver) Join(ctx context.Context, channel ws.Address, m ws.Member, announce, farewell []byte) (ws.Membership, error) {
 	k, err := d.current()
 	if err != nil {
-		return false, nil, err
+		return ws.Membership{}, err
 	}
+	changed := false
 	r, err := k.change(ctx, channel, func(r *record) bool {
 		known, there := r.Members[m.ID]
 		changed = !there
@@ -282,9 +282,9 @@ func (d *Driver) Join(ctx context.Context, channel ws.Address, m ws.Member, anno
 		return true
 	})
 	if err != nil {
-		return false, nil, err
+		return ws.Membership{}, err
 	}
-	return changed, r.list(), nil
+	return ws.Membership{Changed: changed, Members: r.list(), At: r.now()}, nil
 }
 
 // Leave is of fleet.Lane.
@@ -302,16 +302,16 @@ func (d *Driver) Leave(ctx context.Context, channel ws.Address, user string, ann
 }
 
 // Members is of fleet.Lane.
-func (d *Driver) Members(ctx context.Context, channel ws.Address) ([]ws.Member, error) {
+func (d *Driver) Members(ctx context.Context, channel ws.Address) (ws.Membership, error) {
 	k, err := d.current()
 	if err != nil {
-		return nil, err
+		return ws.Membership{}, err
 	}
 	r, _, err := k.record(ctx, channel)
 	if err != nil {
-		return nil, err
+		return ws.Membership{}, err
 	}
-	return r.list(), nil
+	return ws.Membership{Members: r.list(), At: r.now()}, nil
 }
 
 // Renew is of fleet.Lane.
@@ -324,7 +324,7 @@ func (d *Driver) Renew(ctx context.Context, reap bool) (fleet.Lease, error) {
 	fresh := d.fresh
 	d.mu.Unlock()
 	subject := d.opts.Prefix + ".n." + d.node
-	_, err = k.nodes.GetLastMsgForSubject(ctx, subject)
+	_, err = k.latest(ctx, k.nodes, subject)
 	switch {
 	case fresh:
 		d.owed = fleet.Forgotten
@@ -335,7 +335,7 @@ func (d *Driver) Renew(ctx context.Context, reap bool) (fleet.Lease, error) {
 		return fleet.Kept, err
 	}
 	// The servers of a cluster hear of a stream a moment after it was made.
-	if _, err := k.js.Publish(ctx, subject, nil, jetstream.WithRetryAttempts(20), jetstream.WithRetryWait(streamWait)); err != nil {
+	if err := k.put(ctx, subject, nil, jetstream.WithRetryAttempts(20), jetstream.WithRetryWait(streamWait)); err != nil {
 		return fleet.Kept, err // the server may have it: the next one finds nothing missing
 	}
 	if reap {
@@ -357,7 +357,7 @@ func (d *Driver) Held(context.Context) ([]fleet.Held, error) { return nil, nil }
 // reap takes the members of nodes away that have no lease.
 func (k *link) reap(ctx context.Context) error {
 	d := k.driver
-	info, err := k.nodes.Info(ctx, jetstream.WithSubjectFilter(d.opts.Prefix+".n.>"))
+	info, err := k.info(ctx, k.nodes, jetstream.WithSubjectFilter(d.opts.Prefix+".n.>"))
 	if err != nil {
 		return err
 	}
@@ -373,7 +373,7 @@ func (k *link) reap(ctx context.Context) error {
 		k.reaped = alive
 		return nil
 	}
-	if info, err = k.channels.Info(ctx, jetstream.WithSubjectFilter(d.opts.Prefix+".r.>")); err != nil {
+	if info, err = k.info(ctx, k.channels, jetstream.WithSubjectFilter(d.opts.Prefix+".r.>")); err != nil {
 		return err
 	}
 	subjects := make(chan string)

@@ -58,7 +58,7 @@ func newApp(name string, cfg App, s *Server) (*app, error) {
 	}
 	a.patience = newPatience(a)
 	a.caches.ttl = cfg.CacheTTL
-	a.space.Handle(ws.Handlers{Departed: a.departed})
+	a.space.Handle(ws.Handlers{Departed: a.departed, Roster: a.roster})
 	return a, nil
 }
 

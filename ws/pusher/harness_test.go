@@ -272,6 +272,11 @@ func mac(text string) string {
 // call makes a signed call of the HTTP API.
 func (w *world) call(method, path string, query url.Values, body string) (status int, answer string) {
 	w.t.Helper()
+	return w.callRaw(method, w.signed(method, path, query, body), body)
+}
+
+// signed is the target of a call.
+func (w *world) signed(method, path string, query url.Values, body string) string {
 	if query == nil {
 		query = url.Values{}
 	}
@@ -288,7 +293,7 @@ func (w *world) call(method, path string, query url.Values, body string) (status
 	}
 	slices.Sort(pairs)
 	query.Set("auth_signature", mac(method+"\n"+path+"\n"+strings.Join(pairs, "&")))
-	return w.callRaw(method, path+"?"+query.Encode(), body)
+	return path + "?" + query.Encode()
 }
 
 func (w *world) callRaw(method, target, body string) (status int, answer string) {

@@ -33,7 +33,10 @@ type message struct {
 	data    []byte // as it is written; nil without data; a part of what was read
 }
 
-var errNotObject = errors.New("it is not a JSON object with an event")
+var (
+	errNotObject = errors.New("it is not a JSON object with an event")
+	errNoObject  = errors.New("it is not a JSON object")
+)
 
 // parseMessage reads one text frame.
 func parseMessage(frame []byte) (message, error) {
@@ -53,14 +56,23 @@ func parseMessage(frame []byte) (message, error) {
 		return err
 	})
 	switch {
+	case err != nil && isOther(frame), err == nil && m.event == "" && s.end():
+		return m, errNotObject
 	case err != nil:
 		return m, err
 	case !s.end():
 		return m, errJSON
-	case m.event == "":
-		return m, errNotObject
 	}
 	return m, nil
+}
+
+// isOther reports whether something is JSON, but no object.
+func isOther(text []byte) bool {
+	s := scanner{b: text}
+	if s.space(); s.i < len(text) && text[s.i] == '{' {
+		return false
+	}
+	return s.value(maxDepth) == nil && s.end()
 }
 
 // stringField reads a string; null counts as none.
@@ -96,8 +108,11 @@ func fields(data []byte, into map[string]*string) error {
 		}
 		return s.value(maxDepth - 1)
 	})
-	if err == nil && !s.end() {
-		err = errJSON
+	switch {
+	case err != nil && isOther(data):
+		return errNoObject
+	case err == nil && !s.end():
+		return errJSON
 	}
 	return err
 }

@@ -35,6 +35,23 @@ func TestMessagesAreReadAsJSON(t *testing.T) {
 	}
 }
 
+func TestWhatIsNoObject(t *testing.T) {
+	t.Parallel()
+	for frame, want := range map[string]error{
+		`[]`: errNotObject, ` null`: errNotObject, `5 `: errNotObject, `"x"`: errNotObject, `{}`: errNotObject, `{"event":null}`: errNotObject,
+		`[`: errJSON, `nul`: errJSON, ``: errJSON, `{`: errJSON, `[] x`: errJSON, `{} x`: errJSON,
+	} {
+		if _, err := parseMessage([]byte(frame)); err != want {
+			t.Errorf("%s: %v, want %v", frame, err, want)
+		}
+	}
+	for data, want := range map[string]error{`[]`: errNoObject, `5`: errNoObject, `"5"`: errNoObject, `"x"`: errJSON, ``: errJSON} {
+		if err := fields([]byte(data), nil); err != want {
+			t.Errorf("%s: %v, want %v", data, err, want)
+		}
+	}
+}
+
 func TestNestingIsBounded(t *testing.T) {
 	t.Parallel()
 	nested := func(n int) []byte {

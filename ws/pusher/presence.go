@@ -55,6 +55,15 @@ func appendSubscribed(dst []byte, sub *subscription, members []ws.Member) []byte
 	if sub.member == nil {
 		return appendEvent(dst, eventSubscribed, sub.channel, []byte("{}"))
 	}
+	return appendRoster(dst, sub.channel, members)
+}
+
+// roster is subscription_succeeded again: clients take the members that are in it for all there are.
+func (a *app) roster(channel string, members []ws.Member) *ws.Prepared {
+	return ws.Prepare(ws.Text, appendRoster(nil, channel, members))
+}
+
+func appendRoster(dst []byte, channel string, members []ws.Member) []byte {
 	data := strconv.AppendInt([]byte(`{"presence":{"count":`), int64(len(members)), 10)
 	data = append(data, `,"ids":[`...)
 	for i := range members {
@@ -71,7 +80,7 @@ func appendSubscribed(dst []byte, sub *subscription, members []ws.Member) []byte
 		data = append(appendText(data, members[i].ID), ':')
 		data = appendInfo(data, members[i].Info)
 	}
-	return appendEvent(dst, eventSubscribed, sub.channel, append(data, "}}}"...))
+	return appendEvent(dst, eventSubscribed, channel, append(data, "}}}"...))
 }
 
 // appendInfo appends what is known about a member. It is JSON that was read before.

@@ -79,7 +79,13 @@ func (a *app) publish(ctx context.Context, events []event) error {
 			}
 			return err
 		}
+		if len(events[i].channels) > 1 {
+			events[i].channels = distinct(events[i].channels)
+		}
 		n += len(events[i].channels)
+	}
+	if most := a.cfg.Limits.Events; most > 0 && n > most { // it would be refused for ever
+		return apiErrorf(413, "this is %d events, one for each channel, more than the %d a second that limits.events allows: publish to fewer at a time", n, most)
 	}
 	if !a.events.take(n, time.Now()) {
 		return apiErrorf(429, "the app publishes more than the %d events a second that limits.events allows", a.cfg.Limits.Events)
@@ -145,6 +151,8 @@ func (a *app) checkClientEvent(c *ws.Conn, s *session, m *message) (member *ws.M
 		return no("this app does not allow client events")
 	case k.has(kindUser):
 		return no("nobody but the back end sends on channels of users")
+	case k.has(kindEncrypted): // libraries of clients do not encrypt events, so this would be readable
+		return no("not supported on encrypted channels")
 	case a.cfg.ClientEvents == clientEventsPrivate && !k.has(kindPrivate):
 		return no("only supported on private and presence channels")
 	case utf8.RuneCountInString(m.event) > limits.EventName:

@@ -126,6 +126,14 @@ func TestClientEvents(t *testing.T) {
 	c.wantError(4301, "private and presence")
 	c.send("client-x", "#server-to-user-1", 1)
 	c.wantError(4301, "nobody but the back end")
+	for _, channel := range []string{"private-encrypted-x", "private-encrypted-cache-x"} { // what a client sends there is not encrypted
+		c.subscribe(channel, "")
+		if strings.Contains(channel, "cache") {
+			c.want("pusher:cache_miss", channel, nil)
+		}
+		c.send("client-x", channel, 1)
+		c.wantError(4301, "encrypted")
+	}
 	c.send("not-client", "presence-x", 1)
 	c.wantError(0, "Unknown event")
 	a.send("client-x", "presence-x", strings.Repeat("x", 1001))

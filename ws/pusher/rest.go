@@ -67,16 +67,43 @@ func (a *app) serveCall(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if !a.cfg.Enabled {
 		return nil, apiErrorf(403, "the app is disabled")
 	}
-	if r.Method == http.MethodPost {
+	allow := methodsOf(call)
+	switch {
+	case allow == "":
+		return nil, apiErrorf(404, "there is no %s %s", r.Method, call)
+	case !slices.Contains(strings.Split(allow, ", "), r.Method):
+		w.Header().Set("Allow", allow)
+		return nil, apiErrorf(405, "there is no %s %s: it has %s", r.Method, call, allow)
+	case r.Method == http.MethodPost:
 		return a.serveWrite(ctx, call, body)
-	}
-	if r.Method != http.MethodGet {
-		return nil, apiErrorf(405, "the API has GET and POST")
 	}
 	if !a.reads.take(1, time.Now()) {
 		return nil, apiErrorf(429, "the app asks more than the %d times a second that limits.reads allows", a.cfg.Limits.Reads)
 	}
 	return a.serveRead(ctx, call, query)
+}
+
+// methodsOf are the methods of a call, none if there is no such call.
+func methodsOf(call string) string {
+	first, rest, deep := strings.Cut(call, "/")
+	switch {
+	case !deep && (first == "events" || first == "batch_events"):
+		return "POST"
+	case first == "users" && userOf(rest) != "":
+		return "POST"
+	case !deep && first == "connections", first == "channels" && (!deep || rest != ""):
+		return "GET, HEAD"
+	}
+	return ""
+}
+
+// userOf is the user of ID/terminate_connections.
+func userOf(rest string) string {
+	user, ok := strings.CutSuffix(rest, "/terminate_connections")
+	if !ok {
+		return ""
+	}
+	return user
 }
 
 func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
@@ -113,12 +140,7 @@ func (a *app) serveWrite(ctx context.Context, call string, body []byte) ([]byte,
 	case "batch_events":
 		return a.triggerBatch(ctx, body)
 	}
-	if user, ok := strings.CutPrefix(call, "users/"); ok {
-		if user, ok = strings.CutSuffix(user, "/terminate_connections"); ok && user != "" {
-			return []byte("{}"), a.terminate(ctx, user)
-		}
-	}
-	return nil, apiErrorf(404, "there is no POST %s", call)
+	return []byte("{}"), a.terminate(ctx, userOf(strings.TrimPrefix(call, "users/")))
 }
 
 func (a *app) serveRead(ctx context.Context, call string, query url.Values) ([]byte, error) {
@@ -128,13 +150,11 @@ func (a *app) serveRead(ctx context.Context, call string, query url.Values) ([]b
 	if call == "connections" {
 		return json.Marshal(map[string]int64{"connections": a.connections.Load()})
 	}
-	if channel, ok := strings.CutPrefix(call, "channels/"); ok {
-		if name, users := strings.CutSuffix(channel, "/users"); users {
-			return a.listUsers(ctx, name)
-		}
-		return a.describe(ctx, channel, query.Get("info"))
+	channel := strings.TrimPrefix(call, "channels/")
+	if name, users := strings.CutSuffix(channel, "/users"); users {
+		return a.listUsers(ctx, name)
 	}
-	return nil, apiErrorf(404, "there is no GET %s", call)
+	return a.describe(ctx, channel, query.Get("info"))
 }
 
 // apiEvent is an event as the API has it.
@@ -160,7 +180,7 @@ func (e *apiEvent) event() (event, error) {
 
 func decode(body []byte, into any) error {
 	if err := json.Unmarshal(body, into); err != nil {
-		return apiErrorf(400, "the body is not what the API reads: %v", err)
+		return apiErrorf(400, "the body is not what the API reads: %s", ws.JSONProblem(err))
 	}
 	return nil
 }

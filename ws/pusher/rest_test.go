@@ -18,7 +18,12 @@ func TestAPIRefuses(t *testing.T) {
 		status             int
 		says               string
 	}{
-		"no JSON":          {"POST", "events", `x`, 400, "not what the API reads"},
+		"no JSON":          {"POST", "events", `x`, 400, "not what the API reads: it is not JSON"},
+		"half JSON":        {"POST", "events", `{"name":`, 400, "it is not JSON"},
+		"a list":           {"POST", "events", `[]`, 400, "reads: it must be an object, not a list"},
+		"a list as batch":  {"POST", "batch_events", `[]`, 400, "it must be an object, not a list"},
+		"name of a number": {"POST", "events", `{"name":5,"data":"x","channel":"a"}`, 400, "name must be a text, not a number"},
+		"channels as text": {"POST", "events", `{"name":"e","data":"x","channels":"a"}`, 400, "channels must be a list, not a text"},
 		"no name":          {"POST", "events", `{"channel":"a","data":"x"}`, 400, "no name"},
 		"no data":          {"POST", "events", `{"channel":"a","name":"x"}`, 400, "no data"},
 		"no channel":       {"POST", "events", `{"name":"a","data":"x"}`, 400, "no channel"},
@@ -37,9 +42,11 @@ func TestAPIRefuses(t *testing.T) {
 		"bad in batch":     {"POST", "batch_events", `{"batch":[{"name":"a","data":"x","channel":"a"},{"name":"a","data":"x","channel":"?"}]}`, 400, "batch[1]"},
 		"no call":          {"POST", "nothing", `{}`, 404, "no POST nothing"},
 		"no user":          {"POST", "users//terminate_connections", `{}`, 404, "no POST"},
-		"method":           {"PUT", "events", `{}`, 405, "GET and POST"},
+		"method":           {"PUT", "events", `{}`, 405, "it has POST"},
 		"users of public":  {"GET", "channels/a/users", "", 400, "not a presence channel"},
-		"no read":          {"GET", "events", "", 404, "no GET"},
+		"read of a write":  {"GET", "events", "", 405, "no GET events: it has POST"},
+		"write of a read":  {"POST", "channels", `{}`, 405, "it has GET"},
+		"no read":          {"GET", "users/7", "", 404, "no GET users/7"},
 		"bad name of read": {"GET", "channels/a%20b", "", 400, "a b"},
 	} {
 		status, text := w.call(c.method, "/apps/1/"+c.path, nil, c.body)
@@ -51,6 +58,9 @@ func TestAPIRefuses(t *testing.T) {
 		t.Errorf("%d %s", status, text)
 	}
 	if status, text := w.call("GET", "/apps/1/channels/a", url.Values{"info": {"user_count"}}, ""); status != 400 || !strings.Contains(text, "user_count") {
+		t.Errorf("%d %s", status, text)
+	}
+	if status, text := w.call("HEAD", "/apps/1/channels", nil, ""); status != 200 || text != "" {
 		t.Errorf("%d %s", status, text)
 	}
 	if status, _ := w.call("GET", "/apps/9/channels", nil, ""); status != 404 {
@@ -110,7 +120,7 @@ func TestChannelsAndTheirAttributes(t *testing.T) {
 func TestBackEndsAreLimited(t *testing.T) {
 	t.Parallel()
 	w := start(t, app(func(a *pusher.App) { a.Limits.Events = 3; a.Limits.Reads = 2 }))
-	if status, text := w.call("POST", "/apps/1/events", nil, `{"name":"e","channels":["a","b","c","d"],"data":"1"}`); status != 429 || !strings.Contains(text, "limits.events") {
+	if status, text := w.call("POST", "/apps/1/events", nil, `{"name":"e","channels":["a","b","c","d"],"data":"1"}`); status != 413 || !strings.Contains(text, "limits.events") { // it would never be let through
 		t.Error(status, text)
 	}
 	w.api("POST", "events", `{"name":"e","channels":["a","b","c"],"data":"1"}`)
@@ -147,6 +157,45 @@ func TestBehindAPrefix(t *testing.T) {
 		r.Header = c.header
 		if w.Handles(r) != c.want {
 			t.Errorf("Handles(%q %v) is %v", c.path, c.header, !c.want)
+		}
+	}
+}
+
+func TestMethodsThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	for call, allow := range map[string]string{"events": "POST", "batch_events": "POST", "users/7/terminate_connections": "POST", "channels": "GET, HEAD", "channels/a/users": "GET, HEAD", "connections": "GET, HEAD"} {
+		target := w.signed("DELETE", "/apps/1/"+call, nil, "")
+		req, err := http.NewRequestWithContext(t.Context(), "DELETE", w.http.URL+target, nil)
+		check(t, err)
+		resp, err := http.DefaultClient.Do(req)
+		check(t, err)
+		resp.Body.Close()
+		if got := resp.Header.Get("Allow"); resp.StatusCode != 405 || got != allow {
+			t.Errorf("DELETE %s: %s, Allow: %s, want %s", call, resp.Status, got, allow)
+		}
+	}
+}
+
+func TestAnEventReachesAChannelOnce(t *testing.T) {
+	t.Parallel()
+	w := start(t, app(func(a *pusher.App) { a.Limits.Events = 2 }))
+	c := w.connect()
+	c.subscribe("a", "")
+	c.subscribe("b", "")
+	w.api("POST", "events", `{"name":"e","channels":["a","a","b","a"],"data":"1"}`)
+	c.want("e", "a", nil)
+	c.want("e", "b", nil)
+	c.quiet()
+}
+
+func TestClocksInMilliseconds(t *testing.T) {
+	t.Parallel()
+	w := start(t)
+	for stamp, says := range map[string]string{"1790000000000": "milliseconds", "9223372036854775807": "milliseconds", "-5": "seconds since 1970", "0": "off, more than", "x": "seconds since 1970"} {
+		status, text := w.callRaw("GET", "/apps/1/channels?auth_key="+key+"&auth_version=1.0&auth_signature=x&auth_timestamp="+stamp, "")
+		if status != 401 || !strings.Contains(text, says) || strings.Contains(text, "2562047h") {
+			t.Errorf("%s: %d %s", stamp, status, text)
 		}
 	}
 }

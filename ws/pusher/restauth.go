@@ -16,6 +16,9 @@ import (
 // clockSkew is how far the clock of a caller of the HTTP API may be off.
 const clockSkew = 600 * time.Second
 
+// latestStamp is in the year 2255; milliseconds are beyond it.
+const latestStamp = 9_000_000_000
+
 // checkRequest tells whether a call of the HTTP API was signed by the app's back end. paths are the forms in which the path may
 // have been signed: with and without the prefix of the section, escaped or not.
 func (c credentials) checkRequest(method string, paths []string, query url.Values, body []byte, now time.Time) error {
@@ -26,7 +29,10 @@ func (c credentials) checkRequest(method string, paths []string, query url.Value
 		return fmt.Errorf("auth_version: must be 1.0, got %q", v)
 	}
 	stamp, err := strconv.ParseInt(query.Get("auth_timestamp"), 10, 64)
-	if err != nil {
+	if err == nil && stamp > latestStamp {
+		return fmt.Errorf("auth_timestamp: %d is not a time in seconds since 1970: is it in milliseconds?", stamp)
+	}
+	if err != nil || stamp < 0 {
 		return fmt.Errorf("auth_timestamp: %q is not a time in seconds since 1970", query.Get("auth_timestamp"))
 	}
 	if off := now.Sub(time.Unix(stamp, 0)).Abs(); off > clockSkew {

@@ -181,7 +181,7 @@ func (a *app) join(c *ws.Conn, s *session, sub *subscription) *denial {
 	a.stats.subscriptions.Add(1)
 	if sub.kind.has(kindCache) && len(r.Past.Publications) == 0 {
 		send(c, appendEvent(nil, eventCacheMiss, sub.channel, nil))
-		a.tell(happening{name: hookCacheMiss, channel: sub.channel})
+		defer a.tell(happening{name: hookCacheMiss, channel: sub.channel}) // behind the others
 	}
 	if sub.kind.has(kindUser) {
 		return nil

@@ -111,10 +111,29 @@ func TestWebhookQueueIsBounded(t *testing.T) {
 	for i := range 20 {
 		c.subscribe("room."+string(rune('a'+i)), "")
 	}
+	c.quiet() // the last subscription has been told, too
 	s := w.Stats()[0]
 	if s.WebhooksDropped < 14 || s.WebhooksWaiting > 5 {
 		t.Errorf("%+v", s)
 	}
 	close(release)
 	hook.wait(t, "channel_occupied", "room.a")
+}
+
+// TestOccupiedComesFirst: a back end hears that a cache channel is there before it hears what the channel lacks.
+func TestOccupiedComesFirst(t *testing.T) {
+	t.Parallel()
+	hook := newReceiver(t)
+	w := start(t, app(func(a *pusher.App) { a.Webhooks = []pusher.Webhook{webhook(hook.URL)} }))
+	w.connect().subscribe("presence-cache-x", `{"user_id":"ada"}`)
+	hook.wait(t, "cache_miss", "presence-cache-x")
+	hook.mu.Lock()
+	defer hook.mu.Unlock()
+	var order []string
+	for _, e := range hook.events {
+		order = append(order, e["name"].(string))
+	}
+	if got := strings.Join(order, " "); got != "channel_occupied member_added cache_miss" {
+		t.Error(got)
+	}
 }

@@ -42,10 +42,12 @@ type JWT struct {
 // Defaults is where decoding of a present jwt section starts.
 func (JWT) Defaults() any { return JWT{Query: "token", User: "sub"} }
 
+var errNoKey = errors.New("needs secret, public_key_file, jwks_file or jwks_url: what tokens are checked with")
+
 // Validate reports every problem.
 func (j *JWT) Validate() error {
 	if !j.Any() {
-		return errors.New("needs secret, public_key_file, jwks_file or jwks_url: what tokens are checked with")
+		return errNoKey
 	}
 	if _, err := j.Load(); err != nil {
 		return err

@@ -45,11 +45,13 @@ func (a *App) manage(w http.ResponseWriter, r *http.Request, text string) {
 		in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder))
 		in.DisallowUnknownFields()
 		err := in.Decode(&o)
-		if err == nil {
+		if err != nil {
+			err = orderProblem(err)
+		} else {
 			err = o.Validate()
 		}
 		if err != nil {
-			http.Error(w, fmt.Sprintf("400 the body is JSON with attributes, subscribe and unsubscribe: %v", err), http.StatusBadRequest)
+			refuseOrder(w, err)
 			return
 		}
 		o.Describe = true
@@ -58,6 +60,24 @@ func (a *App) manage(w http.ResponseWriter, r *http.Request, text string) {
 		w.Header().Set("Allow", "GET, POST, PATCH, DELETE")
 		http.Error(w, "405 method not allowed", http.StatusMethodNotAllowed)
 	}
+}
+
+// orderProblem says what is wrong with an order that cannot be read.
+func orderProblem(err error) error {
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return err
+	}
+	return errors.New(ws.JSONProblem(err))
+}
+
+func refuseOrder(w http.ResponseWriter, err error) {
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		http.Error(w, fmt.Sprintf("413 the body is larger than %d bytes", large.Limit), http.StatusRequestEntityTooLarge)
+		return
+	}
+	http.Error(w, fmt.Sprintf("400 the body is JSON with attributes, subscribe and unsubscribe: %v", err), http.StatusBadRequest)
 }
 
 func (a *App) manageOrder(w http.ResponseWriter, r *http.Request, id ws.ConnID, o Order) {

@@ -57,7 +57,9 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("secret: needs at least 16 characters"))
 	}
 	if c.JWT != nil {
-		if err := c.JWT.Validate(); err != nil {
+		if err := c.JWT.Validate(); errors.Is(err, errNoKey) {
+			errs = append(errs, fmt.Errorf("jwt: %w", err))
+		} else if err != nil {
 			errs = append(errs, fmt.Errorf("jwt.%w", err))
 		}
 	}
@@ -89,6 +91,9 @@ type App struct {
 	slots  chan struct{} // events that are being dealt with
 	failed atomic.Uint64
 	events atomic.Uint64
+
+	lost       atomic.Uint64 // events since the last line about them
+	complained atomic.Int64  // when that was, in Unix nanoseconds
 }
 
 // Options are what an App needs beside its configuration.
@@ -171,7 +176,7 @@ func (a *App) OnOpen(*ws.Conn) {}
 func (a *App) OnMessage(c *ws.Conn, kind ws.Kind, message []byte) {
 	a.slots <- struct{}{}
 	defer func() { <-a.slots }()
-	_ = a.count(a.backend.Message(context.Background(), c, kind, message))
+	a.complain("message", a.count(a.backend.Message(context.Background(), c, kind, message)))
 }
 
 // OnClose is of ws.Protocol.
@@ -181,7 +186,29 @@ func (a *App) OnClose(c *ws.Conn, code ws.CloseCode, reason string) {
 	}
 	a.slots <- struct{}{}
 	defer func() { <-a.slots }()
-	_ = a.count(a.backend.Disconnect(context.Background(), c, code, reason))
+	a.complain("disconnect", a.count(a.backend.Disconnect(context.Background(), c, code, reason)))
+}
+
+// Reported is an error that is in the log already.
+type Reported struct{ Cause error }
+
+func (r Reported) Error() string { return r.Cause.Error() }
+func (r Reported) Unwrap() error { return r.Cause }
+
+// complaintEvery is how often an application's failures are logged.
+const complaintEvery = time.Second
+
+// complain logs that the application lost an event, once a second at most, with how many there were since the last time.
+func (a *App) complain(event string, err error) {
+	if err == nil || errors.As(err, new(Reported)) {
+		return
+	}
+	a.lost.Add(1)
+	last, now := a.complained.Load(), time.Now().UnixNano()
+	if now-last < int64(complaintEvery) || !a.complained.CompareAndSwap(last, now) {
+		return
+	}
+	a.log.Error("ws: the application failed in an event, which is lost", "app", a.name, "event", event, "events", a.lost.Swap(0), "error", err)
 }
 
 func (a *App) count(err error) error {

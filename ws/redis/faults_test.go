@@ -46,6 +46,13 @@ func TestServerSlow(t *testing.T) {
 	brokertest.RunSlow(t, brokertest.Faulty{New: through(config(p.Addr)), Lose: func() { p.Slow(150 * time.Millisecond) }, Return: p.Heal})
 }
 
+func TestSlowWays(t *testing.T) {
+	t.Parallel()
+	p := testenv.StartToxiproxy(t).Proxy(testenv.Redis(t).Addr)
+	each := patience{5 * time.Minute, 6 * time.Second}
+	brokertest.RunSlowWays(t, brokertest.Faulty{New: each.through(config(p.Addr)), Lose: func() { p.Slow(3500 * time.Millisecond) }, Return: p.Heal})
+}
+
 func TestNodeApart(t *testing.T) {
 	t.Parallel()
 	s := testenv.Redis(t)

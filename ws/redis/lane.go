@@ -154,17 +154,25 @@ func (l *lane) Unwatch(ctx context.Context, channel ws.Address) (last bool, err 
 }
 
 // Join is of fleet.Lane.
-func (l *lane) Join(ctx context.Context, channel ws.Address, m ws.Member, announce, farewell []byte) (bool, []ws.Member, error) {
-	answer, err := l.run(ctx, joinScript, l.driver.node, chanOf(channel), m.ID, m.Info, announce, farewell, newEpoch())
+func (l *lane) Join(ctx context.Context, channel ws.Address, m ws.Member, announce, farewell []byte) (ws.Membership, error) {
+	return parseMembership(l.run(ctx, joinScript, l.driver.node, chanOf(channel), m.ID, m.Info, announce, farewell, newEpoch()))
+}
+
+// parseMembership reads [CHANGED USERS EPOCH OFFSET].
+func parseMembership(answer any, err error) (m ws.Membership, _ error) {
 	if err != nil {
-		return false, nil, err
+		return m, err
 	}
 	list, ok := answer.([]any)
-	if !ok || len(list) != 2 {
-		return false, nil, errAnswer
+	if !ok || len(list) != 4 {
+		return m, errAnswer
 	}
-	members, err := parseMembers(list[1])
-	return list[0] == int64(1), members, err
+	m.Changed = list[0] == int64(1)
+	if m.Members, err = parseMembers(list[1]); err != nil {
+		return ws.Membership{}, err
+	}
+	m.At, err = position(list[2], list[3])
+	return m, err
 }
 
 // parseMembers reads a hash of users, TIME:INFO, in the order of their arrival.
@@ -227,12 +235,8 @@ func (l *lane) Leave(ctx context.Context, channel ws.Address, user string, annou
 }
 
 // Members is of fleet.Lane.
-func (l *lane) Members(ctx context.Context, channel ws.Address) ([]ws.Member, error) {
-	answer, err := l.driver.do(ctx, []any{"hgetall", l.base + "m:" + chanOf(channel)})
-	if err != nil {
-		return nil, err
-	}
-	return parseMembers(answer)
+func (l *lane) Members(ctx context.Context, channel ws.Address) (ws.Membership, error) {
+	return parseMembership(l.run(ctx, membersScript, chanOf(channel), newEpoch()))
 }
 
 // Renew is of fleet.Lane. It takes away a hundred channels of a dead node at a time, so that the server can do other things
@@ -285,6 +289,8 @@ func (l *lane) live(ctx context.Context, lease string) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, l.driver.opts.Timeout)
+	defer cancel()
 	return in.live(ctx, l.base+"life:"+id)
 }
 
@@ -428,6 +434,8 @@ func (l *lane) Listen(ctx context.Context, channel ws.Address) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, l.driver.opts.Timeout)
+	defer cancel()
 	return in.listen(ctx, []string{l.base + "ch:" + chanOf(channel)})
 }
 

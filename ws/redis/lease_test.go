@@ -14,6 +14,7 @@ type deaf struct{}
 func (deaf) Published(ws.Address, fleet.Log, ws.Position, []byte) {}
 func (deaf) Told([]byte)                                          {}
 func (deaf) Departed(ws.Departure)                                {}
+func (deaf) Interrupted(ws.Address)                               {}
 func (deaf) Lost(int, error)                                      {}
 
 // TestAnswerLost: what Renew finds is not forgotten when its answer does not arrive.
@@ -53,7 +54,7 @@ func TestAnswerLost(t *testing.T) {
 	unheard(a)
 	renew(a, fleet.Doubted) // it is told to tell all that it has, as if it had been forgotten
 	of := ws.Address{Space: "s", Channel: "c"}
-	if _, _, err := a.Join(t.Context(), of, ws.Member{ID: "ann"}, nil, nil); err != nil {
+	if _, err := a.Join(t.Context(), of, ws.Member{ID: "ann"}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := testenv.RedisDo(s.Addr, "ZADD", "p:nodes", "1", "a"); err != nil { // its lease is over

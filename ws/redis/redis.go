@@ -81,6 +81,9 @@ func (d *Driver) Start(ctx context.Context, node string, sink fleet.Sink) (err e
 	return nil
 }
 
+// Trips is of fleet.Driver: each question is one script, which the server may not know yet.
+func (d *Driver) Trips() int { return 2 }
+
 // look asks the server what it is.
 func (d *Driver) look(ctx context.Context) error {
 	info, err := d.client.Info(ctx, "server", "cluster").Result()
@@ -166,8 +169,10 @@ func (l *lane) run(ctx context.Context, script *script, args ...any) (any, error
 	return answer, err
 }
 
-// do sends a command: together with others if there are any, else alone, which takes half the time.
+// do sends a command: together with others if there are any, else alone, which takes half the time. Either way within the timeout.
 func (d *Driver) do(ctx context.Context, args []any) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.opts.Timeout)
+	defer cancel()
 	cmd := redis.NewCmd(ctx, args...)
 	crowd := d.inFlight.Add(1)
 	defer d.inFlight.Add(-1)

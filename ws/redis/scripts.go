@@ -201,7 +201,13 @@ if redis.call('HSETNX', base .. 'n:' .. node .. ' ' .. chan, user, ARGV[7]) == 1
     announce(chan, ARGV[6], ARGV[8])
   end
 end
-return {changed, redis.call('HGETALL', base .. 'm:' .. chan)}`)
+local e, o = head(base .. 'p:' .. chan, ARGV[8])
+return {changed, redis.call('HGETALL', base .. 'm:' .. chan), e or '', o}`)
+
+	// chan, epoch
+	membersScript = newScript(`
+local e, o = head(base .. 'p:' .. ARGV[2], ARGV[3])
+return {0, redis.call('HGETALL', base .. 'm:' .. ARGV[2]), e or '', o}`)
 
 	// node, chan, user, announce, epoch
 	leaveScript = newScript(`return leave(ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])`)

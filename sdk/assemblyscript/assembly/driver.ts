@@ -13,6 +13,8 @@ export const FeatureIncr: u32 = 4;
 export const FeatureScan: u32 = 16;
 /** The data is outside of the guest: there may be many instances. */
 export const FeatureShared: u32 = 64;
+/** Keys may go before their end to make room. */
+export const FeatureEvict: u32 = 128;
 
 // @ts-ignore: decorator
 @lazy const clock: usize = memory.data(8, 8);

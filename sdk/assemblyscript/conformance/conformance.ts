@@ -300,6 +300,8 @@ class Script {
       if (r.ok) this.answer(r.value, false);
       else this.raw("!" + r.error);
     }
+    else if (name == "http-header") this.header(outgoing("GET", this.arg(1)).fetch());
+    else if (name == "php-header") this.header(outgoing("GET", this.arg(2)).php(this.arg(1)));
     else if (name == "tcp") this.tcp();
     else if (name == "counter") this.void(counter(this.arg(1)).add(this.number(2)));
     else if (name == "gauge") this.void(gauge(this.arg(1)).set(this.number(2)));
@@ -354,6 +356,13 @@ class Script {
     }
     const body = a.readAll();
     this.raw(body.ok ? status + middle + "," + encode(body.value) : "!" + body.error);
+  }
+
+  header(r: Result<Answer>): void {
+    if (!r.ok) return this.raw("!" + r.error);
+    const all = r.value.headerNames().filter((name: string) => name.startsWith("x-s")).concat(r.value.headerValues("x-several"));
+    r.value.close();
+    this.list(all);
   }
 
   tcp(): void {

@@ -1,8 +1,8 @@
 // The KV driver of sdk/conformance in AssemblyScript: a store in memory.
 
 import {
-  ConditionFailed, Driver, Exists, FeatureCAS, FeatureIncr, FeatureScan, FeatureTTL, IfAbsent, IfPresent, IfVersion, KeepTTL, NotFound, Page, Reply, operationTime,
-  onStore,
+  ConditionFailed, Driver, Exists, FeatureCAS, FeatureEvict, FeatureIncr, FeatureScan, FeatureTTL, IfAbsent, IfPresent, IfVersion, KeepTTL, NotFound, Page, Reply, operationTime,
+  log, onStore,
 } from "@edge-server/guest";
 
 export * from "@edge-server/guest/kv";
@@ -27,7 +27,7 @@ class Memory extends Driver {
     return null;
   }
 
-  features(): u32 { return FeatureTTL | FeatureCAS | FeatureIncr | FeatureScan; }
+  features(): u32 { return FeatureTTL | FeatureCAS | FeatureIncr | FeatureScan | FeatureEvict; }
 
   open(config: string): i32 { return config.startsWith('{"refuse":') ? -3 : 0; }
 
@@ -95,6 +95,10 @@ class Memory extends Driver {
     this.items.clear();
     return Reply.ok();
   }
+
+  tick(now: i64): void { log.info("ticked " + now.toString()); }
+
+  close(): void { log.info("closed"); }
 }
 
 onStore(new Memory());

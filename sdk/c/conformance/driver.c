@@ -117,9 +117,14 @@ static int scan(edge_str prefix, edge_str cursor, uint32_t max, edge_str *page) 
 
 static int clear(void) { return count = 0, 0; }
 
+static void tick(int64_t now_ms) { edge_log(EDGE_INFO, EDGE_JOIN(EDGE("ticked "), edge_decimal(now_ms))); }
+
+static void closed(void) { edge_log(EDGE_INFO, EDGE("closed")); }
+
 static const edge_driver memory = {
-    .can = EDGE_CAN_TTL | EDGE_CAN_CAS | EDGE_CAN_INCR | EDGE_CAN_SCAN,
+    .can = EDGE_CAN_TTL | EDGE_CAN_CAS | EDGE_CAN_INCR | EDGE_CAN_SCAN | EDGE_CAN_EVICT,
     .open = open, .get = get, .set = set, .remove = take, .incr = incr, .expire = expire, .scan = scan, .clear = clear,
+    .tick = tick, .close = closed,
 };
 
 EDGE_DRIVER(memory)

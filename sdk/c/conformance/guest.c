@@ -324,6 +324,35 @@ static int php(edge_str *all) {
     return failure;
 }
 
+static void names_and_values(edge_list names, edge_list values) {
+    edge_str all[64], item;
+    uint32_t n = 0;
+    while (edge_next(&names, &item)) {
+        edge_str name = item;
+        if (n < 32 && edge_prefix(&item, EDGE("x-s"))) all[n++] = name;
+    }
+    while (n < 64 && edge_next(&values, &item)) all[n++] = item;
+    items(all, n);
+}
+
+static void http_header(void) {
+    edge_call c = edge_http(EDGE("GET"), arg(1));
+    edge_answer a;
+    int failure = edge_send_http(&c, EDGE(""), 0, &a);
+    if (failure) error(failure);
+    else names_and_values(edge_http_header_names(&a), edge_http_header_values(&a, EDGE("x-several")));
+    edge_http_close(&a);
+}
+
+static void php_header(void) {
+    edge_call c = edge_php(arg(1), EDGE("GET"), arg(2));
+    edge_answer a;
+    int failure = edge_send_php(&c, EDGE(""), 0, &a);
+    if (failure) error(failure);
+    else names_and_values(edge_php_header_names(&a), edge_php_header_values(&a, EDGE("x-several")));
+    edge_php_close(&a);
+}
+
 static void tcp(void) {
     int conn = edge_dial(arg(1), 0, 0), n = conn;
     char *answer = edge_take(64 * 1024);
@@ -343,7 +372,9 @@ static bool elsewhere(edge_str op) {
     } else if (is(op, "php")) {
         if ((failure = php(all))) error(failure);
         else items(all, 2);
-    } else if (is(op, "tcp")) tcp();
+    } else if (is(op, "http-header")) http_header();
+    else if (is(op, "php-header")) php_header();
+    else if (is(op, "tcp")) tcp();
     else return false;
     return true;
 }

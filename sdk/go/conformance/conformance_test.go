@@ -11,7 +11,6 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	guest := testenv.GoGuest(t, "./sdk/go/conformance")
 	conformance.RunAll(t, guest)
-	conformance.RunAttributes(t, guest)
 }
 
 func TestDriver(t *testing.T) {

@@ -209,6 +209,12 @@ func (s *script) elsewhere(name string, arg func(int) string, args int) bool {
 	case "php":
 		status, _, body, err := read((&edge.Call{Method: arg(2), URL: arg(3), Body: []byte(arg(4))}).DoPHP(arg(1)))
 		s.listOr(err, status, body)
+	case "http-header":
+		items, err := header((&edge.Call{URL: arg(1)}).Do())
+		s.listOr(err, items...)
+	case "php-header":
+		items, err := header((&edge.Call{URL: arg(2)}).DoPHP(arg(1)))
+		s.listOr(err, items...)
 	case "tcp":
 		answer, err := talk(arg(1), arg(2))
 		s.textOr(err, answer)
@@ -225,6 +231,15 @@ func read(a *edge.Answer, err error) (status, header, body string, _ error) {
 	defer a.Close()
 	all, err := io.ReadAll(a)
 	return strconv.Itoa(a.Status), a.Get("x-answer"), string(all), err
+}
+
+func header(a *edge.Answer, err error) ([]string, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer a.Close()
+	items := slices.DeleteFunc(a.Names(), func(name string) bool { return !strings.HasPrefix(name, "x-s") })
+	return append(items, a.Values("x-several")...), nil
 }
 
 func talk(address, text string) (string, error) {

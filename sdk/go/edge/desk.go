@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"unsafe"
 
 	"github.com/edge-server/edge/sdk/abi"
@@ -26,11 +27,55 @@ type deskSlot struct {
 	value                 [abi.DeskMaxValue]byte
 }
 
+// get returns the first value of a header. Calls, and functions that go on after one, are what is dear in Go's WebAssembly, so the
+// usual case has none: the only value of a header of the request lies on the desk, is the one of last time, and neither is long.
+func get(kind uint32, name string) string {
+	if kind != abi.HeaderRequest || len(name) < 8 || len(name) > 24 {
+		return seek(kind, name)
+	}
+	for i := range min(desk.slots, abi.DeskMaxSlots) {
+		slot := &desk.slot[i]
+		if slot.nameLen != uint32(len(name)) || !same(unsafe.Pointer(&slot.name), name) {
+			continue
+		}
+		met := desk.met[i]
+		if slot.length != uint32(len(met)) || len(met) < 8 || len(met) > 24 || !same(unsafe.Pointer(&slot.value), met) {
+			break
+		}
+		slot.used = 1
+		return met
+	}
+	return seek(kind, name)
+}
+
+// same reports whether the len(s) bytes at p are those of s, which has 8 to 24.
+func same(p unsafe.Pointer, s string) bool {
+	n, q := len(s), unsafe.Pointer(unsafe.StringData(s))
+	middle := min(8, n-8)
+	return *(*uint64)(p) == *(*uint64)(q) &&
+		*(*uint64)(unsafe.Add(p, n-8)) == *(*uint64)(unsafe.Add(q, n-8)) &&
+		*(*uint64)(unsafe.Add(p, middle)) == *(*uint64)(unsafe.Add(q, middle))
+}
+
+// seek is get for all cases.
+func seek(kind uint32, name string) string {
+	if kind == abi.HeaderRequest && desk.slots > 0 {
+		if value, known := fromDesk(name); known {
+			return value
+		}
+	}
+	list := Header{kind}.list(name)
+	if end := bytes.IndexByte(list, 0); end >= 0 {
+		return text(list[:end])
+	}
+	return ""
+}
+
 // fromDesk finds the only value of a header of the request. It reports false if that has to be asked for.
 func fromDesk(name string) (value string, known bool) {
 	for i := range min(desk.slots, abi.DeskMaxSlots) {
 		slot := &desk.slot[i]
-		if slot.nameLen != uint32(len(name)) || len(name) > len(slot.name) || !same(&slot.name[0], name) {
+		if slot.nameLen != uint32(len(name)) || len(name) > len(slot.name) || string(slot.name[:len(name)]) != name {
 			continue
 		}
 		slot.used = 1
@@ -38,8 +83,8 @@ func fromDesk(name string) (value string, known bool) {
 		case slot.length == abi.DeskAbsent:
 			return "", true
 		case slot.length <= uint32(len(slot.value)):
-			if met := desk.met[i]; uint32(len(met)) != slot.length || !same(&slot.value[0], met) {
-				desk.met[i] = string(slot.value[:slot.length])
+			if lies := slot.value[:slot.length]; desk.met[i] != string(lies) {
+				desk.met[i] = string(lies)
 			}
 			return desk.met[i], true
 		}
@@ -48,28 +93,15 @@ func fromDesk(name string) (value string, known bool) {
 	return "", false
 }
 
-// same reports whether the len(s) bytes at p are those of s. Calls and loops are what is dear in Go's WebAssembly, so it does
-// without for most names.
-func same(p *byte, s string) bool {
-	at, n := unsafe.Pointer(p), len(s)
-	to := unsafe.Pointer(unsafe.StringData(s))
-	if n < 8 || n > 24 {
-		return string(unsafe.Slice(p, n)) == s
-	}
-	middle := min(8, n-8)
-	return *(*uint64)(at) == *(*uint64)(to) &&
-		*(*uint64)(unsafe.Add(at, n-8)) == *(*uint64)(unsafe.Add(to, n-8)) &&
-		*(*uint64)(unsafe.Add(at, middle)) == *(*uint64)(unsafe.Add(to, middle))
-}
-
-// leave puts a change on the desk. It reports false if that has to be made by a call.
-func leave(what, kind uint32, name, value string) bool {
+// change puts a change of a header on the desk, or makes it by a call.
+func change(what, kind uint32, name, value string) {
 	if kind == abi.HeaderRequest {
 		desk.slots = 0 // of the request as it was
 	}
 	n := desk.changes
 	if !desk.open || n >= abi.DeskMaxChanges {
-		return false
+		changeNow(what, kind, name, value)
+		return
 	}
 	kept, change := &desk.kept[n], &desk.change[n]
 	kept.name, kept.value = name, value
@@ -77,7 +109,18 @@ func leave(what, kind uint32, name, value string) bool {
 	change.name, change.nameLen = textAddress(name), uint32(len(name))
 	change.value, change.valueLen = textAddress(value), uint32(len(value))
 	desk.changes = n + 1
-	return true
+}
+
+// changeNow is change by a call.
+func changeNow(what, kind uint32, name, value string) {
+	switch what {
+	case abi.DeskSet:
+		setHeaderValue(kind, name, value)
+	case abi.DeskAdd:
+		addHeaderValue(kind, name, value)
+	case abi.DeskRemove:
+		removeHeader(kind, name)
+	}
 }
 
 func textAddress(s string) uint32 { return uint32(uintptr(unsafe.Pointer(unsafe.StringData(s)))) }

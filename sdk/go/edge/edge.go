@@ -87,20 +87,28 @@ func Error(message string) { writeLog(abi.LogError, message) }
 // DebugEnabled reports whether [Debug] writes anything: a reason not to put a message together.
 func DebugEnabled() bool { return LogEnabled(LevelDebug) }
 
-// handleRequest is the export of that name. A panic in it is the runtime's to explain, on stderr, which the server logs with the
-// trap: a deferred recover costs more than a small handler.
+// handleRequest is the export of that name. It is not wrapped in another function, as calls are dear in Go's WebAssembly. A panic in
+// it is the runtime's to explain, on stderr, which the server logs with the trap: a deferred recover costs more than a small handler.
+//
+//go:wasmexport handle_request
 func handleRequest() uint64 {
 	if plugin.request == nil {
-		if kind.Other { // a router that lies in the folder unnamed is middleware too
-			return uint64(Next)
-		}
-		panic("edge.Handle was not called; call it in init, because main does not run")
+		return withoutHandler()
 	}
 	request.clear()
 	return uint64(plugin.request(&request))
 }
 
+func withoutHandler() uint64 {
+	if kind.Other { // a router that lies in the folder unnamed is middleware too
+		return uint64(Next)
+	}
+	panic("edge.Handle was not called; call it in init, because main does not run")
+}
+
 // handleResponse is the export of that name.
+//
+//go:wasmexport handle_response
 func handleResponse(reqCtx, isError uint32) {
 	if plugin.response != nil {
 		request.response.answered(reqCtx, isError != 0)

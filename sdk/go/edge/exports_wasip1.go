@@ -6,12 +6,6 @@ import (
 	"github.com/edge-server/edge/sdk/abi"
 )
 
-//go:wasmexport handle_request
-func exportHandleRequest() uint64 { return handleRequest() }
-
-//go:wasmexport handle_response
-func exportHandleResponse(reqCtx, isError uint32) { handleResponse(reqCtx, isError) }
-
 // exportNoResponse spares the server calling, and waiting to call, a handler that is not there.
 //
 //go:wasmexport edge_no_response

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"bytes"
 	"io"
 	"strconv"
 
@@ -15,7 +14,7 @@ type Request struct {
 }
 
 func (r *Request) clear() {
-	r.body, r.response = Body{}, Response{}
+	*r = Request{}
 }
 
 // Method is "GET".
@@ -101,18 +100,7 @@ func (r *Response) Body() *Body { return &r.body }
 type Header struct{ kind uint32 }
 
 // Get returns the first value of name, "" without one.
-func (h Header) Get(name string) string {
-	if h.kind == abi.HeaderRequest {
-		if value, known := fromDesk(name); known {
-			return value
-		}
-	}
-	list := h.list(name)
-	if end := bytes.IndexByte(list, 0); end >= 0 {
-		return text(list[:end])
-	}
-	return ""
-}
+func (h Header) Get(name string) string { return get(h.kind, name) }
 
 // Has reports whether there is a value of name; it may be empty.
 func (h Header) Has(name string) bool {
@@ -132,25 +120,13 @@ func (h Header) Names() []string {
 }
 
 // Set replaces all values of name.
-func (h Header) Set(name, value string) {
-	if !leave(abi.DeskSet, h.kind, name, value) {
-		setHeaderValue(h.kind, name, value)
-	}
-}
+func (h Header) Set(name, value string) { change(abi.DeskSet, h.kind, name, value) }
 
 // Add appends a value.
-func (h Header) Add(name, value string) {
-	if !leave(abi.DeskAdd, h.kind, name, value) {
-		addHeaderValue(h.kind, name, value)
-	}
-}
+func (h Header) Add(name, value string) { change(abi.DeskAdd, h.kind, name, value) }
 
 // Del removes all values of name.
-func (h Header) Del(name string) {
-	if !leave(abi.DeskRemove, h.kind, name, "") {
-		removeHeader(h.kind, name)
-	}
-}
+func (h Header) Del(name string) { change(abi.DeskRemove, h.kind, name, "") }
 
 // list is the packed list of values, valid until the next call.
 func (h Header) list(name string) []byte {

@@ -14,7 +14,6 @@ func TestGuests(t *testing.T) {
 	t.Run("conformance", func(t *testing.T) {
 		t.Parallel()
 		conformance.RunAll(t, guest)
-		conformance.RunAttributes(t, guest)
 	})
 	t.Run("driver", func(t *testing.T) {
 		t.Parallel()

@@ -75,6 +75,7 @@ class Script {
 		}
 		return this.res.headers;
 	}
+	answerHeader({ headers }) { this.list([...headers.keys()].filter((name) => name.startsWith("x-s")).concat(headers.getAll("x-several"))); }
 	body(kind) { return kind === "request" ? this.req : this.res; }
 }
 
@@ -196,6 +197,8 @@ const operations = {
 		const answer = php(arg(1), arg(3), { method: arg(2), body: arg(4) });
 		this.list([String(answer.status), answer.bytes()]);
 	},
+	"http-header"(arg) { this.answerHeader(fetch(arg(1))); },
+	"php-header"(arg) { this.answerHeader(php(arg(1), arg(2))); },
 	"counter"(arg) { metrics.counter(arg(1)).add(Number(arg(2))); },
 	"gauge"(arg) { metrics.gauge(arg(1)).set(Number(arg(2))); },
 	"gauge-add"(arg) { metrics.gauge(arg(1)).add(Number(arg(2))); },
@@ -220,6 +223,14 @@ const operations = {
 	"ws-subscribe"(arg) { this.conn.subscribe(arg(1)); },
 	"ws-unsubscribe"(arg) { this.conn.unsubscribe(arg(1)); },
 	"ws-close"(arg) { this.closing = [Number(arg(1)), arg(2)]; },
+	"ws-user"() { this.text(this.conn.user); },
+	"ws-set-user"(arg) { this.conn.user = arg(1); },
+	"ws-get"(arg) {
+		const value = this.conn.get(arg(1));
+		if (value === undefined) this.results.push("!not-found");
+		else this.text(value);
+	},
+	"ws-set"(arg) { this.conn.set(arg(1), arg(2)); },
 };
 
 if (rawConfig.startsWith("start=")) {

@@ -1,19 +1,20 @@
 // The KV driver of sdk/conformance in JavaScript: a store in memory.
+import { operationTime } from "edge";
 
 const items = new Map(); // key → {value, ends, version}
 
-const end = (ttl) => ttl === undefined ? undefined : Date.now() + ttl;
+const end = (ttl) => ttl === undefined ? undefined : operationTime() + ttl;
 const failure = (code) => Object.assign(new Error(code), { code });
 
 // live is the item of a key that has not ended.
 function live(key) {
 	const item = items.get(key);
-	if (item?.ends === undefined || item.ends > Date.now()) return item;
+	if (item?.ends === undefined || item.ends > operationTime()) return item;
 	items.delete(key);
 }
 
 export const kv = {
-	features: ["ttl", "cas"],
+	features: ["ttl", "cas", "evict"],
 
 	open(config) {
 		if (config?.refuse !== undefined) throw failure("invalid");
@@ -21,7 +22,7 @@ export const kv = {
 
 	get(key) {
 		const item = live(key);
-		return item && { value: item.value, version: item.version, ttl: item.ends && item.ends - Date.now() };
+		return item && { value: item.value, version: item.version, ttl: item.ends && item.ends - operationTime() };
 	},
 
 	set(key, value, { ttl, ifAbsent, ifPresent, ifVersion, keepTTL }) {
@@ -61,7 +62,10 @@ export const kv = {
 
 	clear() { items.clear(); },
 
-	tick() {
+	tick(now) {
+		console.info(`ticked ${now}`);
 		for (const key of items.keys()) live(key);
 	},
+
+	close() { console.info("closed"); },
 };

@@ -227,6 +227,14 @@
 		subscribe(topic) { check(host.wsSubscribe(this.#id, topic)); }
 		unsubscribe(topic) { check(host.wsUnsubscribe(this.#id, topic)); }
 		close(code = 1000, reason = "") { check(host.wsClose(this.#id, code, reason)); }
+		// user is whose the connection is, "" if nobody's; attributes are claims of its token that edge.yaml names, and what set said.
+		get user() { return text.decode(value(host.wsUser(this.#id))); }
+		set user(name) { check(host.wsSetUser(this.#id, name)); }
+		get(name) {
+			const found = host.wsGet(this.#id, name);
+			return found === -8 ? undefined : text.decode(value(found));
+		}
+		set(name, content) { check(host.wsSet(this.#id, name, content ?? "")); }
 	}
 	const publish = (topic, content) => void check(host.wsPublish(topic, kindOf(content), content));
 
@@ -263,8 +271,8 @@
 		kvFeatures(driver) {
 			let bits = 0;
 			for (const name of driver.features ?? []) {
-				const bit = { ttl: 1, cas: 2, shared: 64 }[name];
-				if (bit === undefined) throw new TypeError(`kv.features: ${name} is unknown; there are ttl, cas and shared`);
+				const bit = { ttl: 1, cas: 2, shared: 64, evict: 128 }[name];
+				if (bit === undefined) throw new TypeError(`kv.features: ${name} is unknown; there are ttl, cas, shared and evict`);
 				bits |= bit;
 			}
 			return bits | (driver.incr ? 4 : 0) | 8 | (driver.scan ? 16 : 0) | (driver.expire ? 1 : 0);
@@ -354,6 +362,7 @@
 			logEnabled: (level) => host.logEnabled(level),
 			has: (name) => host.has(name),
 			now: () => host.now(),
+			operationTime: () => host.operationTime(),
 			deadline() {
 				const left = host.deadline();
 				return left < 0 ? undefined : left;

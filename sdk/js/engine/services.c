@@ -48,6 +48,10 @@ HOST("edge_ws_v1", "publish") int32_t ws_publish(const char *topic, uint32_t top
 HOST("edge_ws_v1", "subscribe") int32_t ws_subscribe(int64_t conn, const char *topic, uint32_t len);
 HOST("edge_ws_v1", "unsubscribe") int32_t ws_unsubscribe(int64_t conn, const char *topic, uint32_t len);
 HOST("edge_ws_v1", "close") int32_t ws_disconnect(int64_t conn, uint32_t code, const char *reason, uint32_t len);
+HOST("edge_ws_v1", "user") int32_t ws_user(int64_t conn, void *buf, uint32_t limit);
+HOST("edge_ws_v1", "set_user") int32_t ws_set_user(int64_t conn, const char *user, uint32_t len);
+HOST("edge_ws_v1", "get") int32_t ws_get(int64_t conn, const char *name, uint32_t len, void *buf, uint32_t limit);
+HOST("edge_ws_v1", "set") int32_t ws_set(int64_t conn, const char *name, uint32_t len, const char *value, uint32_t value_len);
 
 HOST("edge_route_v1", "to") int32_t route_to(const char *route, uint32_t len);
 HOST("edge_route_v1", "pool") int32_t route_pool(const char *pool, uint32_t len);
@@ -454,6 +458,31 @@ FUNCTION(wsClose) {
 	bytes *reason = take(&a, argv[2]);
 	RETURN(ws_disconnect(conn, code, reason->data, reason->len));
 }
+FUNCTION(wsUser) {
+	UNUSED;
+	arguments a = {0};
+	int64_t conn = big(&a, argv[0]);
+	JSValue result = JS_UNDEFINED;
+	if (!a.failed) RECEIVE(result, buf, limit, ws_user(conn, buf, limit));
+	return give(&a, result);
+}
+FUNCTION(wsSetUser) { UNUSED; arguments a = {0}; int64_t c = big(&a, argv[0]); bytes *u = take(&a, argv[1]); RETURN(ws_set_user(c, u->data, u->len)); }
+FUNCTION(wsGet) {
+	UNUSED;
+	arguments a = {0};
+	int64_t conn = big(&a, argv[0]);
+	bytes *n = take(&a, argv[1]);
+	JSValue result = JS_UNDEFINED;
+	if (!a.failed) RECEIVE(result, buf, limit, ws_get(conn, n->data, n->len, buf, limit));
+	return give(&a, result);
+}
+FUNCTION(wsSet) {
+	UNUSED;
+	arguments a = {0};
+	int64_t conn = big(&a, argv[0]);
+	bytes *n = take(&a, argv[1]), *v = take(&a, argv[2]);
+	RETURN(ws_set(conn, n->data, n->len, v->data, v->len));
+}
 
 // Routes, metrics, the clock and the queue.
 
@@ -476,14 +505,25 @@ FUNCTION(queuePop) {
 	return result;
 }
 
+// The time of a KV driver's operation. The host writes it before each, once there is something other than 0.
+static volatile int64_t clock_ms;
+static bool in_operation; // only then does the clock go
+
+FUNCTION(operationTime) {
+	UNUSED;
+	if (!in_operation) return JS_NewInt64(js, core_now_ms());
+	if (clock_ms == 0) clock_ms = core_now_ms();
+	return JS_NewInt64(js, clock_ms);
+}
+
 #define F(name) JS_CFUNC_DEF(#name, 6, f_##name)
 static const JSCFunctionListEntry functions[] = {
 	F(config), F(name), F(now), F(deadline), F(flush), F(lastError), F(setError), F(has), F(varGet), F(varSet), F(enable), F(logEnabled),
 	F(kvOpen), F(kvGet), F(kvSet), F(kvDelete), F(kvExpire), F(kvIncr), F(kvBatch), F(kvScan),
 	F(tcpDial), F(tcpRead), F(tcpWrite), F(tcpClose), F(head), F(httpDo), F(phpCall),
-	F(wsSend), F(wsPublish), F(wsSubscribe), F(wsUnsubscribe), F(wsClose),
+	F(wsSend), F(wsPublish), F(wsSubscribe), F(wsUnsubscribe), F(wsClose), F(wsUser), F(wsSetUser), F(wsGet), F(wsSet),
 	F(routeTo), F(routePool), F(routeRewrite), F(routeRedirect), F(routeStatus), F(routeCache),
-	F(metricsDefine), F(metricsAdd), F(metricsSet), F(metricsObserve), F(every), F(queuePush), F(queuePop),
+	F(metricsDefine), F(metricsAdd), F(metricsSet), F(metricsObserve), F(every), F(queuePush), F(queuePop), F(operationTime),
 };
 
 // The module "edge".
@@ -494,7 +534,7 @@ static const char library[] = {
 
 static const char *const exports[] = {
 	"EdgeError", "Store", "config", "rawConfig", "name", "vars", "connect", "fetch", "php", "metrics", "queue", "publish", "router", "kv", "connection",
-	"every", "enable", "logEnabled", "has", "now", "deadline", "flush", "lastError",
+	"every", "enable", "logEnabled", "has", "now", "deadline", "flush", "lastError", "operationTime",
 };
 #define EXPORTS (sizeof exports / sizeof *exports)
 
@@ -729,7 +769,9 @@ static JSValue operation(const char *name, JSValue a, JSValue b, int64_t x, int6
 	JSValueConst arguments[] = {on.kv, a, b, JS_NewInt64(js, x), JS_NewInt64(js, y), JS_NewInt64(js, z)};
 	int from = JS_IsUndefined(b) ? 1 : 0; // without b, the numbers come behind a
 	JSValueConst without[] = {on.kv, a, arguments[3], arguments[4], arguments[5]};
+	in_operation = true;
 	JSValue result = from ? call_library(name, 5, without) : call_library(name, 6, arguments);
+	in_operation = false;
 	JS_FreeValue(js, a);
 	JS_FreeValue(js, b);
 	return result;
@@ -805,6 +847,8 @@ static void notify(const char *name, int argc, JSValueConst *argv) {
 	if (!JS_IsUndefined(function)) JS_FreeValue(js, settle(JS_Call(js, function, on.kv, argc, argv)));
 	JS_FreeValue(js, function);
 }
+
+EXPORT("kv_clock") const volatile int64_t *kv_clock(void) { return &clock_ms; }
 
 EXPORT("kv_tick") void kv_tick(int64_t now) {
 	JSValueConst arguments[] = {JS_NewInt64(js, now)};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use edge_guest::driver::{Can, Driver, Found, Page, SetRequest};
-use edge_guest::{now_ms, Error, Result};
+use edge_guest::driver::{operation_ms, Can, Driver, Found, Page, SetRequest};
+use edge_guest::{log, Error, Level, Result};
 
 edge_guest::driver!(Memory);
 
@@ -17,13 +17,13 @@ struct Item {
 }
 
 fn end(ttl_ms: Option<u64>) -> Option<i64> {
-    ttl_ms.map(|ms| now_ms() + ms as i64)
+    ttl_ms.map(|ms| operation_ms() + ms as i64)
 }
 
 impl Memory {
     /// The item of a key that has not ended.
     fn live(&mut self, key: &[u8]) -> Option<&mut Item> {
-        let now = now_ms();
+        let now = operation_ms();
         if self.0.get(key)?.ends.map_or(false, |ends| ends <= now) {
             self.0.remove(key);
         }
@@ -32,7 +32,7 @@ impl Memory {
 }
 
 impl Driver for Memory {
-    const CAN: Can = Can(Can::TTL.0 | Can::CAS.0 | Can::INCREMENT.0 | Can::SCAN.0);
+    const CAN: Can = Can(Can::TTL.0 | Can::CAS.0 | Can::INCREMENT.0 | Can::SCAN.0 | Can::EVICT.0);
 
     fn open(config: &[u8]) -> Result<Memory> {
         if config.starts_with(b"{\"refuse\":") {
@@ -42,7 +42,7 @@ impl Driver for Memory {
     }
 
     fn get(&mut self, key: &[u8]) -> Result<Option<Found<'_>>> {
-        let now = now_ms();
+        let now = operation_ms();
         Ok(self.live(key).map(|item| Found {
             value: (&item.value[..]).into(),
             ttl_ms: item.ends.map(|ends| (ends - now) as u64),
@@ -111,6 +111,13 @@ impl Driver for Memory {
     }
 
     fn tick(&mut self, now_ms: i64) {
+        log(Level::Info, format!("ticked {now_ms}"));
         self.0.retain(|_, item| item.ends.map_or(true, |ends| ends > now_ms));
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        log(Level::Info, "closed");
     }
 }

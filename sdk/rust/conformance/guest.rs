@@ -441,6 +441,14 @@ impl<'a> Script<'a> {
                 Ok((status, _, body)) => self.list(vec![status, body]),
                 Err(e) => self.error(e),
             },
+            "http-header" => match header(http::request("GET", args.bytes(1))) {
+                Ok(items) => self.list(items),
+                Err(e) => self.error(e),
+            },
+            "php-header" => match header(php::request(args.bytes(1), "GET", args.bytes(2))) {
+                Ok(items) => self.list(items),
+                Err(e) => self.error(e),
+            },
             "tcp" => self.try_bytes(talk(args.bytes(1), args.bytes(2))),
             _ => return false,
         }
@@ -547,6 +555,14 @@ fn fetch<W: Way>(call: Call<W>) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>)> {
     let mut answer = call.send()?;
     let body = answer.read_all()?;
     Ok((answer.status().to_string().into_bytes(), answer.header("x-answer").unwrap_or_default(), body))
+}
+
+fn header<W: Way>(call: Call<W>) -> Result<Vec<Vec<u8>>> {
+    let answer = call.send()?;
+    let mut items = answer.header_names();
+    items.retain(|name| name.starts_with(b"x-s"));
+    items.extend(answer.header_values("x-several"));
+    Ok(items)
 }
 
 fn talk(address: &[u8], text: &[u8]) -> Result<Vec<u8>> {

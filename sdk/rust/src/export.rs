@@ -22,6 +22,17 @@ pub mod entry {
         crate::desk::open()
     }
 
+    /// What the first request would do: hook panics, and have a heap. An instance whose memory grows in a request with
+    /// `isolation: request` is not used for another one.
+    pub fn warm_up() {
+        begin();
+        #[cfg(feature = "alloc")]
+        {
+            let mut room = Vec::<u8>::with_capacity(32 * 1024);
+            unsafe { core::ptr::write_volatile(room.as_mut_ptr(), 1) }; // else the compiler leaves it out
+        }
+    }
+
     pub fn request(handler: impl FnOnce(&mut crate::Request) -> Flow) -> u64 {
         begin();
         handler(&mut crate::Request::current()).pack()
@@ -140,6 +151,11 @@ macro_rules! middleware {
             $crate::entry::desk()
         }
         #[cfg(target_arch = "wasm32")]
+        #[export_name = "edge_warm_up"]
+        pub extern "C" fn __edge_warm_up() {
+            $crate::entry::warm_up()
+        }
+        #[cfg(target_arch = "wasm32")]
         #[export_name = "handle_request"]
         pub extern "C" fn __edge_handle_request() -> u64 {
             $crate::entry::request($handle)
@@ -154,6 +170,11 @@ macro_rules! middleware {
         #[export_name = "edge_desk"]
         pub extern "C" fn __edge_desk() -> u32 {
             $crate::entry::desk()
+        }
+        #[cfg(target_arch = "wasm32")]
+        #[export_name = "edge_warm_up"]
+        pub extern "C" fn __edge_warm_up() {
+            $crate::entry::warm_up()
         }
         #[cfg(target_arch = "wasm32")]
         #[export_name = "handle_request"]

@@ -185,9 +185,13 @@ impl<W: Way> Answer<W> {
 
     /// The first value of a header.
     pub fn header(&self, name: impl AsRef<[u8]>) -> Option<Vec<u8>> {
+        self.header_values(name).into_iter().next()
+    }
+
+    /// All values of a header.
+    pub fn header_values(&self, name: impl AsRef<[u8]>) -> Vec<Vec<u8>> {
         let name = name.as_ref();
-        let list = fetch(|buf, limit| length(W::header(self.h, name, buf, limit)));
-        split(&list).into_iter().next()
+        split(&fetch(|buf, limit| length(W::header(self.h, name, buf, limit))))
     }
 
     /// The names of the headers, in lower case, sorted.

@@ -127,8 +127,10 @@ const Operation = enum {
     @"kv-batch",
     @"kv-scan",
     http,
+    @"http-header",
     tcp,
     php,
+    @"php-header",
     counter,
     gauge,
     @"gauge-add",
@@ -289,6 +291,8 @@ const Script = struct {
             },
 
             .http => try s.http(w),
+            .@"http-header" => try s.header(try edge.fetch("GET", w.at(1), .{})),
+            .@"php-header" => try s.header(try edge.php(w.at(1), "GET", w.at(2), .{})),
             .tcp => {
                 const socket = try edge.Socket.connect(w.at(1), .{});
                 defer socket.close();
@@ -420,6 +424,14 @@ const Script = struct {
         const answer = try edge.fetch(w.at(1), w.at(2), .{ .body = w.at(3), .headers = list_.items });
         defer answer.close();
         try s.list(&.{ try decimal(answer.status()), answer.header("x-answer") orelse "", try answer.readAll() });
+    }
+
+    fn header(s: *Script, answer: edge.Answer) !void {
+        defer answer.close();
+        var all: std.ArrayList([]const u8) = .empty;
+        for (answer.headerNames()) |name| if (std.mem.startsWith(u8, name, "x-s")) try all.append(edge.arena(), name);
+        try all.appendSlice(edge.arena(), answer.headerValues("x-several"));
+        try s.list(all.items);
     }
 
     fn raw(s: *Script, result: []const u8) !void {

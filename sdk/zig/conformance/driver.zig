@@ -41,7 +41,7 @@ fn keep(key: []const u8, value: []const u8, ends: ?i64, version: i64) !void {
 }
 
 pub const kv = struct {
-    pub const features: edge.DriverFeatures = .{ .ttl = true, .cas = true };
+    pub const features: edge.DriverFeatures = .{ .ttl = true, .cas = true, .evict = true };
 
     pub fn open(config: []const u8) !void {
         if (std.mem.startsWith(u8, config, "{\"refuse\":")) return error.Invalid;
@@ -102,6 +102,14 @@ pub const kv = struct {
         while (all.next()) |key| try keys.append(edge.arena(), key.*);
         for (keys.items) |key| forget(key);
         return .{};
+    }
+
+    pub fn tick(now: i64) !void {
+        edge.log.info(try std.fmt.allocPrint(edge.arena(), "ticked {d}", .{now}));
+    }
+
+    pub fn close() void {
+        edge.log.info("closed");
     }
 };
 

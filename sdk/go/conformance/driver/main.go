@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	driver.Handle(driver.TTL|driver.CAS|driver.Increment|driver.Scan, &memory{})
+	driver.Handle(driver.TTL|driver.CAS|driver.Increment|driver.Scan|driver.Evict, &memory{})
 }
 
 func main() {}
@@ -30,13 +30,13 @@ func end(ttl driver.Millis) time.Time {
 	if ttl == 0 {
 		return time.Time{}
 	}
-	return time.Now().Add(time.Duration(ttl) * time.Millisecond)
+	return driver.Now().Add(time.Duration(ttl) * time.Millisecond)
 }
 
 // live returns the item of a key that has not ended.
 func (m *memory) live(key []byte) *item {
 	it := m.items[string(key)]
-	if it != nil && !it.ends.IsZero() && !time.Now().Before(it.ends) {
+	if it != nil && !it.ends.IsZero() && !driver.Now().Before(it.ends) {
 		delete(m.items, string(key))
 		return nil
 	}
@@ -57,7 +57,7 @@ func (m *memory) Get(key []byte) (driver.Entry, error) {
 	}
 	e := driver.Entry{Value: it.value, Version: it.version}
 	if !it.ends.IsZero() {
-		e.TTL = driver.Millis(max(time.Until(it.ends).Round(time.Millisecond), time.Millisecond) / time.Millisecond)
+		e.TTL = driver.Millis(it.ends.Sub(driver.Now()) / time.Millisecond)
 	}
 	return e, nil
 }
@@ -139,8 +139,11 @@ func (m *memory) Clear() error {
 	return nil
 }
 
-func (m *memory) Tick(time.Time) {
+func (m *memory) Tick(now time.Time) {
+	edge.Info("ticked " + strconv.FormatInt(now.UnixMilli(), 10))
 	for key := range m.items {
 		m.live([]byte(key))
 	}
 }
+
+func (m *memory) Close() { edge.Info("closed") }

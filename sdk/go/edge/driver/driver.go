@@ -115,6 +115,13 @@ type Clearer interface{ Clear() error }
 // Ticker may be there: Tick is called about once a second.
 type Ticker interface{ Tick(now time.Time) }
 
+// Closer may be there: Close is the last call, when the store is closed. The process may also end without it.
+type Closer interface{ Close() }
+
+// Now is the time of the operation that runs, in milliseconds, as the server wrote it down before the call: unlike time.Now it
+// costs no call of the server. It is for methods of the store alone; elsewhere it stands still.
+func Now() time.Time { return operationTime() }
+
 var registered struct {
 	store    Store
 	features Features

@@ -92,3 +92,11 @@ func kvTick(nowMS int64) {
 		s.Tick(time.UnixMilli(nowMS))
 	}
 }
+
+//go:wasmexport kv_close
+func kvClose() {
+	defer edge.ExplainPanic(abi.KVClose)
+	if s, ok := registered.store.(Closer); ok {
+		s.Close()
+	}
+}

@@ -111,10 +111,13 @@ final class Connection
         $this->sockets->publish($channel, $message, $binary, null, $keep);
     }
 
-    /** Closes the connection when the event is done with. */
+    /** Closes the connection when the event is done with. Codes are 1000, 1001, 1003, 1007 to 1013 and, of applications, 3000 to 4999. */
     public function close(int $code = 1000, string $reason = ''): void
     {
         $this->during('message');
+        if (!\in_array($code, [1000, 1001, 1003], true) && ($code < 1007 || $code > 1013) && ($code < 3000 || $code > 4999)) {
+            throw new \InvalidArgumentException("code: must be 1000, 1001, 1003, 1007 to 1013 or 3000 to 4999, got $code");
+        }
         $this->answer['X-Ws-Close'] = \rtrim("$code " . \preg_replace('/[\x00-\x1f\x7f]+/', ' ', $reason));
     }
 

@@ -1,0 +1,35 @@
+package ws_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/edge-server/edge/ws"
+)
+
+func TestJSONProblem(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		``: "it is empty", `{`: "it is not JSON", `x`: "it is not JSON",
+		`[]`: "it must be an object, not a list", `5`: "it must be an object, not a number", `"x"`: "it must be an object, not a text",
+		`{"name":5}`: "name must be a text, not a number", `{"list":"x"}`: "list must be a list, not a text", `{"list":[true]}`: "list must be a text, not true or false",
+		`{"n":"x"}`: "n must be a number, not a text", `{"in":{"flag":{}}}`: "in.flag must be true or false, not an object", `{"m":[]}`: "m must be an object, not a list",
+		`{"more":1}`: `there is no field "more"`,
+	} {
+		var into struct {
+			Name string            `json:"name"`
+			List []string          `json:"list"`
+			N    int               `json:"n"`
+			M    map[string]string `json:"m"`
+			In   struct {
+				Flag bool `json:"flag"`
+			} `json:"in"`
+		}
+		in := json.NewDecoder(strings.NewReader(text))
+		in.DisallowUnknownFields()
+		if got := ws.JSONProblem(in.Decode(&into)); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
