@@ -103,7 +103,10 @@ ws: {limits: {message: 1MiB}, raw: {chat: {wasm: talk}}}
 	if _, res, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(s.HTTP, "http")+"/trap", nil); err == nil || res == nil || res.StatusCode != 500 {
 		t.Errorf("ws_open trapped, the client saw %v, %v", err, res)
 	}
-	testenv.Eventually(t, "the log names the plugin", func() bool { return strings.Contains(s.Log.String(), `plugin \"talk\"`) })
+	testenv.Eventually(t, "the log names the plugin", func() bool { return strings.Contains(s.Log.String(), "the connection was refused") })
+	if n := strings.Count(s.Log.String(), "ws_open"); n != 1 || strings.Contains(s.Log.String(), "ws: accept a connection") {
+		t.Errorf("%d lines say that ws_open trapped:\n%s", n, s.Log.String())
+	}
 }
 
 // TestVariablesReachPHPByCalls, as they do by routes.

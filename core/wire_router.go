@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 
 	"github.com/edge-server/edge/core/middleware"
 	"github.com/edge-server/edge/php"
@@ -61,7 +62,8 @@ func (t *routeTable) askRouters(w http.ResponseWriter, r *http.Request) *http.Re
 
 // forgetDecisions has routers decide anew after a reload that changed what they can decide between.
 func forgetDecisions(old, next *world, t *routeTable) {
-	if next.cfg.HTTP == nil || old.cfg.HTTP != nil && reflect.DeepEqual(old.cfg.HTTP.Routes, next.cfg.HTTP.Routes) {
+	samePools := slices.Equal(slices.Sorted(maps.Keys(old.cfg.PHP)), slices.Sorted(maps.Keys(next.cfg.PHP)))
+	if next.cfg.HTTP == nil || samePools && old.cfg.HTTP != nil && reflect.DeepEqual(old.cfg.HTTP.Routes, next.cfg.HTTP.Routes) {
 		return
 	}
 	for _, router := range t.routers {

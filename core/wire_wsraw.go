@@ -293,7 +293,7 @@ func (a *phpAnswer) closeProblem() string {
 	if code, err := strconv.Atoi(number); err == nil && sendableCode(code) {
 		return ""
 	}
-	return "the connection is closed with 1011 instead: the code " + sendableCodes
+	return fmt.Sprintf("the connection is closed with 1011 instead of %.20q: the code %s", number, sendableCodes)
 }
 
 // setAttributes keeps with the connection what X-Ws-Set says, in the form of a query: name=value&other=value. An empty value takes one away.
@@ -335,13 +335,9 @@ func (b *phpBackend) complain(header string, a *phpAnswer, problem string) {
 	if last := b.complained.Load(); now-last < int64(complainEvery) || !b.complained.CompareAndSwap(last, now) {
 		return
 	}
-	value := a.header.Get(header)
 	b.edge.channel("ws").Warn("a WebSocket application has answered with a header that cannot be used", "pool", b.pool,
-		"header", header, "value", strings.ToValidUTF8(value[:min(len(value), maxComplaint)], "\uFFFD"), "problem", problem)
+		"header", header, "problem", problem)
 }
-
-// maxComplaint is how much of a header is shown.
-const maxComplaint = 200
 
 // wasmBackend hands events to a plugin.
 type wasmBackend struct {
@@ -365,10 +361,12 @@ func (b *wasmBackend) Connect(r *http.Request, c *ws.Conn) error {
 		a := newPHPAnswer()
 		defer a.free()
 		status, err := p.WSOpen(a, r, int64(c.ID()))
-		if err != nil {
-			return fmt.Errorf("plugin %q: %w", b.plugin, err)
-		}
-		if status == 0 {
+		switch {
+		case errors.Is(err, wasmhost.ErrUnavailable):
+			return &ws.Refusal{Status: http.StatusServiceUnavailable, Text: "503 service unavailable", Header: http.Header{"Retry-After": {"1"}}}
+		case err != nil:
+			return reported(err)
+		case status == 0:
 			return nil
 		}
 		return &ws.Refusal{Status: status, Text: strconv.Itoa(status) + " " + strings.ToLower(http.StatusText(status))}

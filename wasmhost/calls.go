@@ -158,12 +158,19 @@ func (i *instance) waitingFor(ms uint64, usual time.Duration) (context.Context, 
 // errNotThere: the plugin has no content that serves.
 var errNotThere = errors.New("the plugin is not loaded")
 
+// errNoInstance marks that a call was not made, as there was no instance for it. Nobody has counted or logged that.
+type errNoInstance struct{ cause error }
+
+func (e errNoInstance) Error() string { return e.cause.Error() }
+func (e errNoInstance) Unwrap() error { return e.cause }
+
 // run takes an instance through a call that is no request of a chain. do returns the error of the guest's call; anything else it
-// keeps for itself. A call that fails costs the instance its memory.
+// keeps for itself. A call that fails costs the instance its memory, and is counted and logged; one that is not made is an
+// errNoInstance.
 func (p *Plugin) run(ctx context.Context, at phase, do func(*instance) error) error {
 	inst, err := p.take(ctx)
 	if err != nil {
-		return err
+		return errNoInstance{err}
 	}
 	gen := inst.gen
 	inst.beginCall(ctx, at)
@@ -293,7 +300,7 @@ func (p phase) outcome() string {
 	case phaseWS:
 		return "the message is lost"
 	case phaseWSOpen:
-		return "the connection was refused with 500"
+		return "the connection was refused"
 	}
 	return "that call is over"
 }

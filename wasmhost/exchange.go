@@ -278,6 +278,9 @@ func (x *exchange) onward() (http.ResponseWriter, *http.Request) {
 	if b := &x.body; b.replaced || len(b.seen) > 0 || b.consumed > 0 {
 		x.replaceBody()
 	}
+	if x.held != nil {
+		delete(x.held.header, "Content-Length") // the guest's: what is there when the chain returns is the handler's
+	}
 	if x.held != nil && !x.needsResponse() { // nobody will look at what would be held back
 		x.held.letGo()
 		x.held = nil

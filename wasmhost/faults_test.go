@@ -12,6 +12,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,38 @@ func TestHeldTooLargeIs500(t *testing.T) {
 	}
 }
 
+// TestHeldTooLargeAndAPanic: what a handler panics with goes on to whoever waits for it, once.
+func TestHeldTooLargeAndAPanic(t *testing.T) {
+	t.Parallel()
+	cfg := moduleConfig()
+	cfg.Limits.Body = 1000 * bytesize.Size(1)
+	held := plugin(t, wat{start: bufferResponse, response: "(nop)"}.compile(t), cfg, wasmhost.Options{})
+	inner := plugin(t, wat{response: "(nop)"}.compile(t), moduleConfig(), wasmhost.Options{})
+	boom := errors.New("boom")
+	for _, cause := range []any{boom, http.ErrAbortHandler, nil} {
+		h := held.Middleware(inner.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Write(make([]byte, 100_000))
+			if cause == nil {
+				runtime.Goexit()
+			}
+			panic(cause)
+		})))
+		seen := make(chan any, 1)
+		go func() {
+			defer func() { seen <- recover() }()
+			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+		}()
+		if got := <-seen; got != cause && cause == boom {
+			t.Errorf("a panic with %v became one with %v", cause, got)
+		}
+	}
+	for _, p := range []*wasmhost.Plugin{held, inner} {
+		if st := p.Stats(); st.Busy != 0 {
+			t.Errorf("%d instances are still busy", st.Busy)
+		}
+	}
+}
+
 // TestLengthFollowsTheHeldBody, whatever handler and guest say, unless the handler did not write all that it had announced: then
 // the answer is broken and has to look so.
 func TestLengthFollowsTheHeldBody(t *testing.T) {
@@ -93,6 +126,8 @@ func TestLengthFollowsTheHeldBody(t *testing.T) {
 		"the guest says more": {set("50"), declares("10", "0123456789"), "0123456789"},
 		"the guest says more of one that is new": {wat{start: bufferResponse, response: `(call $write_body (i32.const 1) (str "new"))
 			(call $set_header_value (i32.const 1) (str "content-length") (str "50"))`}, declares("10", "0123456789"), "new"},
+		"the guest says more before": {wat{start: bufferResponse, request: `(call $set_header_value (i32.const 1) (str "content-length") (str "10"))` + pass},
+			func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }, "hello"},
 		"the handler says less":                     {wat{start: bufferResponse}, declares("5", "0123456789"), "0123456789"},
 		"the handler breaks off":                    {wat{start: bufferResponse}, declares("50", "0123456789"), ""},
 		"the handler breaks off, the guest says so": {set("10"), declares("50", "0123456789"), ""},
@@ -119,10 +154,13 @@ func TestLengthFollowsTheHeldBody(t *testing.T) {
 // TestOriginsWrongLengthIsLogged: an answer of the guest's own that does not have the length which it says breaks.
 func TestOriginsWrongLengthIsLogged(t *testing.T) {
 	t.Parallel()
-	for _, length := range []string{"5", "50"} {
+	for length, write := range map[string]string{
+		"5": `(call $write_body (i32.const 1) (str "0123456789"))`, "50": `(call $write_body (i32.const 1) (str "0123456789"))`,
+		"10": `(call $set_status_code (i32.const 200))`, "11": "",
+	} {
 		var log testenv.Log
 		p := plugin(t, wat{request: `(call $set_header_value (i32.const 1) (str "content-length") (str "` + length + `"))
-			(call $write_body (i32.const 1) (str "0123456789"))` + done}.compile(t), moduleConfig(), wasmhost.Options{Logger: logger(&log, slog.LevelInfo)})
+			` + write + done}.compile(t), moduleConfig(), wasmhost.Options{Logger: logger(&log, slog.LevelInfo)})
 		s := serve(t, p.Middleware(echo))
 		if res, err := s.Client().Get(s.URL); err == nil {
 			_, _ = io.Copy(io.Discard, res.Body)
@@ -246,7 +284,7 @@ func TestWebSocketEventsThatFail(t *testing.T) {
 	if _, err := p.WSOpen(httptest.NewRecorder(), httptest.NewRequest("GET", "/trap", nil), 7); err == nil {
 		t.Error("ws_open trapped without an error")
 	}
-	wantLine(t, &log, "the connection was refused with 500", "function=ws_open")
+	wantLine(t, &log, "the connection was refused", "function=ws_open")
 	if _, err := p.WSOpen(httptest.NewRecorder(), httptest.NewRequest("GET", "/odd", nil), 7); err == nil {
 		t.Error("ws_open returned 5 without an error")
 	}

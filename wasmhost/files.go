@@ -21,7 +21,8 @@ const (
 	// eighth of what the process may have, if that is less.
 	maxShare = 1024
 
-	// WASI's numbers for too many open files, of the process and of the system.
+	// WASI's numbers for a file that is not open, and for too many open files, of the process and of the system.
+	wasiEBADF  = 8
 	wasiEMFILE = 33
 	wasiENFILE = 41
 )
@@ -93,9 +94,13 @@ func (i *instance) closed(fd uint32) {
 	}
 }
 
-// renumberFile moves one file over another.
+// renumberFile moves one file over another, which has to be open: the engine's table is as long as its largest number.
 func renumberFile(ctx context.Context, call api.GoModuleFunction, inst *instance, mod api.Module, stack []uint64) {
 	from, to := uint32(stack[0]), uint32(stack[1])
+	if to >= inst.bornFiles() && !slices.Contains(inst.files.open, to) {
+		stack[0] = wasiEBADF
+		return
+	}
 	call.Call(ctx, mod, stack)
 	if uint32(stack[0]) != 0 || from == to {
 		return

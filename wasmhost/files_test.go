@@ -50,6 +50,7 @@ func TestOpenFilesAreBounded(t *testing.T) {
 		testenv.Missing(t, "/proc", "run on Linux")
 	}
 	const closeOne, renumberOne = "(drop (call $close (i32.load (i32.const 16))))", "(drop (call $renumber (i32.load (i32.const 16)) (i32.const 5)))"
+	const farAway = "(if (i32.ne (call $renumber (i32.load (i32.const 16)) (i32.const 100000000)) (i32.const 8)) (then unreachable))"
 	for name, tt := range map[string]struct {
 		guest     wat
 		isolation string
@@ -59,6 +60,7 @@ func TestOpenFilesAreBounded(t *testing.T) {
 		"folder":     {opener("sub", "2", ""), wasmhost.IsolateInstance, []int{264, 200}},
 		"closed":     {opener("f", "0", closeOne), wasmhost.IsolateInstance, []int{264, 201, 201}},
 		"renumbered": {opener("f", "0", renumberOne), wasmhost.IsolateInstance, []int{264, 201, 201}},
+		"far away":   {opener("f", "0", farAway), wasmhost.IsolateInstance, []int{264, 200}},
 		"isolated":   {opener("f", "0", ""), wasmhost.IsolateRequest, []int{264, 264, 264}},
 	} {
 		t.Run(name, func(t *testing.T) {

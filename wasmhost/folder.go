@@ -250,11 +250,14 @@ func (h *Host) lookAt(p *Plugin, mode lookMode) error {
 	if notAdmitted := (errNotAdmitted{}); errors.As(err, &notAdmitted) {
 		return err
 	}
-	if info != nil && !errors.Is(err, errUnsettled) && time.Since(info.ModTime()) > racy {
+	if info != nil && !errors.Is(err, errUnsettled) && tells(info) && (signed == nil || tells(signed)) {
 		h.folder.read[p], h.folder.signed[p] = info, signed
 	}
 	return err
 }
+
+// tells reports whether a file is old enough for its time to tell whether it changes.
+func tells(info fs.FileInfo) bool { return time.Since(info.ModTime()) > racy }
 
 // statSignature is stat of a signature that counts; nil without one.
 func (h *Host) statSignature(p *Plugin) fs.FileInfo {
@@ -324,11 +327,8 @@ func (h *Host) unchanged(p *Plugin) {
 
 // outlawed: the file has what serves, but its signature has changed.
 func (h *Host) outlawed(p *Plugin, err error, mode lookMode) error {
-	err = h.loadFailed(p, hashError(err), err, mode)
-	if !errors.Is(err, errUnsettled) {
-		p.setDegraded("it keeps serving, but the next start would refuse it: " + err.Error())
-	}
-	return err
+	return h.failed(p, hashError(err), err, mode, "it keeps serving, but the next start would refuse it: "+err.Error(),
+		"plugin keeps serving, but the next start would refuse it")
 }
 
 // fileGone: a named plugin goes on with its last content, for an auth plugin that is being replaced must not open the
@@ -345,9 +345,18 @@ func (h *Host) fileGone(p *Plugin, err error, mode lookMode) error {
 	return nil
 }
 
-// loadFailed reports a broken file: to the log and to the counter once per content, to the caller always. The old content
-// keeps serving.
+// loadFailed reports a broken file. The old content keeps serving.
 func (h *Host) loadFailed(p *Plugin, hash [sha256.Size]byte, err error, mode lookMode) error {
+	serving, degraded := "nothing", ""
+	if p.current.Load() != nil {
+		serving, degraded = "the old content", "its file "+p.file+" cannot be loaded; the last content keeps serving"
+	}
+	return h.failed(p, hash, err, mode, degraded, "plugin cannot be loaded", "serving", serving)
+}
+
+// failed reports what is wrong with a file: by a line to the log and to the counter once per content, to the caller always. degraded
+// is what it makes of the plugin, "" if nothing serves.
+func (h *Host) failed(p *Plugin, hash [sha256.Size]byte, err error, mode lookMode, degraded, line string, more ...any) error {
 	if mode == lookWatch && p.failedBefore(hash) == nil {
 		s, ok := h.folder.suspects[p]
 		if !ok || s.hash != hash {
@@ -359,15 +368,11 @@ func (h *Host) loadFailed(p *Plugin, hash [sha256.Size]byte, err error, mode loo
 		}
 	}
 	delete(h.folder.suspects, p)
-	if p.current.Load() != nil {
-		p.setDegraded("its file " + p.file + " cannot be loaded; the last content keeps serving")
+	if degraded != "" {
+		p.setDegraded(degraded)
 	}
 	if p.loadFailed(hash, err) && !(p.named && mode == lookStart) { // that one refuses the start, which says why
-		serving := "nothing"
-		if p.current.Load() != nil {
-			serving = "the old content"
-		}
-		p.log.Error("plugin cannot be loaded", "file", p.file, "error", err, "serving", serving)
+		p.log.Error(line, append([]any{"file", p.file, "error", err}, more...)...)
 	}
 	return err
 }

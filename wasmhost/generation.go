@@ -97,24 +97,15 @@ func (l *loader) load(p *Plugin, content []byte) (*generation, error) {
 		return nil, err
 	}
 	hash := sha256.Sum256(content)
-	module, start, err := boundModule(module)
-	if err != nil {
-		return nil, err
-	}
-	limit := p.config.Limits.Memory
-	metered, info, err := meter.Rewrite(module, meter.Options{Globals: true, Limit: roomOf(limit), Entries: start.entries})
-	if err != nil {
-		return nil, err
-	}
-	pages, err := start.pagesFor(p.name, limit, info.GrowsTables)
+	ready, err := p.rewrite(module)
 	if err != nil {
 		return nil, err
 	}
 	g := &generation{
 		script:   script,
-		info:     info,
-		start:    start,
-		pages:    pages,
+		info:     ready.info,
+		start:    ready.start,
+		pages:    ready.pages,
 		hash:     hash,
 		config:   p.guestConfig,
 		limits:   p.config.Limits,
@@ -129,10 +120,33 @@ func (l *loader) load(p *Plugin, content []byte) (*generation, error) {
 	g.refs.Store(1)
 	g.pool = newPool(p.config.Instances, func() (*instance, error) { return newInstance(g) }, g.leave)
 
-	if err := g.open(l, module, mergeData(metered)); err != nil {
+	if err := g.open(l, ready.module, mergeData(ready.metered)); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
 	return g, nil
+}
+
+// rewritten is a module as it runs with a plugin's limits.
+type rewritten struct {
+	module  []byte // with bounds for its tables
+	metered []byte // of module, with the counting
+	info    meter.Info
+	start   footprint
+	pages   uint32 // of linear memory that an instance may have
+}
+
+// rewrite checks a module whose header is good, and makes of it what runs.
+func (p *Plugin) rewrite(module []byte) (r rewritten, err error) {
+	if r.module, r.start, err = boundModule(module); err != nil {
+		return r, err
+	}
+	limit := p.config.Limits.Memory
+	r.metered, r.info, err = meter.Rewrite(r.module, meter.Options{Globals: true, Limit: roomOf(limit), Entries: r.start.entries})
+	if err != nil {
+		return r, err
+	}
+	r.pages, err = r.start.pagesFor(p.name, limit, r.info.GrowsTables)
+	return r, err
 }
 
 // open compiles metered, which is what runs instead of the module.
@@ -327,9 +341,9 @@ func (g *generation) drain(stop, giveUp <-chan struct{}) error {
 	case <-stop:
 	}
 	every := reclaimEvery
-	for first := true; ; first = false { // a guest that runs now may pass its request on later, and wait then
+	for told := false; ; { // a guest that runs now may pass its request on later, and wait then
 		force := isClosed(giveUp)
-		if g.reclaim(force, first) {
+		if g.reclaim(force, &told) {
 			return g.close()
 		}
 		if force {
@@ -355,15 +369,17 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 // reclaim takes the instances of a generation past its time, says what became of their requests, and reports whether none is left.
-func (g *generation) reclaim(force, first bool) bool {
+// That some are left to answers it says until it was told.
+func (g *generation) reclaim(force bool, told *bool) bool {
 	p := g.ext.plugin
-	taken, empty := g.pool.close(force)
+	taken, pinned, empty := g.pool.close(force)
 	if taken > 0 && !force { // by force: each request says it, as it knows whether it has lost its answer
 		p.counters.errors.Add(uint64(taken))
 		p.noteError(errTaken)
 		p.log.Warn("old content of the plugin was replaced too long ago: requests go on without handle_response", "generation", g.number, "requests", taken)
 	}
-	if first && !empty && !force {
+	if pinned > 0 && !*told {
+		*told = true
 		p.log.Info("a request keeps old content of the plugin, as it needs it for its answer", "generation", g.number)
 	}
 	return empty

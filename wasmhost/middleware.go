@@ -74,7 +74,7 @@ func (way *passage) through(p *Plugin, w http.ResponseWriter, r *http.Request) (
 		return w, original
 	}
 	if !ctxNext.Passes() {
-		if inst.exchange.sent() {
+		if inst.exchange.held == nil {
 			p.checkLength(&inst.exchange)
 		}
 		answer := inst.exchange.answer()
@@ -110,10 +110,12 @@ func (way *passage) breakOff() {
 	}
 	defer way.breakOff() // should another one come of this
 	if way.calls == nil && way.overflowed() {
-		if cause := recover(); cause != http.ErrAbortHandler {
+		cause := recover()
+		broken := cause == http.ErrAbortHandler // by a handler that could not write on: there is an answer, which says so
+		way.back(!broken)
+		if !broken && cause != nil {
 			panic(cause)
 		}
-		way.back(false) // a handler broke off because it could not write on: there is an answer, which says so
 		return
 	}
 	if inst := way.calls; inst != nil { // a fault of the host itself
@@ -133,7 +135,8 @@ func (way *passage) overflowed() bool {
 	return false
 }
 
-// checkLength complains of an answer of the guest's own that does not have the length which it announced: the server breaks it off.
+// checkLength complains of an answer of the guest's own that does not have the length which it announced: it reaches the client
+// broken, unless a plugin further out holds it back and replaces it.
 func (p *Plugin) checkLength(x *exchange) {
 	says := x.w.Header()["Content-Length"]
 	if len(says) != 1 || x.method == http.MethodHead || x.status == http.StatusNoContent || x.status == http.StatusNotModified {
@@ -143,7 +146,7 @@ func (p *Plugin) checkLength(x *exchange) {
 		return
 	}
 	p.count(fmt.Errorf("the Content-Length of its answer says %s, and it wrote %d bytes", printable([]byte(says[0])), x.wrote))
-	p.troubles.line(slog.LevelWarn, []byte("plugin answered with a wrong Content-Length; the answer is broken off"),
+	p.troubles.line(slog.LevelWarn, []byte("plugin answered with a Content-Length that is not that of the body"),
 		slog.String("says", printable([]byte(says[0]))), slog.Int64("wrote", x.wrote))
 }
 

@@ -276,9 +276,9 @@ func (p *pool) retire() {
 
 // close sends everybody in the queue away and closes what is idle or parked, so that an instance whose request waits for
 // the rest of the chain does not outlive its generation; one whose request needs it for its answer is left to it, unless by force.
-// The instances that run guest code just now are closed by their requests. It reports how many instances were taken from requests,
-// and whether none is left.
-func (p *pool) close(force bool) (taken int, empty bool) {
+// The instances that run guest code just now are closed by their requests. It reports how many instances were taken from requests
+// and how many are left to an answer, and whether none is left at all.
+func (p *pool) close(force bool) (taken, pinned int, empty bool) {
 	p.mu.Lock()
 	p.isClosed = true
 	for _, turn := range p.waiters {
@@ -293,10 +293,13 @@ func (p *pool) close(force bool) (taken int, empty bool) {
 		delete(p.live, inst)
 	}
 	for inst := range p.live {
-		if inst.reclaim(force) {
+		switch {
+		case inst.reclaim(force):
 			taken++
 			reclaimed = append(reclaimed, inst)
 			delete(p.live, inst)
+		case inst.hold.Load() == holdPinned:
+			pinned++
 		}
 	}
 	empty = len(p.live)+p.making == 0
@@ -305,7 +308,7 @@ func (p *pool) close(force bool) (taken int, empty bool) {
 	for _, inst := range reclaimed {
 		inst.close()
 	}
-	return taken, empty
+	return taken, pinned, empty
 }
 
 // counts returns how many instances are idle and busy, and how many requests had to queue.

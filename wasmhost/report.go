@@ -13,7 +13,6 @@ import (
 	"github.com/tetratelabs/wazero"
 
 	"github.com/edge-server/edge/sdk/abi"
-	"github.com/edge-server/edge/wasmhost/meter"
 )
 
 // Report is what can be said of a plugin before it serves.
@@ -105,19 +104,12 @@ func (r *Report) look(p *Plugin, content []byte) error {
 	if err := checkHeader(module); err != nil {
 		return err
 	}
-	module, start, err := boundModule(module)
-	if err != nil {
-		return err
-	}
 	r.Debug = debugBytes(module)
-	metered, info, err := meter.Rewrite(module, meter.Options{Globals: true})
+	ready, err := p.rewrite(module)
 	if err != nil {
 		return err
 	}
-	if _, err := start.pagesFor(p.name, p.config.Limits.Memory, info.GrowsTables); err != nil {
-		return err
-	}
-	r.Metered = len(metered)
+	module, r.Metered = ready.module, len(ready.metered)
 	var manifestErr error
 	if r.Manifest, manifestErr = ReadManifest(module); manifestErr != nil {
 		return manifestErr

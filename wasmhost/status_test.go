@@ -33,7 +33,8 @@ func TestBrokenSignatureIsTold(t *testing.T) {
 	for range 2 {
 		write(t, file+trust.Extension, []byte("garbage"))
 		testenv.Eventually(t, "it is told", func() bool { return strings.Contains(p.Stats().Degraded, "the next start would refuse it: "+file) })
-		if got := do(t, server, "GET", "/", nil).StatusCode; got != 201 || !strings.Contains(log.String(), "plugin cannot be loaded") {
+		testenv.Eventually(t, "the log says so", func() bool { return strings.Contains(log.String(), "the next start would refuse it") })
+		if got := do(t, server, "GET", "/", nil).StatusCode; got != 201 || strings.Contains(log.String(), "plugin cannot be loaded") {
 			t.Errorf("status = %d, log:\n%s", got, log.String())
 		}
 		if err := h.Reload(t.Context()); err == nil {

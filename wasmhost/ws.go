@@ -238,13 +238,16 @@ func (i *instance) wsExports() *wsGuest {
 // ErrMessageTooLarge is of a message that the plugin has no room for, now or later.
 var ErrMessageTooLarge = errors.New("the message is larger than the plugin can take")
 
+// ErrUnavailable is of an event that the plugin could not have now; it may later.
+var ErrUnavailable = errors.New("the plugin cannot take the event now")
+
 var errNoHandler = errors.New("the plugin is no WebSocket handler")
 
-// WSOpen tells the plugin of a connection that a request asks for, which it accepts with 0 or refuses with a status. Errors are the
-// guest's, logged already.
+// WSOpen tells the plugin of a connection that a request asks for, which it accepts with 0 or refuses with a status. Errors are
+// logged already.
 func (p *Plugin) WSOpen(w http.ResponseWriter, r *http.Request, conn int64) (status int, err error) {
 	if !p.Kinds().Has(KindWS) {
-		return 0, errNoHandler
+		return 0, p.eventRefused(phaseWSOpen, errNoHandler)
 	}
 	var result uint32
 	var said string
@@ -313,21 +316,22 @@ func because(said string) string {
 	return ": " + said
 }
 
-// eventFailed notes why an event could not be dealt with, unless explain has: the guest trapped then.
+// eventFailed notes why run has failed, unless explain has: then the event had an instance.
 func (p *Plugin) eventFailed(at phase, err error) error {
-	var trap *Trap
-	var thrown scriptError
-	switch {
-	case errors.As(err, &trap), errors.As(err, &thrown), errors.Is(err, errClientGone):
+	if !errors.As(err, new(errNoInstance)) {
 		return err
+	}
+	reason := printable([]byte(err.Error()))
+	switch {
 	case errors.Is(err, errBusy), errors.Is(err, errClosed), errors.Is(err, errNotThere), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		p.counters.refused.Add(1)
 		p.noteError(err)
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	default:
 		p.failedOnce()
 		p.count(err)
 	}
-	p.troubles.line(slog.LevelWarn, []byte("plugin has no instance for an event; "+at.outcome()), slog.String("function", at.export()), slog.String("error", err.Error()))
+	p.troubles.line(slog.LevelWarn, []byte("plugin has no instance for an event; "+at.outcome()), slog.String("function", at.export()), slog.String("error", reason))
 	return err
 }
 

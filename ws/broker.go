@@ -13,6 +13,10 @@ type Broker interface {
 	Start(ctx context.Context, node Node) error
 	Stop(ctx context.Context) error
 
+	// Patience is how long an operation may take until it is done without what the nodes share. 0: there is nothing that is waited for, and
+	// what an answer contains was delivered before.
+	Patience() time.Duration
+
 	// Publish makes a message known to every node that watches the channel, this one included, in one order per channel, and
 	// remembers it when keep says so. The memory broker delivers before it returns.
 	Publish(ctx context.Context, to Address, p Publication, keep Keep) (Position, error)
@@ -71,9 +75,9 @@ type Node interface {
 	// one. It comes in the order of what is delivered on the channel. It must not wait.
 	Roster(channel Address, now Membership, all bool)
 
-	// Interrupted tells that publications without a Keep may be missing on a channel that has subscribers here: the broker was lost, and is
-	// back. It must not wait.
-	Interrupted(channel Address)
+	// Interrupted tells that publications without a Keep may be missing on a channel that has subscribers here. lost: the broker is lost,
+	// which may be told more than once; the end of that is told by a call without it, and so is what was missed otherwise. It must not wait.
+	Interrupted(channel Address, lost bool)
 }
 
 // Address is a channel of a space.
@@ -96,6 +100,10 @@ type Publication struct {
 	// Change is the place of an announcement of Join and Leave among those of the channel. Zero for what is none, and what only this node
 	// has heard.
 	Change Position
+
+	// Before are the last positions that the epoch of Position or Change has of those before it, the latest first: whoever knows one of
+	// them, or less of it, knows that much of this epoch.
+	Before []Position
 
 	// Except is the connection that does not get it. Default 0: all get it.
 	Except ConnID

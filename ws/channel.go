@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // SubscribeOptions are what a subscription does beside letting the connection listen.
@@ -42,6 +44,9 @@ type UnsubscribeOptions struct {
 	Announce func(Member) *Prepared
 }
 
+// farewell announces what the member itself has to say: for ends that no protocol has asked for.
+var farewell = UnsubscribeOptions{Announce: func(m Member) *Prepared { return m.Farewell }}
+
 // Unsubscribed is what came of it.
 type Unsubscribed struct {
 	Was        bool // the connection was subscribed
@@ -62,12 +67,22 @@ type channelShard struct {
 type channel struct {
 	name string
 
-	mu   sync.Mutex // guards subs and gone; held while a publication is put into queues, which is what orders them
-	subs []*subscription
-	gone bool // not in the shard any more
+	mu       sync.Mutex // guards what follows; held while a publication is put into queues, which is what orders them
+	subs     []*subscription
+	gone     bool      // not in the shard any more
+	watched  bool      // the broker delivers; changes with life
+	watching *watching // under way
 
-	life    sync.Mutex // held while the broker hears of the first or last subscriber, for which all wait that come then; guards watched
-	watched bool
+	life sync.Mutex // held while the broker hears of the first or last subscriber; taken before mu
+}
+
+// watching is the question that has the broker deliver. It is the channel's: no subscriber who gives up ends it for the others.
+type watching struct {
+	done     chan struct{} // closed when there is an answer, which is what follows
+	occupied bool
+	err      error
+
+	told atomic.Bool // somebody has occupied
 }
 
 func (ch *channel) len() int {
@@ -135,7 +150,7 @@ func (s *Space) deliver(name string, p Publication) {
 			sub.hold(p)
 			continue
 		}
-		if placed && sub.known != nil && !sub.known.takes(&p) {
+		if placed && sub.known != nil && !sub.takes(&p) {
 			continue
 		}
 		if wake, _ := sub.conn.put(p.Message, true); wake {
@@ -168,7 +183,10 @@ func (s *Space) Subscribe(ctx context.Context, c *Conn, name string, opts Subscr
 	}
 	sub.channel.mu.Unlock()
 	// Nobody is told that he is subscribed, or who else is, before this node hears what is published next.
-	result.Occupied, err = s.watch(sub.channel)
+	began := time.Now()
+	result.Occupied, err = s.watch(ctx, sub.channel)
+	ctx, cancel := patientAgain(ctx, began)
+	defer cancel()
 	if err == nil && sub.member != nil {
 		result.Membership, err = s.join(ctx, sub, opts.Announce)
 	}
@@ -177,12 +195,11 @@ func (s *Space) Subscribe(ctx context.Context, c *Conn, name string, opts Subscr
 		s.hub.failed(err)
 	}
 	if err != nil {
-		_, _ = s.Unsubscribe(context.WithoutCancel(ctx), c, name, UnsubscribeOptions{})
+		_, _ = s.Unsubscribe(context.WithoutCancel(ctx), c, name, farewell)
 		return result, fmt.Errorf("subscribe to %q: %w", name, err)
 	}
 	if waits {
-		_, ours := s.hub.broker.(*Memory) // it has delivered what it answers with
-		sub.settle(result, opts.Reply, !ours)
+		sub.settle(result, opts.Reply, s.hub.broker.Patience() > 0)
 	}
 	return result, nil
 }
@@ -303,39 +320,106 @@ func (s *Space) detach(ctx context.Context, sub *subscription, opts UnsubscribeO
 	return result, err
 }
 
-// watch has the broker deliver what is published on the channel, and returns when it does. The request of one subscriber is not what ends
-// that of all.
-func (s *Space) watch(ch *channel) (occupied bool, err error) {
-	ch.life.Lock()
-	defer ch.life.Unlock()
-	if ch.watched || ch.len() == 0 {
+// watch has the broker deliver what is published on the channel, and returns when it does, or ctx ends. One subscriber is told that the
+// channel is occupied.
+func (s *Space) watch(ctx context.Context, ch *channel) (occupied bool, err error) {
+	ch.mu.Lock()
+	if ch.watched || len(ch.subs) == 0 {
+		ch.mu.Unlock()
 		return false, nil
 	}
-	of := s.address(ch.name)
-	occupied, err = s.hub.broker.Watch(context.Background(), of)
-	if ch.watched = err == nil; !ch.watched {
-		s.hub.failed(err)
-		_, undone := s.hub.broker.Unwatch(context.Background(), of) // the next subscriber tries again
-		s.hub.failed(undone)
+	w := ch.watching
+	if w == nil {
+		w = &watching{done: make(chan struct{})}
+		ch.watching = w
+		go s.beginWatch(ch, w) // ends with the broker's answer
 	}
-	return occupied && err == nil, err
+	ch.mu.Unlock()
+	select {
+	case <-w.done:
+		return w.err == nil && w.occupied && w.told.CompareAndSwap(false, true), w.err
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
 }
 
-// unwatch ends that and removes the channel, unless somebody has come meanwhile.
-func (s *Space) unwatch(ch *channel) (vacated bool) {
+func (s *Space) beginWatch(ch *channel, w *watching) {
 	ch.life.Lock()
 	defer ch.life.Unlock()
-	if ch.len() > 0 {
+	wanted := ch.len() > 0
+	if wanted {
+		of := s.address(ch.name)
+		w.occupied, w.err = s.hub.broker.Watch(context.Background(), of)
+		if w.err != nil {
+			s.hub.failed(w.err)
+			_, undone := s.hub.broker.Unwatch(context.Background(), of) // the next subscriber tries again
+			s.hub.failed(undone)
+		}
+	}
+	ch.mu.Lock()
+	ch.watched = wanted && w.err == nil
+	ch.watching = nil
+	if len(ch.subs) == 0 {
+		w.occupied = false // nor is anybody told that it was vacated
+	}
+	ch.mu.Unlock()
+	close(w.done)
+	s.endWatch(ch)
+}
+
+// unwatch ends that and removes the channel, unless somebody has come meanwhile. Where the broker is still being asked to deliver,
+// beginWatch does so.
+func (s *Space) unwatch(ch *channel) (vacated bool) {
+	ch.mu.Lock()
+	asked := ch.watching != nil
+	ch.mu.Unlock()
+	if asked {
 		return false
 	}
-	if ch.watched {
+	ch.life.Lock()
+	defer ch.life.Unlock()
+	return s.endWatch(ch)
+}
+
+// endWatch is unwatch with the lock life.
+func (s *Space) endWatch(ch *channel) (vacated bool) {
+	ch.mu.Lock()
+	if len(ch.subs) > 0 || ch.watching != nil || ch.gone {
+		ch.mu.Unlock()
+		return false
+	}
+	watched := ch.watched
+	ch.watched = false
+	ch.mu.Unlock()
+	if watched {
 		var err error
 		vacated, err = s.hub.broker.Unwatch(context.Background(), s.address(ch.name))
 		s.hub.failed(err)
-		ch.watched = false
 	}
 	s.remove(ch)
 	return vacated
+}
+
+// moment is what makes no difference to somebody's patience.
+const moment = 10 * time.Millisecond
+
+// patientAgain gives what is asked next as much time as ctx had when something else was begun, which may have taken nearly all of it. Who
+// cancels ctx ends it.
+func patientAgain(ctx context.Context, began time.Time) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok || time.Since(began) < moment {
+		return ctx, func() {}
+	}
+	again, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadline.Sub(began))
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			cancel()
+		}
+	})
+	return again, func() {
+		stop()
+		cancel()
+	}
 }
 
 // remove forgets a channel that is still empty.
@@ -345,7 +429,7 @@ func (s *Space) remove(ch *channel) {
 	defer shard.mu.Unlock()
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
-	if len(ch.subs) > 0 || ch.gone {
+	if len(ch.subs) > 0 || ch.watching != nil || ch.gone {
 		return
 	}
 	ch.gone = true

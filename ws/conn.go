@@ -191,7 +191,7 @@ func (c *Conn) leave() {
 	c.subs = nil
 	c.subMu.Unlock()
 	for _, sub := range subs {
-		_, _ = c.space().detach(context.Background(), sub, UnsubscribeOptions{})
+		_, _ = c.space().detach(context.Background(), sub, farewell)
 	}
 }
 

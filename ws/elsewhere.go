@@ -5,7 +5,8 @@ import (
 	"hash/fnv"
 )
 
-// What concerns connections of other nodes: one that lives is asked, one that has died leaves something behind.
+// What happens between the nodes of a space: a connection of another one is asked, a node that has died leaves something behind, members of
+// channels are told of again, and the broker that joins the nodes may be lost for a while.
 
 // Departure is what a node that died took away with it from a channel. One of the others is told: the one that noticed it first.
 type Departure struct {
@@ -33,9 +34,9 @@ type Handlers struct {
 	// Roster makes what members of a channel get who were told of too few: all that are there now.
 	Roster func(channel string, members []Member) *Prepared
 
-	// Interrupted hears that what other nodes have published on a channel without a Keep may be missing from before: the broker was lost.
-	// It must not wait.
-	Interrupted func(channel string)
+	// Interrupted hears that what other nodes publish on a channel without a Keep may be missing. lost: from now on, for the broker is lost;
+	// this may come more than once. Else: up to now. It must not wait.
+	Interrupted func(channel string, lost bool)
 }
 
 // Handle sets the handlers; nil fields do nothing.
@@ -106,13 +107,13 @@ func (h *Hub) Departed(d Departure) {
 }
 
 // Interrupted is of Node.
-func (h *Hub) Interrupted(channel Address) {
+func (h *Hub) Interrupted(channel Address, lost bool) {
 	s := h.existing(channel.Space)
 	if s == nil {
 		return
 	}
 	if handlers := s.handlers.Load(); handlers != nil && handlers.Interrupted != nil {
-		handlers.Interrupted(channel.Channel)
+		handlers.Interrupted(channel.Channel, lost)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Options are what a Hub needs.
@@ -140,6 +141,9 @@ func (h *Hub) Occupied(space, prefix string) []ChannelInfo {
 	}
 	return nil
 }
+
+// Patience is the broker's.
+func (h *Hub) Patience() time.Duration { return h.broker.Patience() }
 
 // failed counts an error of the broker. They come by the thousand when a broker is lost: Stats shows them, the log stays quiet.
 func (h *Hub) failed(err error) {

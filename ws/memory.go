@@ -73,6 +73,9 @@ func (m *Memory) deliver(to Address, p Publication) {
 	}
 }
 
+// Patience is of Broker.
+func (m *Memory) Patience() time.Duration { return 0 }
+
 // Publish is of Broker.
 func (m *Memory) Publish(_ context.Context, to Address, p Publication, keep Keep) (Position, error) {
 	if keep.Size <= 0 {

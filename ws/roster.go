@@ -1,5 +1,7 @@
 package ws
 
+import "slices"
+
 // snapshot is what a subscriber was told when it came. A broker delivers by another way than it answers: what was published before
 // the answer may arrive after it, and must not be told twice.
 type snapshot struct {
@@ -8,17 +10,27 @@ type snapshot struct {
 	partial bool     // the members were those of this node alone
 }
 
-// takes reports whether a publication is new to the subscriber, as are then those behind it.
+// takes reports whether a publication is new to the subscriber, as are then those behind it. What only this node has heard has positions of
+// its own, without an epoch: it says nothing of those of the broker, nor they of it.
 func (k *snapshot) takes(p *Publication) bool {
 	switch {
-	case k.past.contains(p.Position) || k.members.contains(p.Change):
+	case k.past.knows(p.Position, p.Before) || k.members.knows(p.Change, p.Before):
 		return false
 	case p.Position.Offset > 0:
 		k.past = Position{}
-	case p.Change.Offset > 0:
+	case p.Change.Offset > 0 && (p.Change.Epoch == "") == (k.members.Epoch == ""):
 		k.members = Position{}
 	}
 	return true
+}
+
+// takes is that of what the subscriber knows, until there is nothing.
+func (sub *subscription) takes(p *Publication) bool {
+	is := sub.known.takes(p)
+	if *sub.known == (snapshot{}) {
+		sub.known = nil
+	}
+	return is
 }
 
 // refresh reports whether a roster is for this subscriber, and has it known.
@@ -33,6 +45,19 @@ func (k *snapshot) refresh(p *Publication) bool {
 // contains reports whether a position is at or before this one. Zero is nowhere.
 func (at Position) contains(p Position) bool {
 	return p.Offset > 0 && p.Offset <= at.Offset && p.Epoch == at.Epoch
+}
+
+// knows is contains of a position whose epoch has followed others.
+func (at Position) knows(p Position, before []Position) bool {
+	for _, b := range before {
+		if p.Epoch == at.Epoch || at.Offset == 0 {
+			break
+		}
+		if at.Offset = min(at.Offset, b.Offset); b.Epoch == at.Epoch {
+			at.Epoch = p.Epoch
+		}
+	}
+	return at.contains(p)
 }
 
 // The kinds of publications that are a roster.
@@ -72,13 +97,25 @@ func (h *Hub) Roster(channel Address, now Membership, all bool) {
 			_ = sub.conn.enqueue(message, false)
 		case sub.known != nil && sub.known.refresh(&p):
 			_ = sub.conn.enqueue(message, false)
+			if *sub.known == (snapshot{}) {
+				sub.known = nil
+			}
 		}
 	}
 }
 
-// hold keeps a publication until the subscription is settled.
+// hold keeps a publication until the subscription is settled. A roster is never dropped: it takes the place of an older one.
 func (sub *subscription) hold(p Publication) {
-	if len(sub.held) < sub.conn.endpoint.limits.QueueMessages {
+	full := len(sub.held) >= sub.conn.endpoint.limits.QueueMessages
+	if p.roster != noRoster {
+		if i := slices.IndexFunc(sub.held, func(h Publication) bool { return h.roster != noRoster }); full && i >= 0 {
+			p.roster = max(p.roster, sub.held[i].roster)
+			sub.held = slices.Delete(sub.held, i, i+1)
+		}
+		sub.held = append(sub.held, p)
+		return
+	}
+	if !full {
 		sub.held = append(sub.held, p)
 	} else {
 		sub.conn.drop()

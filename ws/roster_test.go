@@ -2,12 +2,14 @@ package ws_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -22,6 +24,7 @@ type remote struct {
 	listens   atomic.Bool
 	refuse    atomic.Bool
 	partial   atomic.Bool
+	forgets   atomic.Bool
 	watches   atomic.Int32
 
 	mu   sync.Mutex
@@ -55,6 +58,15 @@ func (r *remote) Join(ctx context.Context, of ws.Address, m ws.Member, announce 
 	}
 	return got, err
 }
+
+func (r *remote) History(ctx context.Context, of ws.Address, after ws.Position, limit int) (ws.Past, error) {
+	if r.forgets.Load() {
+		return ws.Past{}, fmt.Errorf("no")
+	}
+	return r.Broker.History(ctx, of, after, limit)
+}
+
+func (r *remote) Patience() time.Duration { return time.Second }
 
 // late has what is published wait for deliver.
 func (r *remote) late() {
@@ -241,4 +253,64 @@ func TestRoster(t *testing.T) {
 	r.node.Roster(of, all, true)
 	w.wants(a, "+bob", "+cid", "+dan", "all:ann,bob,cid")
 	w.wants(b, "all:ann,bob,cid", "+dan", "all:ann,bob,cid")
+}
+
+// TestSlowWatch: who will not wait for the broker does not, and the others are served.
+func TestSlowWatch(t *testing.T) {
+	t.Parallel()
+	r := newRemote()
+	r.listening = make(chan struct{})
+	type outcome struct {
+		ws.Subscribed
+		err error
+	}
+	hasty, patient := make(chan outcome, 1), make(chan outcome, 1)
+	var first atomic.Bool
+	w := startWith(t, ws.Options{Broker: r}, &echo{open: func(c *ws.Conn) {
+		ctx, cancel, to := context.Background(), context.CancelFunc(func() {}), patient
+		if first.CompareAndSwap(false, true) {
+			ctx, cancel = context.WithTimeout(ctx, 20*time.Millisecond)
+			to = hasty
+		}
+		go func() { // ends with the broker's answer, or ctx
+			defer cancel()
+			got, err := c.Space().Subscribe(ctx, c, "news", ws.SubscribeOptions{Member: &ws.Member{ID: "u"}})
+			to <- outcome{got, err}
+		}()
+	}})
+	w.dial()
+	if got := <-hasty; !errors.Is(got.err, context.DeadlineExceeded) {
+		t.Errorf("%+v", got)
+	}
+	w.dial()
+	testenv.Eventually(t, "the other one waits", func() bool {
+		info, err := w.space.Channel(t.Context(), "news")
+		return err == nil && info.Subscribers == 1
+	})
+	close(r.listening)
+	if got := <-patient; got.err != nil || !got.Occupied || !got.Membership.Changed || r.watches.Load() != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestHistoryRefused: a member who was announced, and then refused, is said to have gone.
+func TestHistoryRefused(t *testing.T) {
+	t.Parallel()
+	r := newRemote()
+	var count atomic.Int32
+	w := startWith(t, ws.Options{Broker: r}, &echo{open: func(c *ws.Conn) {
+		opts := ws.SubscribeOptions{}
+		if count.Add(1) > 1 {
+			opts = ws.SubscribeOptions{
+				Member: &ws.Member{ID: "u", Farewell: ws.PrepareText("-u")}, Announce: ws.PrepareText("+u"), Recover: &ws.Position{},
+			}
+		}
+		if _, err := c.Space().Subscribe(context.Background(), c, "news", opts); (err == nil) != (opts.Member == nil) {
+			t.Error(err)
+		}
+	}})
+	r.forgets.Store(true)
+	a := w.dial()
+	w.dial()
+	w.wants(a, "+u", "-u")
 }

@@ -354,7 +354,7 @@ func (c *Conn) tooSlow(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var late interface{ Timeout() bool }
-	if !c.broken && !c.ending && (errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &late) && late.Timeout()) {
+	if !c.broken && !c.ending && errors.As(err, &late) && late.Timeout() {
 		c.space().counters.slow.Add(1)
 	}
 }

@@ -79,7 +79,7 @@ func pluginVerify(config *string) *cobra.Command {
 			if len(keys) == 0 {
 				cfg, err := core.Load(*config, os.Environ())
 				if err != nil {
-					return fmt.Errorf("no key is named with --key ed25519:…, and plugins.trust of %s cannot be read: %w", *config, err)
+					return fmt.Errorf("no key is named with --key ed25519:…, and plugins.trust of %s cannot be read: %s", *config, err.Error()) // as text: a file that is missing is not what is wrong
 				}
 				if cfg.Plugins != nil {
 					keys = cfg.Plugins.Trust

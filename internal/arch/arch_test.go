@@ -53,7 +53,7 @@ var rules = map[string][]string{
 	"kv/":       {"kv", "internal/bytesize"}, // drivers import their parent
 	"kv/kvtest": {"kv", "internal/testenv"},
 	"ws":        {"internal/bytesize"},
-	"ws/":       {"ws", "ws/jwtkeys", "internal/bytesize"}, // protocols and brokers import their parent
+	"ws/":       {"ws", "ws/jwtkeys", "internal/bytesize", "internal/jsonproblem"}, // protocols and brokers import their parent
 	"wasmhost":  {"sdk/abi", "sdk/js", "internal/bytesize", "wasmhost/meter", "wasmhost/trust", "internal/origin"},
 	"wasmhost/": {},
 
@@ -79,18 +79,19 @@ var rules = map[string][]string{
 	"docs":     {},
 	"examples": {"sdk/go/edge"},
 
-	"internal/arch":       {},
-	"internal/bench":      {"core", "internal/exampleapp", "internal/frame", "kv", "kv/boltdb", "kv/memory", "kv/redis", "wasmhost"},
-	"internal/browser":    {"internal/testenv"}, // for tests of pages
-	"internal/bytesize":   {},
-	"internal/exampleapp": {},
-	"internal/frame":      {},
-	"internal/httprange":  {},
-	"internal/origin":     {},
-	"internal/osproc":     {"internal/bytesize"},
-	"internal/testenv":    {},
-	"internal/tlsclient":  {},
-	"internal/urlpath":    {},
+	"internal/arch":        {},
+	"internal/bench":       {"core", "internal/exampleapp", "internal/frame", "kv", "kv/boltdb", "kv/memory", "kv/redis", "wasmhost"},
+	"internal/browser":     {"internal/testenv"}, // for tests of pages
+	"internal/bytesize":    {},
+	"internal/exampleapp":  {},
+	"internal/frame":       {},
+	"internal/httprange":   {},
+	"internal/jsonproblem": {},
+	"internal/origin":      {},
+	"internal/osproc":      {"internal/bytesize"},
+	"internal/testenv":     {},
+	"internal/tlsclient":   {},
+	"internal/urlpath":     {},
 
 	"internal/configschema": {"core", "core/configfile"}, // makes docs/edge.schema.json
 }

@@ -99,9 +99,6 @@ func (c *crowd) close() {
 	}
 	defer c.drinking.Wait()
 	for _, conn := range c.conns {
-		if conn == nil {
-			continue
-		}
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0)
 		}

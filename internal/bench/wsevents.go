@@ -135,10 +135,11 @@ func (p *plainEvents) subscribe(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (p *plainEvents) publish(_ http.ResponseWriter, r *http.Request) {
+func (p *plainEvents) publish(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return // the client went away; there is nobody to tell
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
 	}
 	event := fmt.Appendf(nil, "data: %s\n\n", body)
 	p.mu.Lock()

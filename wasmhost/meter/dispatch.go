@@ -97,7 +97,7 @@ func (s *scanner) door(loop int, start int) (label uint32, open bool) {
 	// The blocks of doors have the frames behind that of the loop. Those that were passed are closed, and other blocks may have
 	// their place.
 	n := loop + d.doors - int(min(d.label(s.jump.place), maxDoors+1))
-	if n <= loop || n >= len(s.frames) || s.frames[n].doorOf != loop+1 {
+	if n <= loop || n >= len(s.frames) || s.frames[n].doorOf != d {
 		return 0, false
 	}
 	return uint32(len(s.frames) - 1 - n), true

@@ -18,7 +18,7 @@ const (
 )
 
 // Version changes when the same module is rewritten differently, so that what was kept of it is made anew.
-const Version = 2
+const Version = 3
 
 // maxGlobals is how many mutable globals are exported; large programs have dozens.
 const maxGlobals = 10_000
@@ -44,7 +44,7 @@ type Info struct {
 	Start bool
 
 	// Globals are the guest's mutable globals with the names under which they are exported, in the order of their indexes.
-	// The three of this package are not among them.
+	// Those of this package are not among them.
 	Globals []Global
 
 	// ChangesTables says that the code changes tables or drops segments: the state of an instance is not in its memory and

@@ -60,7 +60,7 @@ type frame struct {
 	calls    bool      // there is a call in it
 	own      int32     // the segment that begins with it, of loops
 	dispatch *dispatch // of loops that begin with one
-	doorOf   int       // a block of such a loop's beginning: the index of the loop's frame, and one
+	doorOf   *dispatch // of blocks of such a loop's beginning
 }
 
 // scanner walks the instructions of a function.
@@ -74,8 +74,8 @@ type scanner struct {
 	height  int
 	jump    jump // the last number that was put into a variable
 	got     got  // the last variable that was read
-	doors   int  // blocks ahead that belong to the dispatch of the loop at frames[doorsOf-1]
-	doorsOf int
+	doors   int  // blocks ahead that belong to doorsOf
+	doorsOf *dispatch
 }
 
 // scan reads a function's body. It may be called again for the same function: nothing of what it finds is kept, since that
@@ -414,8 +414,11 @@ func (s *scanner) loop() {
 	top.own = s.current
 	s.f.segments[s.current].loop = true
 	s.charge(1)
+	if top.params > 0 { // a jump brings others
+		return
+	}
 	if top.dispatch = readDispatch(s.r); top.dispatch != nil {
-		s.doors, s.doorsOf = top.dispatch.doors, len(s.frames)
+		s.doors, s.doorsOf = top.dispatch.doors, top.dispatch
 	}
 }
 

@@ -49,14 +49,15 @@ func (f *function) settle() {
 			payer[i] = p
 		}
 	}
-	kept := f.edits[:0]
-	for _, e := range f.edits {
-		paid := (e.kind == editCharge || e.kind == editBack) && (payer[e.arg] == e.arg) != (e.kind == editCharge)
-		if !paid {
-			kept = append(kept, e)
+	f.edits = slices.DeleteFunc(f.edits, func(e edit) bool {
+		switch e.kind { // what pays for itself does so at its top, a loop that does not at the branches back to it, never at both
+		case editCharge:
+			return payer[e.arg] != e.arg
+		case editBack:
+			return payer[e.arg] == e.arg
 		}
-	}
-	f.edits = kept
+		return false
+	})
 }
 
 // freePrice is up to what a function costs nothing that calls no other and has no loop: its caller has paid as much for the

@@ -120,9 +120,12 @@ func (n *Node) Rosters(of ws.Address) []ws.Membership {
 }
 
 // Interrupted is of ws.Node.
-func (n *Node) Interrupted(channel ws.Address) {
+func (n *Node) Interrupted(channel ws.Address, lost bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if lost {
+		return // the end is what Interruptions counts
+	}
 	n.interrupted[channel]++
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"sync"
@@ -52,6 +53,9 @@ type Broker struct {
 
 // ErrQueue says that more is asked of the server than it can answer.
 var ErrQueue = errors.New("ws.broker: as many operations wait for the server as broker.queue allows")
+
+// errUnasked says that the caller's time was over before the server was asked.
+var errUnasked = errors.New("ws.broker: the time was over before the server was asked")
 
 // New makes a broker; Start connects it.
 func New(driver Driver, opts Options) *Broker {
@@ -112,6 +116,11 @@ func (b *Broker) Stop(ctx context.Context) error {
 	return b.driver.Stop(ctx)
 }
 
+// Patience is of ws.Broker. Watch asks for two things.
+func (b *Broker) Patience() time.Duration {
+	return 2 * b.opts.Timeout * time.Duration(b.driver.Trips())
+}
+
 // lane finds where a channel belongs. The server's share is computed by hash, so that all nodes agree.
 func (b *Broker) lane(of ws.Address) *lane { return b.lanes[LaneOf(of, len(b.lanes))] }
 
@@ -129,6 +138,9 @@ func LaneOf(of ws.Address, lanes int) int {
 
 // ask runs a question to the server within the limits.
 func (b *Broker) ask(ctx context.Context, question func(ctx context.Context) error) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %w", errUnasked, err)
+	}
 	select {
 	case b.slots <- struct{}{}:
 		defer func() { <-b.slots }()

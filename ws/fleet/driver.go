@@ -27,8 +27,12 @@ const (
 	logs
 )
 
-// PresenceKept is how much of the log Presence a driver remembers, for as long as there are members, or some minutes.
-const PresenceKept = 64
+// PresenceKept is how much of the log Presence a driver remembers, and PresenceLasts for how long after the latest change at least, while a
+// node that it does not take for dead watches the channel.
+const (
+	PresenceKept  = 64
+	PresenceLasts = 10 * time.Minute
+)
 
 // Driver is a server that nodes share.
 type Driver interface {

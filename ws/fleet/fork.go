@@ -44,6 +44,18 @@ func (h Head) from(p ws.Position) (here ws.Position, lost, ok bool) {
 	return ws.Position{}, lost, false
 }
 
+// before is Publication.Before.
+func (h Head) before() []ws.Position {
+	if len(h.Forks) == 0 {
+		return nil
+	}
+	list := make([]ws.Position, len(h.Forks))
+	for i, f := range h.Forks {
+		list[i] = ws.Position{Epoch: f.Epoch, Offset: f.At}
+	}
+	return list
+}
+
 // behind is how much of the log now somebody has who is at h, which may itself come from epochs that the server has forgotten.
 func (h Head) behind(now Head) (ws.Position, bool) {
 	if here, _, ok := now.from(h.Position); ok {

@@ -62,7 +62,7 @@ func (quietNode) Subscribers(ws.Address) int               { return 0 }
 func (quietNode) Occupied(string, string) []ws.ChannelInfo { return nil }
 func (quietNode) Departed(ws.Departure)                    {}
 func (quietNode) Roster(ws.Address, ws.Membership, bool)   {}
-func (quietNode) Interrupted(ws.Address)                   {}
+func (quietNode) Interrupted(ws.Address, bool)             {}
 func (quietNode) Answer(context.Context, string, ws.Command, []byte) ([]byte, error) {
 	return nil, ws.ErrClosed
 }

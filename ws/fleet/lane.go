@@ -65,7 +65,8 @@ const (
 	// healWorkers is how many channels and members are told to the server at a time.
 	healWorkers = 16
 
-	// Each within the timeout: what is needed to be connected, and, of dead nodes, to take much away.
+	// connectTrips times the timeout, and some for every channel, is what Connect may take. renewTrips times the timeout is what Renew may, in
+	// which it takes the members of dead nodes away, one question after another; what it does not get done the next one does.
 	connectTrips, renewTrips = 3, 100
 
 	// maxUnwatched bounds what is remembered to be told to a server that is lost.
@@ -85,6 +86,8 @@ func (l *lane) degrades(ctx context.Context, err error) bool {
 	switch {
 	case errors.Is(err, ErrQueue):
 		return true
+	case errors.Is(err, errUnasked):
+		return false // the server had no chance
 	case errors.Is(ctx.Err(), context.Canceled):
 		return false // the caller has gone; one whose time is over has waited for the server
 	case !l.broker.driver.Broken(err):
@@ -198,6 +201,9 @@ func (l *lane) heal(ctx context.Context, first bool) error {
 		l.unsynced[w] = struct{}{}
 	}
 	l.mu.Unlock()
+	for _, of := range channels { // by the keeper, who also says that it is over
+		l.broker.node.Interrupted(of, true)
+	}
 	if broken {
 		if err := l.connect(ctx, channels); err != nil {
 			l.mu.Lock()
@@ -375,7 +381,7 @@ func each[T any](list []T, do func(T) error) error {
 	return first
 }
 
-// patient is ask without a place in the queue: the keeper has few questions, and must get through.
+// patient is ask without a place in the queue: the keeper has few questions, and must get through. As ask, it is for one call of the driver.
 func (l *lane) patient(ctx context.Context, question func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, l.broker.patience)
 	defer cancel()
@@ -408,13 +414,10 @@ func (l *lane) syncUnwatched(ctx context.Context, of ws.Address) error {
 func (l *lane) syncWatch(ctx context.Context, w *watch) error {
 	err := l.patient(ctx, func(ctx context.Context) error { return l.driver.Listen(ctx, w.of) })
 	if err == nil {
-		err = l.patient(ctx, func(ctx context.Context) error {
-			first, err := l.watchAndRecover(ctx, w)
-			if err == nil {
-				l.revive(w, first)
-			}
-			return err
-		})
+		var first bool
+		if first, err = l.watchAndRecover(ctx, w, l.patient); err == nil {
+			l.revive(w, first)
+		}
 	}
 	if err != nil && l.broker.driver.Broken(err) {
 		return err
@@ -429,7 +432,7 @@ func (l *lane) syncWatch(ctx context.Context, w *watch) error {
 		l.mu.Lock()
 		delete(l.unsynced, w)
 		l.mu.Unlock()
-		l.broker.node.Interrupted(w.of)
+		l.broker.node.Interrupted(w.of, false)
 	}
 	return nil
 }
@@ -445,8 +448,12 @@ func (l *lane) revive(w *watch, first bool) {
 	}
 }
 
-func (l *lane) watchAndRecover(ctx context.Context, w *watch) (first bool, err error) {
-	first, now, err := l.driver.Watch(ctx, w.of, w.seen())
+func (l *lane) watchAndRecover(ctx context.Context, w *watch, ask func(context.Context, func(context.Context) error) error) (first bool, err error) {
+	var now [logs]Head
+	err = ask(ctx, func(ctx context.Context) (err error) {
+		first, now, err = l.driver.Watch(ctx, w.of, w.seen())
+		return err
+	})
 	if err != nil {
 		return false, err
 	}
@@ -463,6 +470,9 @@ func (l *lane) watchAndRecover(ctx context.Context, w *watch) (first bool, err e
 	}
 	for log, head := range now {
 		if head.Position == w.now[log].Position {
+			if Log(log) == Presence && head.Offset == 0 && !l.brief() {
+				l.missed(w) // there may have been a log meanwhile
+			}
 			continue
 		}
 		if here, _, ok := head.from(w.now[log].Position); ok && here.Epoch != w.now[log].Epoch && here.Offset == head.Offset {
@@ -494,10 +504,7 @@ func (l *lane) watch(ctx context.Context, of ws.Address) (occupied bool, err err
 	}
 	err = l.broker.ask(ctx, func(ctx context.Context) error { return l.driver.Listen(ctx, of) })
 	if err == nil {
-		err = l.broker.ask(ctx, func(ctx context.Context) error {
-			occupied, err = l.watchAndRecover(ctx, w)
-			return err
-		})
+		occupied, err = l.watchAndRecover(ctx, w, l.broker.ask)
 	}
 	if err == nil {
 		return occupied, nil
@@ -573,7 +580,7 @@ func (l *lane) published(of ws.Address, log Log, at ws.Position, message []byte)
 	if at.Offset > 0 && !l.isNext(w, log, at) {
 		return
 	}
-	l.hand(w, log, at, message)
+	l.hand(w, log, at, w.now[log].before(), message)
 }
 
 // isNext reports whether a message is to be handed on, once what is missing before it was. The watch's lock is held.
@@ -587,9 +594,7 @@ func (l *lane) isNext(w *watch, log Log, at ws.Position) bool {
 		return false
 	}
 	if w.known && at.Offset != 1 && (now.Epoch != at.Epoch || at.Offset > now.Offset+1) {
-		ctx, cancel := context.WithTimeout(l.broker.life, l.broker.patience)
-		err := l.recover(ctx, w, log)
-		cancel()
+		err := l.recover(l.broker.life, w, log)
 		l.broker.stats.failed(err)
 		if now.covers(at) {
 			return false
@@ -619,9 +624,16 @@ func (l *lane) leaveGap(w *watch) {
 
 // recover delivers what a log has behind the position of the watch, whose lock is held.
 func (l *lane) recover(ctx context.Context, w *watch, log Log) error {
-	past, err := l.driver.Past(ctx, log, w.of, w.now[log].Position, 0)
+	var past Past
+	err := l.patient(ctx, func(ctx context.Context) (err error) {
+		past, err = l.driver.Past(ctx, log, w.of, w.now[log].Position, 0)
+		return err
+	})
 	if err != nil {
 		return err
+	}
+	if log == Presence {
+		past.Whole = l.wholePresence(w, &past)
 	}
 	if !past.Whole {
 		l.broker.stats.gaps.Add(1)
@@ -630,19 +642,20 @@ func (l *lane) recover(ctx context.Context, w *watch, log Log) error {
 		}
 	}
 	here, known := w.now[log].behind(past.Now)
+	before := past.Now.before()
 	for _, e := range past.Entries {
 		if known && e.At.Offset <= here.Offset {
 			continue
 		}
 		l.broker.stats.recovered.Add(1)
-		l.hand(w, log, e.At, e.Message)
+		l.hand(w, log, e.At, before, e.Message)
 	}
 	w.now[log] = past.Now
 	return nil
 }
 
 // hand delivers a message. The watch's lock is held.
-func (l *lane) hand(w *watch, log Log, at ws.Position, message []byte) {
+func (l *lane) hand(w *watch, log Log, at ws.Position, before []ws.Position, message []byte) {
 	b := l.broker
 	id, p, err := decode(message)
 	if err != nil {
@@ -658,6 +671,7 @@ func (l *lane) hand(w *watch, log Log, at ws.Position, message []byte) {
 	} else {
 		p.Change = at
 	}
+	p.Before = before
 	b.stats.received.Add(1)
 	b.node.Deliver(w.of, p)
 }

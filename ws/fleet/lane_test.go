@@ -24,6 +24,7 @@ type scripted struct {
 	entries               []Entry
 	fail                  []error // of the next calls of Past
 	failListen, failWatch []error
+	failMembers           []error
 	lease                 []Lease // of the next calls of Renew
 	members               ws.Membership
 	down                  bool
@@ -113,6 +114,9 @@ func (s *scripted) Join(context.Context, ws.Address, ws.Member, []byte, []byte) 
 	return ws.Membership{Changed: true}, nil
 }
 func (s *scripted) Members(context.Context, ws.Address) (ws.Membership, error) {
+	if err := next(s, &s.failMembers); err != nil {
+		return ws.Membership{}, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.members, nil

@@ -130,7 +130,9 @@ func (l *lane) unlockRoom(r *room) {
 	if len(r.users) == 0 && len(r.left) == 0 {
 		l.mu.Lock()
 		r.gone = true
-		delete(l.rooms, r.of)
+		if l.rooms[r.of] == r {
+			delete(l.rooms, r.of)
+		}
 		delete(l.unsettled, r)
 		delete(l.later, r)
 		l.mu.Unlock()
@@ -259,24 +261,29 @@ func (l *lane) members(ctx context.Context, of ws.Address) ([]ws.Member, error) 
 // syncRoom tells the server what it does not know of a room.
 func (l *lane) syncRoom(ctx context.Context, r *room) error {
 	r.mu.Lock()
-	defer l.unlockRoom(r)
 	if r.gone {
+		r.mu.Unlock()
 		return nil
 	}
+	defer l.unlockRoom(r)
 	for user, goodbye := range r.left {
 		if r.find(user) != nil { // came back meanwhile
 			delete(r.left, user)
 			continue
 		}
-		err := l.patient(ctx, func(ctx context.Context) error {
-			if goodbye.forgotten { // only who is there can go, and be announced
-				if _, err := l.driver.Join(ctx, r.of, ws.Member{ID: user}, nil, nil); err != nil {
-					return err
-				}
-			}
-			_, err := l.driver.Leave(ctx, r.of, user, l.said(&goodbye))
-			return err
-		})
+		var err error
+		if goodbye.forgotten { // only who is there can go, and be announced
+			err = l.patient(ctx, func(ctx context.Context) error {
+				_, err := l.driver.Join(ctx, r.of, ws.Member{ID: user}, nil, nil)
+				return err
+			})
+		}
+		if err == nil {
+			err = l.patient(ctx, func(ctx context.Context) error {
+				_, err := l.driver.Leave(ctx, r.of, user, l.said(&goodbye))
+				return err
+			})
+		}
 		if err != nil && l.broker.driver.Broken(err) {
 			return err
 		}

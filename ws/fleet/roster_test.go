@@ -1,7 +1,10 @@
 package fleet
 
 import (
+	"context"
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/ws"
@@ -105,4 +108,102 @@ func TestRosterOfForgetful(t *testing.T) {
 		defer node.mu.Unlock()
 		return len(node.rosters) == 1
 	})
+}
+
+// TestRosterRefused: a server that will not say who is there is asked again.
+func TestRosterRefused(t *testing.T) {
+	t.Parallel()
+	s, node, b := listen(t)
+	l := b.lanes[0]
+	s.mu.Lock()
+	s.down, s.failMembers = true, []error{errRefused}
+	s.members = ws.Membership{Members: []ws.Member{{ID: "near"}, {ID: "far"}}}
+	s.mu.Unlock()
+	l.lose(errGone)
+	if _, err := b.Join(t.Context(), channel, ws.Member{ID: "near"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	s.down = false
+	s.mu.Unlock()
+	l.poke()
+	testenv.Eventually(t, "all members are told, after a refusal", func() bool {
+		l.poke() // as the lease does
+		s.mu.Lock()
+		refused := len(s.failMembers) == 0
+		s.mu.Unlock()
+		if !refused {
+			return false
+		}
+		node.mu.Lock()
+		defer node.mu.Unlock()
+		return len(node.rosters) == 1
+	})
+}
+
+// TestGoneRoom: what is left to do for a room that was forgotten does not concern the one that came after it.
+func TestGoneRoom(t *testing.T) {
+	t.Parallel()
+	_, _, b := listen(t)
+	l := b.lanes[0]
+	old := l.lockRoom(channel)
+	l.unlockRoom(old)
+	if _, err := b.Join(t.Context(), channel, ws.Member{ID: "near"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.syncRoom(t.Context(), old); err != nil {
+		t.Error(err)
+	}
+	if got, err := b.Leave(t.Context(), channel, ws.Member{ID: "near"}, nil); err != nil || !got.Changed {
+		t.Errorf("the member was forgotten with a room that is not his: %+v, %v", got, err)
+	}
+}
+
+// TestLateCaller: who comes too late has not waited for the server, and says nothing of it.
+func TestLateCaller(t *testing.T) {
+	t.Parallel()
+	_, _, b := listen(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	if got, err := b.Join(ctx, channel, ws.Member{ID: "near"}, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// TestQuietPresence: a log of changes that is quiet is forgotten, which is no hole after a loss in which it would have been remembered.
+func TestQuietPresence(t *testing.T) {
+	t.Parallel()
+	entry := func(offset uint64) Entry { return Entry{At: ws.Position{Epoch: "new", Offset: offset}} }
+	was := Head{Position: ws.Position{Epoch: "old", Offset: 5}}
+	begun := Head{Position: ws.Position{Epoch: "new", Offset: 2}}
+	for name, c := range map[string]struct {
+		seen, now        Head
+		entries          []Entry
+		long, lost, dead bool
+		wanted           bool
+	}{
+		"quiet":                  {seen: was, wanted: true},
+		"quiet for long":         {seen: was, long: true},
+		"begun again":            {seen: was, now: begun, entries: []Entry{entry(1), entry(2)}, wanted: true},
+		"begun again, cut":       {seen: was, now: begun, entries: []Entry{entry(2)}},
+		"begun, for long":        {now: begun, entries: []Entry{entry(1), entry(2)}, long: true},
+		"begun":                  {now: begun, entries: []Entry{entry(1), entry(2)}, wanted: true},
+		"of a server that lost":  {seen: was, lost: true},
+		"of a node that is dead": {seen: was, dead: true},
+		"alive, for long":        {seen: Head{Position: entry(1).At}, now: begun, entries: []Entry{entry(2)}, long: true, wanted: true},
+	} {
+		l := newLane(&Broker{}, 0, nil)
+		if c.long {
+			l.since = time.Now().Add(-PresenceLasts)
+		}
+		if c.lost {
+			l.whole.Store(time.Now().Add(time.Hour).UnixNano())
+		}
+		w := &watch{dead: c.dead}
+		w.now[Presence] = c.seen
+		past := NewPast(c.entries, uint64(len(c.entries)), c.now, c.seen.Position, 0)
+		if got := l.wholePresence(w, &past); got != c.wanted {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
 }

@@ -20,13 +20,21 @@ const fleetChannel = "updates"
 const patienceForFleet = time.Second
 
 // join begins to listen to the other nodes.
-func (s *Server) join(ctx context.Context) (err error) {
+func (s *Server) join(ctx context.Context) error {
 	if s.space == nil {
 		return nil
 	}
-	s.watchFleet()
-	s.leaveFleet, err = s.space.Listen(ctx, fleetChannel, s.hear)
-	return err
+	unwatch := s.watchFleet()
+	leave, err := s.space.Listen(ctx, fleetChannel, s.hear)
+	if err != nil {
+		unwatch()
+		return err
+	}
+	s.leaveFleet = func() {
+		leave()
+		unwatch()
+	}
+	return nil
 }
 
 // share publishes an update to all nodes, this one included.
@@ -90,6 +98,7 @@ func (s *Server) hear(m ws.Publication) {
 	p.update = u
 	select {
 	case s.incoming <- p:
+		s.heard.Add(1)
 		return
 	default:
 	}
@@ -97,6 +106,7 @@ func (s *Server) hear(m ws.Publication) {
 	defer wait.Stop()
 	select {
 	case s.incoming <- p:
+		s.heard.Add(1)
 	case <-wait.C:
 		s.stats.fleetErrors.Add(1)
 		s.miss()

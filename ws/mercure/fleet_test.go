@@ -79,7 +79,10 @@ func TestFleet(t *testing.T) {
 	testenv.Eventually(t, "the fleet is together again", func() bool {
 		nodes[0].publish("topic", "all", "data", "again")
 		select {
-		case e := <-streams[2].events:
+		case e, open := <-streams[2].events:
+			if !open { // sent away, for what it may have missed
+				streams[2] = nodes[2].subscribe("", "topic", "all")
+			}
 			return e.data == "again"
 		case <-time.After(200 * time.Millisecond):
 			return false

@@ -137,8 +137,9 @@ func seqOf(key []byte) uint64 {
 // maxIDKey is how long a key of bbolt may be; ids are shorter (limits.topic), this is the last resort.
 const maxIDKey = bolt.MaxKeySize
 
-// append stores updates in one transaction, and forgets what the bounds leave no room for. When it returns they are on the disk.
-func (h *history) append(list []*update) error {
+// append stores updates in one transaction, and forgets what the bounds leave no room for. gap: something may be missing up to the last of
+// them. When it returns they are on the disk.
+func (h *history) append(list []*update, gap bool) error {
 	count, size := h.count, h.bytes
 	err := h.update(func(tx *bolt.Tx) error {
 		updates, ids, meta := tx.Bucket(updatesBucket), tx.Bucket(idsBucket), tx.Bucket(metaBucket)
@@ -159,6 +160,11 @@ func (h *history) append(list []*update) error {
 		latest := list[len(list)-1]
 		if err := errors.Join(meta.Put(lastKey, []byte(latest.id)), meta.Put(seqKey, seqKeyOf(latest.seq))); err != nil {
 			return err
+		}
+		if gap {
+			if err := meta.Put(gapKey, seqKeyOf(latest.seq)); err != nil {
+				return err
+			}
 		}
 		return h.trim(updates, ids, meta, &count, &size)
 	})

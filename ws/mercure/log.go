@@ -88,16 +88,16 @@ func (s *Server) runLog(run *logRun) {
 			batch = s.collect(append(batch[:0], p))
 			s.commit(batch)
 			clear(batch)
-			s.markGap()
 		case <-s.missing:
 			s.markGap()
 		case <-expire.C:
+			s.markGap() // if that has failed
 			if s.history != nil {
 				s.complain(s.history.expire())
 				s.countHistory()
 			}
 		case <-run.stop:
-			if batch = s.collect(batch[:0]); len(batch) > 0 {
+			for batch = s.collect(batch[:0]); len(batch) > 0; batch = s.collect(batch[:0]) {
 				s.commit(batch)
 			}
 			s.markGap()
@@ -106,7 +106,7 @@ func (s *Server) runLog(run *logRun) {
 	}
 }
 
-// collect adds what waits to a batch.
+// collect adds what waits to a batch, which is written next.
 func (s *Server) collect(batch []*publication) []*publication {
 	size := 0
 	for _, p := range batch {
@@ -118,9 +118,11 @@ func (s *Server) collect(batch []*publication) []*publication {
 			batch = append(batch, p)
 			size += p.update.size()
 		default:
+			s.logged += uint64(len(batch))
 			return batch
 		}
 	}
+	s.logged += uint64(len(batch))
 	return batch
 }
 
@@ -133,14 +135,21 @@ func (s *Server) commit(batch []*publication) {
 		p.update.wire = p.update.stream()
 		list[i] = p.update
 	}
+	missed, gap := s.gapIsDue()
 	if s.history != nil {
-		if err := s.history.append(list); err != nil {
+		if err := s.history.append(list, gap); err != nil {
 			s.complain(err)
 			for _, p := range batch {
 				p.tell(err)
 			}
+			if s.space != nil {
+				s.miss() // other nodes have them
+			}
 			return
 		}
+	}
+	if gap {
+		s.gap.settle(missed, list[len(list)-1].seq)
 	}
 	s.countHistory()
 	began := time.Now()

@@ -81,7 +81,7 @@ func (s *Server) begin() error {
 		if err != nil {
 			return errors.Join(err, s.history.close())
 		}
-		s.gap.Store(gap)
+		s.gap.restore(gap)
 		s.registry.mu.Lock()
 		s.registry.latest, s.registry.lastID = s.history.last, id
 		s.registry.mu.Unlock()

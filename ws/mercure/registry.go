@@ -130,3 +130,15 @@ func (r *registry) list() []*subscriber {
 	}
 	return list
 }
+
+// of returns those of some subscribers that are still there.
+func (r *registry) of(some []*subscriber) (left []*subscriber) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range some {
+		if _, ok := r.subs[s]; ok {
+			left = append(left, s)
+		}
+	}
+	return left
+}

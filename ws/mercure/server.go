@@ -65,10 +65,10 @@ type Server struct {
 	leaveFleet func()
 	sharedMu   sync.Mutex
 	shared     map[string]*publication // on their way through the broker, by a key of their own
-	missed     atomic.Uint64           // times that updates of other nodes may have been lost
-	missing    chan struct{}           // has room for one: missed has changed
-	marked     uint64                  // of missed, by the log
-	gap        atomic.Uint64           // place up to which updates of other nodes may be missing; 0: nowhere
+	heard      atomic.Uint64           // updates that the broker has brought
+	logged     uint64                  // and how many of these the log has seen, which alone uses it
+	gap        gap
+	missing    chan struct{} // has room for one: gap.missed has changed
 
 	incoming chan *publication
 	turnMu   sync.RWMutex // guards turn; held while an update is put into the log
@@ -173,20 +173,8 @@ func (s *Server) Disconnect(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		total = min(total, time.Until(deadline)/3)
 	}
-	all := s.registry.list()
-	group := max(partingGroup, (len(all)+partingSteps-1)/partingSteps)
-	for len(all) > 0 {
-		n := min(group, len(all))
-		for _, sub := range all[:n] {
-			sub.sendAway()
-		}
-		if all = all[n:]; len(all) == 0 {
-			break
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(max(total/partingSteps, time.Millisecond)):
-		}
+	for _, sub := range s.sendAllAway(ctx, s.registry.list(), total) { // there is no more time
+		sub.sendAway()
 	}
 	gone := make(chan struct{})
 	go func() { // ends with the last stream, whose writes have a timeout
@@ -199,6 +187,26 @@ func (s *Server) Disconnect(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("ws.mercure: some streams have not ended: %w", ctx.Err())
 	}
+}
+
+// sendAllAway sends streams away within a time, a few at once, and returns those that are left when ctx ends.
+func (s *Server) sendAllAway(ctx context.Context, all []*subscriber, total time.Duration) (left []*subscriber) {
+	group := max(partingGroup, (len(all)+partingSteps-1)/partingSteps)
+	for len(all) > 0 {
+		n := min(group, len(all))
+		for _, sub := range all[:n] {
+			sub.sendAway()
+		}
+		if all = all[n:]; len(all) == 0 {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return all
+		case <-time.After(max(total/partingSteps, time.Millisecond)):
+		}
+	}
+	return nil
 }
 
 // partingRetry spreads those who come back over a time that grows with their number.

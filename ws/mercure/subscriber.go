@@ -85,7 +85,7 @@ func (s *subscriber) offer(u *update) {
 	s.signal()
 }
 
-// sendAway ends the stream when what waits has been written.
+// sendAway ends the stream behind one more piece of what waits. The client gets the rest when it comes back.
 func (s *subscriber) sendAway() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

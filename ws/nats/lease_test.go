@@ -15,7 +15,7 @@ type deaf struct{}
 func (deaf) Published(ws.Address, fleet.Log, ws.Position, []byte) {}
 func (deaf) Told([]byte)                                          {}
 func (deaf) Departed(ws.Departure)                                {}
-func (deaf) Interrupted(ws.Address)                               {}
+func (deaf) Interrupted(ws.Address, bool)                         {}
 func (deaf) Lost(int, error)                                      {}
 
 // TestAnswerLost: what Renew finds is not forgotten when its answer does not arrive, or the connection breaks.

@@ -34,7 +34,7 @@ type app struct {
 	stats appStats
 }
 
-// patienceForBroker is how long a client's request waits for the other nodes.
+// patienceForBroker is how long a client's request waits for the other nodes, beside the patience that the broker has itself.
 const patienceForBroker = 5 * time.Second
 
 func newApp(name string, cfg App, s *Server) (*app, error) {
@@ -220,8 +220,8 @@ func closeWith(c *ws.Conn, p problem) {
 // send of a connection that has just ended does nothing.
 func send(c *ws.Conn, frame []byte) { _ = c.Send(ws.Prepare(ws.Text, frame)) }
 
-func brokerContext() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), patienceForBroker)
+func (a *app) brokerContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), patienceForBroker+a.server.hub.Patience())
 }
 
 // socketID is the connection's ID as this protocol has it: two numbers.

@@ -127,7 +127,7 @@ func (a *app) clientEvent(c *ws.Conn, s *session, m message) {
 	if member != nil {
 		userID = member.ID
 	}
-	ctx, cancel := brokerContext()
+	ctx, cancel := a.brokerContext()
 	defer cancel()
 	frame := ws.Prepare(ws.Text, appendPublished(nil, m.event, m.channel, text, userID))
 	if _, err := a.space.Publish(ctx, m.channel, frame, ws.PublishOptions{Except: c.ID()}); err != nil {

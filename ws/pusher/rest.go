@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-server/edge/internal/jsonproblem"
 	"github.com/edge-server/edge/ws"
 )
 
@@ -180,7 +181,7 @@ func (e *apiEvent) event() (event, error) {
 
 func decode(body []byte, into any) error {
 	if err := json.Unmarshal(body, into); err != nil {
-		return apiErrorf(400, "the body is not what the API reads: %s", ws.JSONProblem(err))
+		return apiErrorf(400, "the body is not what the API reads: %s", jsonproblem.Text(err))
 	}
 	return nil
 }

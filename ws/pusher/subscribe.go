@@ -122,7 +122,7 @@ func (a *app) checkMember(s *session, sub *subscription, channelData string) *de
 	if utf8.RuneCountInString(sub.member.ID) > limits.UserID {
 		return exceeded("user_id is longer than %d characters", limits.UserID)
 	}
-	ctx, cancel := brokerContext()
+	ctx, cancel := a.brokerContext()
 	defer cancel()
 	members, err := a.space.Members(ctx, sub.channel)
 	if err != nil {
@@ -162,7 +162,7 @@ func (a *app) join(c *ws.Conn, s *session, sub *subscription) *denial {
 	if sub.kind.has(kindCache) {
 		opts.Recover, opts.RecoverLimit = &ws.Position{}, 1
 	}
-	ctx, cancel := brokerContext()
+	ctx, cancel := a.brokerContext()
 	defer cancel()
 	r, err := a.space.Subscribe(ctx, c, sub.channel, opts)
 	switch {
@@ -209,7 +209,7 @@ func (a *app) unsubscribe(c *ws.Conn, s *session, data []byte) {
 
 // leave ends a subscription, and reports whether there was one.
 func (a *app) leave(c *ws.Conn, channel string) bool {
-	ctx, cancel := brokerContext()
+	ctx, cancel := a.brokerContext()
 	defer cancel()
 	r, _ := a.space.Unsubscribe(ctx, c, channel, ws.UnsubscribeOptions{Announce: func(m ws.Member) *ws.Prepared {
 		return departure(channel, m)

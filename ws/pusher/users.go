@@ -125,7 +125,7 @@ func (a *app) watch(c *ws.Conn, s *session, ids []string) {
 	if !a.cfg.Watchlist {
 		return
 	}
-	ctx, cancel := brokerContext()
+	ctx, cancel := a.brokerContext()
 	defer cancel()
 	// Errors of the broker are counted by the hub; what is missing then is news about others.
 	_, _ = a.space.Subscribe(ctx, c, onlinePrefix+s.user.id, ws.SubscribeOptions{

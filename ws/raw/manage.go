@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/edge-server/edge/internal/jsonproblem"
 	"github.com/edge-server/edge/ws"
 )
 
@@ -68,7 +69,7 @@ func orderProblem(err error) error {
 	if errors.As(err, &large) {
 		return err
 	}
-	return errors.New(ws.JSONProblem(err))
+	return errors.New(jsonproblem.Text(err))
 }
 
 func refuseOrder(w http.ResponseWriter, err error) {

@@ -166,6 +166,9 @@ func (a *App) Accept(r *http.Request, c *ws.Conn) (err error) {
 	defer func() { <-a.slots }()
 	err = a.count(a.backend.Connect(r, c))
 	accepted = err == nil
+	if errors.As(err, new(Reported)) { // the endpoint would log it once more
+		return &ws.Refusal{Status: http.StatusInternalServerError, Text: "500 internal server error"}
+	}
 	return err
 }
 

@@ -3,6 +3,10 @@ package redis
 import (
 	"crypto/sha1" // what EVALSHA names scripts by
 	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/edge-server/edge/ws/fleet"
 )
 
 // script is a script and the name that the server gives it.
@@ -37,7 +41,7 @@ func newScript(text string) *script {
 //
 // head returns the epoch and the offset of a log, under a new epoch if another server has written it. What has no s is of a version that did
 // not know of this.
-const prelude = `
+var prelude = strings.Replace(`
 local base, publish = KEYS[1], ARGV[1]
 
 local function server(ask)
@@ -117,7 +121,7 @@ end
 
 local function announce(chan, message, epoch)
   if message ~= '' then
-    send(chan, 'p', 64, 600000, epoch, message)
+    send(chan, 'p', PRESENCE, epoch, message)
   end
 end
 
@@ -145,7 +149,7 @@ local function unwatch(node, chan)
   end
   return 1 - redis.call('EXISTS', base .. 'w:' .. chan)
 end
-`
+`, "PRESENCE", fmt.Sprintf("%d, %d", fleet.PresenceKept, fleet.PresenceLasts.Milliseconds()), 1)
 
 var (
 	// chan, size, ttl, epoch, message

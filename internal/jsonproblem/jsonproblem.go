@@ -1,4 +1,5 @@
-package ws
+// Package jsonproblem says what is wrong with JSON that encoding/json could not read.
+package jsonproblem
 
 import (
 	"encoding/json"
@@ -9,8 +10,8 @@ import (
 	"strings"
 )
 
-// JSONProblem says what is wrong with JSON that encoding/json could not read, in words for who wrote it.
-func JSONProblem(err error) string {
+// Text is an error of encoding/json in words for who wrote what it read.
+func Text(err error) string {
 	var wrong *json.UnmarshalTypeError
 	var syntax *json.SyntaxError
 	switch {
@@ -20,7 +21,14 @@ func JSONProblem(err error) string {
 			what = wrong.Field
 		}
 		given, _, _ := strings.Cut(wrong.Value, " ") // of a number its digits follow
-		return fmt.Sprintf("%s must be %s, not %s", what, jsonKind(wrong.Type), jsonName(given))
+		must, is := kind(wrong.Type), name(given)
+		if must != is {
+			return fmt.Sprintf("%s must be %s, not %s", what, must, is)
+		}
+		if strings.ContainsAny(strings.TrimPrefix(wrong.Value, "number"), ".eE") && !isFloat(wrong.Type) {
+			return what + " must be a whole number"
+		}
+		return what + " is too large or too small a number"
 	case errors.Is(err, io.EOF):
 		return "it is empty"
 	case errors.As(err, &syntax), errors.Is(err, io.ErrUnexpectedEOF):
@@ -29,7 +37,7 @@ func JSONProblem(err error) string {
 	return strings.Replace(strings.TrimPrefix(err.Error(), "json: "), "unknown field", "there is no field", 1)
 }
 
-func jsonKind(t reflect.Type) string {
+func kind(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.String:
 		return "a text"
@@ -43,7 +51,9 @@ func jsonKind(t reflect.Type) string {
 	return "a number"
 }
 
-func jsonName(value string) string {
+func isFloat(t reflect.Type) bool { return t.Kind() == reflect.Float32 || t.Kind() == reflect.Float64 }
+
+func name(value string) string {
 	switch value {
 	case "string":
 		return "a text"
