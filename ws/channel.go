@@ -328,13 +328,19 @@ func (s *Space) watch(ctx context.Context, ch *channel) (occupied bool, err erro
 		ch.mu.Unlock()
 		return false, nil
 	}
-	w := ch.watching
-	if w == nil {
+	w, begins := ch.watching, ch.watching == nil
+	if begins {
 		w = &watching{done: make(chan struct{})}
 		ch.watching = w
-		go s.beginWatch(ch, w) // ends with the broker's answer
 	}
 	ch.mu.Unlock()
+	switch {
+	case !begins:
+	case s.hub.broker.Patience() > 0:
+		go s.beginWatch(ch, w) // ends with the broker's answer
+	default:
+		s.beginWatch(ch, w)
+	}
 	select {
 	case <-w.done:
 		return w.err == nil && w.occupied && w.told.CompareAndSwap(false, true), w.err

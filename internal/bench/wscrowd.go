@@ -99,6 +99,9 @@ func (c *crowd) close() {
 	}
 	defer c.drinking.Wait()
 	for _, conn := range c.conns {
+		if conn == nil { // its socket has gone to the loop of the one thread
+			continue
+		}
 		if tcp, ok := conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0)
 		}
