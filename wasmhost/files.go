@@ -18,8 +18,10 @@ const (
 	maxFiles = 64
 
 	// maxShare is how many descriptors all instances of a plugin may take together, generations that drain included. It is an
-	// eighth of what the process may have, if that is less.
-	maxShare = 1024
+	// eighth of what the process may have, if that is less. All plugins together have half of what the process may.
+	maxShare   = 1024
+	sharePart  = 8
+	sharesPart = 2
 
 	// WASI's numbers for a file that is not open, and for too many open files, of the process and of the system.
 	wasiEBADF  = 8
@@ -137,28 +139,40 @@ func (i *instance) closeFiles() {
 type descriptors struct {
 	open atomic.Int64
 	most int64
+	all  *descriptors // of all plugins together; nil for that one itself
 }
 
-func newDescriptors() descriptors {
-	most := int64(maxShare)
+// newDescriptors returns those that may have a part of what the process may, or most if that is less.
+func newDescriptors(part, most int64) descriptors {
 	if n, known := openFilesLimit(); known {
-		most = max(min(most, n/8), 1)
+		most = max(min(most, n/part), 1)
 	}
 	return descriptors{most: most}
 }
 
 // take counts one more, if there may be one.
 func (d *descriptors) take() bool {
+	if d.all != nil && !d.all.take() {
+		return false
+	}
 	if d.open.Add(1) > d.most {
-		d.open.Add(-1)
+		d.give()
 		return false
 	}
 	return true
 }
 
-func (d *descriptors) give() { d.open.Add(-1) }
+func (d *descriptors) give() {
+	d.open.Add(-1)
+	if d.all != nil {
+		d.all.give()
+	}
+}
 
 // refusal is for a guest whose plugin has as much open as it may.
 func (d *descriptors) refusal() error {
+	if d.all != nil && d.open.Load() < d.most {
+		return refusal(abi.ErrLimit, "all plugins have %d files, connections and answers open together, which is all they may", d.all.most)
+	}
 	return refusal(abi.ErrLimit, "the instances of the plugin have %d files, connections and answers open together, which is all they may", d.most)
 }

@@ -131,6 +131,7 @@ func (h *Host) syncUnnamed() {
 		if p == nil {
 			name, _, _ := splitExtension(filepath.Base(file))
 			p, _ = newPlugin(name, file, false, defaultModule(), h.log) // without a config there is no error
+			p.descriptors.all = &h.descriptors
 		}
 		h.unnamed = append(h.unnamed, p)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -44,6 +45,9 @@ type Host struct {
 	log     *slog.Logger
 	loader  *loader
 	change  func()
+
+	descriptors descriptors // of all plugins
+
 	claimed []string // of Options
 
 	named   map[string]*Plugin // never changes after New
@@ -83,6 +87,8 @@ func New(ctx context.Context, cfg Config, opts Options) (*Host, error) {
 	}
 	h := &Host{
 		cfg: cfg, trusted: trusted, log: opts.Logger, loader: loader, change: opts.OnChange, claimed: opts.Claimed,
+		descriptors: newDescriptors(sharesPart, math.MaxInt64),
+
 		named:    map[string]*Plugin{},
 		patience: drainTimeout,
 		changed:  make(chan struct{}, 1),
@@ -104,6 +110,7 @@ func (h *Host) openNamed() error {
 			errs = append(errs, fmt.Errorf("modules.%s: %w", name, err))
 			continue
 		}
+		p.descriptors.all = &h.descriptors
 		h.named[name] = p
 	}
 	return errors.Join(errs...)

@@ -50,7 +50,7 @@ func newPlugin(name, file string, named bool, config ModuleConfig, log *slog.Log
 	log = log.With("plugin", name)
 	return &Plugin{
 		name: name, file: file, named: named, config: config, guestConfig: string(guestConfig),
-		descriptors: newDescriptors(),
+		descriptors: newDescriptors(sharePart, maxShare),
 		log:         log, guestLog: newGuestLog(log), troubles: newGuestLog(log),
 	}, nil
 }
