@@ -188,7 +188,7 @@ func TestCallErrors(t *testing.T) {
 		{"ZAdd", kv.Op{Key: "z", Members: kv.RankList{{Member: "m", Score: nan}}}, "must be a finite number"},
 		{"ZIncrement", kv.Op{Key: "z", Member: "m", By: math.Inf(1)}, "must be a finite number"},
 		{"ZRange", kv.Op{Key: "z", ByScore: true, Min: &nan}, "must be numbers"},
-		{"Scan", kv.Op{Cursor: "x"}, "is not one that this store gave out"},
+		{"Scan", kv.Op{Cursor: "x"}, "not a cursor of this store"},
 		{"InvalidateTags", kv.Op{}, "tags is empty"},
 		{"SetTagged", kv.Op{Key: "a", Tags: kv.TextList{""}}, "a tag cannot be empty"},
 		{"Lock", kv.Op{Key: "a", Wait: 60_001}, "wait must be between 1 and 60000 milliseconds, got 60001"},
