@@ -321,9 +321,7 @@ func (i *instance) endExt() {
 		w.cancel()
 		*w = waitContext{}
 	}
-	if len(i.ext.handles.open) > 0 {
-		i.ext.handles.end(i.gen.isolated)
-	}
+	i.ext.handles.end(i.gen.isolated)
 }
 
 // handles are what a guest has open.
@@ -377,6 +375,9 @@ func closeHandle[T handle](i *instance, number uint64) (int64, error) {
 
 // end closes what does not last, or all.
 func (h *handles) end(all bool) {
+	if len(h.open) == 0 {
+		return // most guests open none, and to begin with a map takes time
+	}
 	for number, x := range h.open {
 		if all || !x.lasts() {
 			_ = x.Close()

@@ -1,6 +1,7 @@
 package wasmhost
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/tetratelabs/wazero/experimental"
@@ -17,13 +18,16 @@ type linearMemory interface {
 	// show makes the memory read as the image, which has its size. What is written from then on is its own.
 	show(*image) error
 
-	// reset makes it read as the image again that it was shown. The memory has not grown since.
+	// reset makes it read as the image again that it was shown, or returns errGrown.
 	reset() error
 
 	// release gives the memory back; call it when the module is closed and nobody is inside. Free, which the engine calls,
 	// does nothing: it comes while guest code is still on the stack when a host function ends the module.
 	release()
 }
+
+// errGrown: a memory cannot shrink.
+var errGrown = errors.New("the memory has grown beyond the template")
 
 // allocator makes the memory of one instance; the engine asks it once, while it instantiates the module.
 type allocator struct{ made linearMemory }
@@ -78,6 +82,9 @@ func (m *heapMemory) show(img *image) error {
 }
 
 func (m *heapMemory) reset() error {
+	if len(m.buf) != len(m.image.content) {
+		return errGrown
+	}
 	copy(m.buf, m.image.content)
 	return nil
 }

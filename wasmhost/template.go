@@ -82,9 +82,6 @@ func (i *instance) become(t *template) error {
 	return i.settle()
 }
 
-// errGrown: a memory cannot shrink.
-var errGrown = errors.New("the memory has grown beyond the template")
-
 // restore puts the instance back to what it was after its start. Anything but nil means that it must be discarded.
 func (i *instance) restore() error {
 	switch {
@@ -94,8 +91,6 @@ func (i *instance) restore() error {
 		return errors.New("the module ended")
 	case !i.files.untouched():
 		return errors.New("the guest left files open")
-	case int(i.mod.Memory().Size()) != len(i.template.image.content):
-		return errGrown
 	}
 	i.ext.forget()
 	i.desk.laid = false

@@ -13,7 +13,7 @@
 //     clang --target=wasm32-unknown-unknown -O2 -nostdlib -Wl,--no-entry -Wl,--strip-all -o plugin.wasm plugin.c
 //
 // Texts are edge_str, pointer and length; EDGE("…") makes one of a literal. Whatever the server hands out lies in the arena,
-// EDGE_ARENA bytes (64 KiB, define it before the #include), which is empty again when the server calls the next time: nothing
+// EDGE_ARENA bytes (60 KiB, define it before the #include), which is empty again when the server calls the next time: nothing
 // is freed, nothing may be kept.
 //
 // Functions of Edge's own namespaces return 0 or more, or an error below 0 (EDGE_NOT_FOUND …); those of http_handler have no
@@ -34,7 +34,7 @@
 #endif
 
 #ifndef EDGE_ARENA
-#define EDGE_ARENA (64 * 1024)
+#define EDGE_ARENA (60 * 1024) // with the stack and the data of a small plugin, two pages of memory
 #endif
 
 #ifdef __wasm__
