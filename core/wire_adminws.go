@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-server/edge/core/admin"
 	"github.com/edge-server/edge/ws"
+	"github.com/edge-server/edge/ws/pusher"
 	"github.com/edge-server/edge/ws/raw"
 )
 
@@ -28,7 +29,19 @@ func (a adminSockets) spaces() []*ws.Space {
 	if a.edge.hub == nil {
 		return nil
 	}
-	return slices.SortedFunc(slices.Values(a.edge.hub.Spaces()), func(x, y *ws.Space) int { return cmp.Compare(x.Name(), y.Name()) })
+	all := slices.DeleteFunc(a.edge.hub.Spaces(), func(s *ws.Space) bool { return s.Name() == pusher.Lobby })
+	slices.SortFunc(all, func(x, y *ws.Space) int { return cmp.Compare(x.Name(), y.Name()) })
+	return all
+}
+
+// name is what edge.yaml calls an application: a space of Pusher has the id of its app, since events are signed for that.
+func (a adminSockets) name(s *ws.Space) string {
+	if a.edge.pusher != nil {
+		if name, ok := a.edge.pusher.AppOf(s); ok {
+			return "pusher/" + name
+		}
+	}
+	return s.Name()
 }
 
 // chosen are the spaces that a name means: all for an empty one, else exactly one.
@@ -40,14 +53,15 @@ func (a adminSockets) chosen(app string) ([]*ws.Space, error) {
 	var found []*ws.Space
 	names := []string{}
 	for _, s := range all {
-		_, short, _ := strings.Cut(s.Name(), "/")
-		if s.Name() == app {
+		name := a.name(s)
+		_, short, _ := strings.Cut(name, "/")
+		if name == app || s.Name() == app {
 			return []*ws.Space{s}, nil
 		}
 		if short == app {
 			found = append(found, s)
 		}
-		names = append(names, s.Name())
+		names = append(names, name)
 	}
 	switch {
 	case len(all) == 0:
@@ -55,7 +69,7 @@ func (a adminSockets) chosen(app string) ([]*ws.Space, error) {
 	case len(found) == 0:
 		return nil, badRequest("no application is called %q; there are: %s", app, strings.Join(names, ", "))
 	case len(found) > 1:
-		return nil, badRequest("%q could be %s or %s: say which", app, found[0].Name(), found[1].Name())
+		return nil, badRequest("%q could be %s or %s: say which", app, a.name(found[0]), a.name(found[1]))
 	}
 	return found, nil
 }
@@ -69,10 +83,13 @@ func (a adminSockets) one(app string) (*ws.Space, error) {
 	case len(found) == 0:
 		return nil, badRequest("edge.yaml has no application in its ws section")
 	case len(found) > 1:
-		return nil, badRequest("there are several applications, such as %s and %s: say which", found[0].Name(), found[1].Name())
+		return nil, badRequest("there are several applications, such as %s and %s: say which", a.name(found[0]), a.name(found[1]))
 	}
 	return found[0], nil
 }
+
+// fleet reports whether there may be other nodes.
+func (a adminSockets) fleet() bool { return a.edge.hub.Patience() > 0 }
 
 // Apps implements admin.Sockets.
 func (a adminSockets) Apps() []admin.WSApp {
@@ -80,7 +97,7 @@ func (a adminSockets) Apps() []admin.WSApp {
 	for _, space := range a.spaces() {
 		s := space.Stats()
 		list = append(list, admin.WSApp{
-			Name: s.Name, Connections: s.Connections, Channels: s.Channels, Queued: s.Queued, Opened: s.Opened, Received: s.Received,
+			Name: a.name(space), Connections: s.Connections, Channels: s.Channels, Queued: s.Queued, Opened: s.Opened, Received: s.Received,
 			Published: s.Published, Delivered: s.Delivered, Dropped: s.Dropped,
 		})
 	}
@@ -112,7 +129,7 @@ func (a adminSockets) Connections(app, user, channel string, limit int) (list ad
 		d := raw.Describe(c)
 		slices.Sort(d.Channels)
 		list.Connections = append(list.Connections, admin.WSConnection{
-			ID: d.ID, App: c.Space().Name(), Remote: d.Remote, User: d.User, Opened: d.Opened, Subprotocol: d.Subprotocol, Channels: d.Channels,
+			ID: d.ID, App: a.name(c.Space()), Remote: d.Remote, User: d.User, Opened: d.Opened, Subprotocol: d.Subprotocol, Channels: d.Channels,
 			Attributes: d.Attributes, Queued: c.Queued(), Dropped: d.Dropped,
 		})
 	}
@@ -132,7 +149,7 @@ func (a adminSockets) Channels(ctx context.Context, app, prefix string) ([]admin
 			return nil, err
 		}
 		for _, c := range channels {
-			list = append(list, admin.WSChannel{App: space.Name(), Name: c.Name, Subscribers: c.Subscribers, Members: c.Users})
+			list = append(list, admin.WSChannel{App: a.name(space), Name: c.Name, Subscribers: c.Subscribers, Members: c.Users})
 		}
 	}
 	slices.SortFunc(list, func(x, y admin.WSChannel) int { return cmp.Or(cmp.Compare(x.App, y.App), cmp.Compare(x.Name, y.Name)) })
@@ -150,6 +167,7 @@ func (a adminSockets) Send(ctx context.Context, app string, to admin.WSTarget, b
 		kind = ws.Binary
 	}
 	m := ws.Prepare(kind, message)
+	done.Fleet = a.fleet()
 	if to.Channel != "" {
 		if err := raw.ValidChannel(to.Channel); err != nil {
 			return done, badRequest("%w", err)
@@ -175,6 +193,7 @@ func (a adminSockets) Kick(ctx context.Context, app string, to admin.WSTarget, c
 
 // tell has connections do something. One that is named must be there, on this node or another.
 func (a adminSockets) tell(ctx context.Context, space *ws.Space, to admin.WSTarget, do ws.Command) (done admin.WSDone, err error) {
+	done.Fleet = a.fleet()
 	switch {
 	case to.User != "":
 		do.User, done.Connections = to.User, len(space.UserConns(to.User))
@@ -190,7 +209,7 @@ func (a adminSockets) tell(ctx context.Context, space *ws.Space, to admin.WSTarg
 		case !errors.Is(err, ws.ErrClosed):
 			return done, err
 		default:
-			return done, &admin.KVError{Status: http.StatusGone, Err: fmt.Errorf("%s has no connection %s: it has gone, or belongs to another application", space.Name(), to.Conn)}
+			return done, &admin.KVError{Status: http.StatusGone, Err: fmt.Errorf("%s has no connection %s: it has gone, or belongs to another application", a.name(space), to.Conn)}
 		}
 	}
 	return done, space.Tell(ctx, do)

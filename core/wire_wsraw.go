@@ -14,8 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"time"
 	"unicode/utf8"
 
 	"github.com/edge-server/edge/php"
@@ -94,7 +92,7 @@ type phpBackend struct {
 	edge *Edge
 	pool string
 
-	complained atomic.Int64 // when, in nanoseconds
+	complaints ws.Seldom
 }
 
 // phpConn is what is remembered of a handshake.
@@ -123,7 +121,7 @@ func (b *phpBackend) Connect(r *http.Request, c *ws.Conn) error {
 				header[name] = slices.Clone(values)
 			}
 		}
-		return &ws.Refusal{Status: a.status, Header: header, Text: string(a.body)}
+		return &ws.Refusal{Status: a.status, Header: header, Text: string(a.body), Whole: true}
 	}
 	if user := a.header.Get("X-Ws-User"); user != "" {
 		c.SetUser(user)
@@ -311,6 +309,12 @@ func (a *phpAnswer) setAttributes(c *ws.Conn) (problem string) {
 		problem = "not all of it is kept: " + err.Error()
 	}
 	for name, list := range values {
+		if list[len(list)-1] == "" { // what goes makes room for what comes
+			c.Set(name, "")
+			delete(values, name)
+		}
+	}
+	for name, list := range values {
 		switch {
 		case name == "" || len(name) > raw.MaxChannel:
 			problem = fmt.Sprintf("not all of it is kept: names have 1 to %d bytes", raw.MaxChannel)
@@ -323,16 +327,9 @@ func (a *phpAnswer) setAttributes(c *ws.Conn) (problem string) {
 	return problem
 }
 
-// complainEvery is the least time between two complaints: a mistake comes with each message.
-const complainEvery = time.Second
-
-// complain logs that a header of an answer cannot be used, which nobody else would hear of.
+// complain logs that a header of an answer cannot be used, which nobody else would hear of. A mistake comes with each message.
 func (b *phpBackend) complain(header string, a *phpAnswer, problem string) {
-	if problem == "" {
-		return
-	}
-	now := time.Now().UnixNano()
-	if last := b.complained.Load(); now-last < int64(complainEvery) || !b.complained.CompareAndSwap(last, now) {
+	if problem == "" || !b.complaints.Now() {
 		return
 	}
 	b.edge.channel("ws").Warn("a WebSocket application has answered with a header that cannot be used", "pool", b.pool,

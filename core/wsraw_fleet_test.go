@@ -101,6 +101,13 @@ func TestRawConnectionsOfAnotherServer(t *testing.T) {
 	if status, text := do("PATCH", `{"nothing": 1}`); status != 400 {
 		t.Errorf("a PATCH that means nothing: %d %s", status, text)
 	}
+	many := `"x0"`
+	for i := range 256 {
+		many += fmt.Sprintf(`, "x%d"`, i+1)
+	}
+	if status, text := do("PATCH", `{"subscribe": [`+many+`]}`); status != 409 || !strings.Contains(text, "may have 256 channels") {
+		t.Errorf("a PATCH of too many channels: %d %s", status, text)
+	}
 	if status, text := do("GET", ""); status != 200 || !strings.Contains(text, `"row":"2"`) {
 		t.Errorf("GET: %d %s", status, text)
 	}

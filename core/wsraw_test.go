@@ -19,6 +19,7 @@ import (
 	"github.com/edge-server/edge/core/edgetest"
 	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/rpc"
+	"github.com/edge-server/edge/ws/raw"
 )
 
 const rawSecret = "a secret of sixteen"
@@ -79,6 +80,14 @@ func TestRawWebSocketInPHP(t *testing.T) {
 	_, res, err = websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(s.HTTP, "http")+"/chat?token=wrong", nil)
 	if err == nil || res == nil || res.StatusCode != 401 || res.Header.Get("WWW-Authenticate") != "Bearer" {
 		t.Errorf("PHP refused, the client saw %v, %v", err, res)
+	}
+	_, res, _ = websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(s.HTTP, "http")+"/chat?token=json", nil)
+	if res == nil {
+		t.Fatal("PHP refused with JSON, and there is no answer")
+	}
+	if body, _ := io.ReadAll(res.Body); res.StatusCode != 403 || res.Header.Get("Content-Type") != "application/json" || string(body) != `{"no":true}` ||
+		res.Header.Get("X-Content-Type-Options") != "" {
+		t.Errorf("PHP refused with JSON, the client saw %v %q", res, body)
 	}
 	_, res, _ = websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(s.HTTP, "http")+"/chat", http.Header{"Origin": {"https://evil.example"}})
 	if res == nil || res.StatusCode != 403 {
@@ -193,13 +202,52 @@ func TestRawConnectionsByHTTP(t *testing.T) {
 	if status, text := do("GET", id, rawSecret, ""); status != 200 || !strings.Contains(text, `"user":"anna"`) {
 		t.Errorf("about the connection: %d %s", status, text)
 	}
-	for body, want := range map[string]string{`[]`: "it must be an object, not a list", `{"rooms":[]}`: "there is no field", `{`: "it is not JSON"} {
+	for body, want := range map[string]string{`[]`: "it must be an object, not a list", `{"rooms":[]}`: "there is no field", `{`: "it is not JSON",
+		`{} {}`: "more follows behind it", `{"subscribe":[{"channel":"b","membr":"x"}]}`: "there is no field"} {
 		if status, text := do("PATCH", id, rawSecret, body); status != 400 || !strings.Contains(text, want) || strings.Contains(text, "json:") {
 			t.Errorf("PATCH %s: %d %s, want %q", body, status, text, want)
 		}
 	}
+	channels, attributes := make([]string, 257), map[string]string{}
+	for i := range channels {
+		channels[i] = fmt.Sprint("many-", i)
+	}
+	for i := range raw.MaxAttributes {
+		attributes[fmt.Sprint("a", i)] = "1"
+	}
+	patch := func(order raw.Order) (int, string) {
+		t.Helper()
+		body, _ := json.Marshal(order)
+		return do("PATCH", id, rawSecret, string(body))
+	}
+	var many []raw.Subscription
+	for _, name := range channels {
+		many = append(many, raw.Subscription{Channel: name})
+	}
+	if status, text := patch(raw.Order{Attributes: map[string]string{"seat": "1"}, Subscribe: many}); status != 409 || !strings.Contains(text, "may have 256 channels") {
+		t.Errorf("too many channels: %d %s", status, text)
+	}
+	if _, text := do("GET", id, rawSecret, ""); strings.Contains(text, "many-") || strings.Contains(text, "seat") {
+		t.Errorf("half of an order that was refused is done: %s", text)
+	}
+	for range 2 { // as many as there may be, whether they are there or not
+		if status, text := patch(raw.Order{Attributes: attributes}); status != 200 {
+			t.Errorf("attributes: %d %s", status, text)
+		}
+	}
+	if status, text := patch(raw.Order{Attributes: map[string]string{"a0": "", "new": "1"}}); status != 200 {
+		t.Errorf("one for another: %d %s", status, text)
+	}
+	if status, text := patch(raw.Order{Attributes: map[string]string{"more": "1"}}); status != 409 || !strings.Contains(text, "would have 65") {
+		t.Errorf("too many attributes: %d %s", status, text)
+	}
 	if status, _ := do("DELETE", id, rawSecret, ""); status != 204 {
 		t.Errorf("a close: %d", status)
+	}
+	for _, method := range []string{"GET", "PATCH", "POST", "DELETE"} { // it need not have gone yet
+		if status, text := do(method, id, rawSecret, "{}"); status != 410 {
+			t.Errorf("%s to one that was closed: %d %s", method, status, text)
+		}
 	}
 	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, 1000) {
 		t.Errorf("closed with %v", err)

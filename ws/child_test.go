@@ -214,11 +214,14 @@ func rss() int {
 	return n * os.Getpagesize()
 }
 
-// peak is the most memory that this process has had, in bytes.
+// peak is the most memory that this process has had, in bytes, or what it has now where the kernel (gVisor) keeps no record of it.
 func peak() int {
 	b, err := os.ReadFile("/proc/self/status")
 	must(err)
-	_, rest, _ := strings.Cut(string(b), "VmHWM:")
+	_, rest, known := strings.Cut(string(b), "VmHWM:")
+	if !known {
+		return rss()
+	}
 	n, err := strconv.Atoi(strings.Fields(rest)[0])
 	must(err)
 	return n << 10

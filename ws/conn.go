@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -72,6 +73,13 @@ func (c *Conn) Subprotocol() string { return c.subprotocol }
 
 // SetSubprotocol chooses the subprotocol. For Accept: it must be one that the client offers.
 func (c *Conn) SetSubprotocol(name string) { c.subprotocol = name }
+
+// Ending reports whether the connection was told to close, or is broken: nothing that is done with it arrives any more.
+func (c *Conn) Ending() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ending || c.broken
+}
 
 // Dropped is how many publications the connection did not get because its queue was full.
 func (c *Conn) Dropped() int { return int(c.dropped.Load()) }
@@ -171,6 +179,20 @@ func (c *Conn) subscription(channel string) *subscription {
 		}
 	}
 	return nil
+}
+
+// forget takes a subscription off the list, and reports whether it was there. It needs c.subMu.
+func (c *Conn) forget(sub *subscription) bool {
+	i := slices.Index(c.subs, sub)
+	if i < 0 {
+		return false
+	}
+	last := len(c.subs) - 1
+	c.subs[i], c.subs[last] = c.subs[last], nil
+	if c.subs = c.subs[:last]; last == 0 {
+		c.subs = nil
+	}
+	return true
 }
 
 // Send puts a message into the queue. A client that lets twice limits.queue pile up is disconnected. The error is ErrClosed.

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"context"
+	"errors"
 	"hash/fnv"
 )
 
@@ -45,9 +46,7 @@ func (s *Space) Handle(h Handlers) { s.handlers.Store(&h) }
 // Ask has the node that holds a connection answer a request, by its Handlers.Answer. ErrClosed: no node has such a connection. Those of
 // this node are the caller's own business.
 func (s *Space) Ask(ctx context.Context, id ConnID, request []byte) ([]byte, error) {
-	answer, err := s.hub.broker.Ask(ctx, s.name, Command{Conn: id}, request)
-	s.hub.failed(err)
-	return answer, err
+	return s.ask(ctx, Command{Conn: id}, request)
 }
 
 // TellOne is Tell for the connection of a command, and waits until the node that holds it has done it. ErrClosed: no node has it.
@@ -58,9 +57,16 @@ func (s *Space) TellOne(ctx context.Context, c Command) error {
 	if s.hub.Owns(c.Conn) {
 		return ErrClosed
 	}
-	_, err := s.hub.broker.Ask(ctx, s.name, c, nil)
-	s.hub.failed(err)
+	_, err := s.ask(ctx, c, nil)
 	return err
+}
+
+func (s *Space) ask(ctx context.Context, c Command, request []byte) ([]byte, error) {
+	answer, err := s.hub.broker.Ask(ctx, s.name, c, request)
+	if !errors.Is(err, ErrClosed) { // that a connection has gone is no fault of the broker
+		s.hub.failed(err)
+	}
+	return answer, err
 }
 
 // obey does what a command says.
@@ -71,6 +77,9 @@ func (c *Conn) obey(do Command) error {
 		}
 	}
 	if do.Code != 0 {
+		if do.Send == nil && c.Ending() {
+			return ErrClosed
+		}
 		c.Close(do.Code, do.Reason)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -38,8 +39,9 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for name, values := range refused.Header {
 			w.Header()[name] = values
 		}
-		if refused.Status >= 300 && refused.Status < 400 {
+		if refused.Whole {
 			w.WriteHeader(refused.Status)
+			_, _ = io.WriteString(w, refused.Text) // the client may have gone
 			return
 		}
 		http.Error(w, refused.Text, refused.Status)

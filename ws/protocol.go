@@ -25,9 +25,10 @@ type Protocol interface {
 
 // Refusal is why a handshake is refused, and the answer to it.
 type Refusal struct {
-	Status int         // of the answer, 400 to 599; a protocol may also say 3xx with a Location
+	Status int         // of the answer, 300 to 599
 	Header http.Header // more headers; may be nil
-	Text   string      // the body
+	Text   string      // the body: plain text, and a line,
+	Whole  bool        // unless this says that header and body are all there is, as the application wants them
 }
 
 func (r *Refusal) Error() string { return "refused with " + strconv.Itoa(r.Status) + ": " + r.Text }

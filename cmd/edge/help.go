@@ -25,6 +25,17 @@ const firstSteps = `  edge php-server public          serve a folder with PHP at
   edge reload                     apply what has changed, without losing a request
   edge top                        watch what the server does`
 
+// refuseUnknown has commands that are only a heading for others refuse what is none of these: cobra shows them help, and exits with 0.
+func refuseUnknown(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		if sub.HasSubCommands() && !sub.Runnable() {
+			sub.Args = cobra.NoArgs
+			sub.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+		refuseUnknown(sub)
+	}
+}
+
 // arrange gives the help its order and its first words.
 func arrange(root *cobra.Command) {
 	root.Long, root.Example = overview, firstSteps

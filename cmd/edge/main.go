@@ -63,6 +63,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		versionCommand(),
 	)
 	arrange(root)
+	refuseUnknown(root)
 	if err := completeArguments(root, config); err != nil {
 		fmt.Fprintf(stderr, "edge: %v\n", err)
 		return 1

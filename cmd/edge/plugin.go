@@ -22,8 +22,6 @@ func pluginCommand(config *string) *cobra.Command {
 	plugin := &cobra.Command{
 		Use:   "plugin",
 		Short: "Write, build, check, run, measure and sign wasm plugins; list those of the running server",
-		Args:  cobra.NoArgs, // with it and RunE, `plugin sl` is an error and not a page of help
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	plugin.AddCommand(
 		pluginNew(), pluginBuild(), pluginDev(), pluginCheck(config), pluginRun(config), pluginBench(config),

@@ -20,7 +20,7 @@ func wsCommand(config *string) *cobra.Command {
 		Short: "See who is connected to the running server by WebSocket, send to them, disconnect them",
 		Long: "See who is connected to the running server by WebSocket, send to them, disconnect them.\n\n" +
 			"APP is an application of the ws section of edge.yaml: chat, or with what it speaks, raw/chat or pusher/chat. " +
-			"Exit codes: 0 done; 2 nobody was there; 1 anything else.",
+			"Exit codes: 0 done; 2 nobody was there (with several servers, only --conn can tell); 1 anything else.",
 	}
 	cmd.AddCommand(wsList(config), wsChannels(config), wsSend(config), wsKick(config))
 	return cmd
@@ -250,12 +250,16 @@ func wsResult(cmd *cobra.Command, what string, done admin.WSDone, err error, asJ
 	if err != nil {
 		return err
 	}
+	others := ""
+	if done.Fleet {
+		others = ", and those of other nodes"
+	}
 	if asJSON {
 		err = printJSON(cmd.OutOrStdout(), done)
 	} else {
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s of this node\n", what, plural(done.Connections, "connection"))
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s of this node%s\n", what, plural(done.Connections, "connection"), others)
 	}
-	if err == nil && done.Connections == 0 {
+	if err == nil && done.Connections == 0 && !done.Fleet {
 		return exitError{errors.New("nobody of this node was there"), notThere}
 	}
 	return err

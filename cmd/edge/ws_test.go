@@ -27,7 +27,7 @@ func TestWSStory(t *testing.T) {
 	p := startServer(t, fmt.Sprintf(`
 http: {routes: [{match: {path: [/chat]}, ws: chat}, {match: {path: [/other]}, ws: other}]}
 rpc: {}
-ws: {raw: {chat: {php: app}, other: {php: app}}}
+ws: {raw: {chat: {php: app}, other: {php: app}}, pusher: {apps: {main: {id: "1", key: key, secret: secret-of-sixteen}}}}
 php: {app: {command: [%s, %s], user: %s, workers: {min: 1, max: 1}, env: {SDK: %s}}}
 `, testenv.PHP(t), filepath.Join(root, "core", "testdata", "ws", "worker.php"), me.Username, filepath.Join(root, "sdk", "php")))
 	step := func(wantCode int, wantOut, wantErr string, args ...string) {
@@ -71,7 +71,12 @@ php: {app: {command: [%s, %s], user: %s, workers: {min: 1, max: 1}, env: {SDK: %
 	step(0, ids[0], "1 of 2", "ls", "--limit", "1")
 	step(0, ids[0], "", "ls", "--user", "anna", "--channel", "hall")
 	step(0, "", "", "ls", "chat", "--channel", "nobody's", "--json")
-	step(1, "", `no application is called "x"; there are: raw/chat, raw/other`, "ls", "x")
+	step(1, "", `no application is called "x"; there are: pusher/main, raw/chat, raw/other`, "ls", "x")
+	step(0, `"name":"pusher/main"`, "", "ls", "--apps", "--json")
+	for _, name := range []string{"main", "pusher/main", "pusher/1"} {
+		step(0, "", "", "channels", name, "--json")
+	}
+	step(1, "", `unknown command "frob" for "edge ws"`, "frob")
 	step(0, "raw/other", "", "ls", "--apps")
 	step(0, `"name":"raw/chat","connections":2`, "", "ls", "--apps", "--json")
 	step(0, "hall", "", "channels")

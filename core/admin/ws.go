@@ -80,6 +80,9 @@ type WSTarget struct {
 type WSDone struct {
 	// Connections of this node that it concerned. With several nodes others did the same with theirs.
 	Connections int `json:"connections"`
+
+	// Fleet says that there may be others on other nodes.
+	Fleet bool `json:"fleet,omitempty"`
 }
 
 const (

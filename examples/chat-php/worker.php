@@ -45,7 +45,7 @@ final class Chat extends Handler
         if (!is_string($text) || ($text = trim($text)) === '') {
             return;
         }
-        if (mb_strlen($text) > 1000) {
+        if (iconv_strlen($text, 'UTF-8') > 1000) {
             $c->sendJson(['type' => 'refused', 'why' => 'a message has at most 1000 characters']);
 
             return;

@@ -1,11 +1,13 @@
 package mercure
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // document is a subscription as others see it.
@@ -130,7 +132,7 @@ func (s *Server) serveSubscriptions(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, failure{status: http.StatusForbidden, text: "the token does not allow subscribing to " + topic, code: "insufficient_scope", token: true})
 		return
 	}
-	s.answerSubscriptions(w, parts, topic)
+	s.answerSubscriptions(w, r, parts, topic)
 }
 
 // subscriptionPath splits a path into type (protocol 1), selector and subscriber, and spells it as topics of events are.
@@ -157,7 +159,7 @@ func (s *Server) subscriptionPath(escaped string) (parts []string, topic string,
 	return parts, topic, len(parts) == 2 || len(parts) == 3
 }
 
-func (s *Server) answerSubscriptions(w http.ResponseWriter, parts []string, topic string) {
+func (s *Server) answerSubscriptions(w http.ResponseWriter, r *http.Request, parts []string, topic string) {
 	list, lastID := s.subscriptionsOf(parts)
 	h := w.Header()
 	h.Set("Content-Type", "application/ld+json")
@@ -179,7 +181,7 @@ func (s *Server) answerSubscriptions(w http.ResponseWriter, parts []string, topi
 		if s.cfg.Protocol == 0 {
 			list[0].Context, list[0].LastID = jsonContext, lastID
 		}
-		_ = json.NewEncoder(w).Encode(list[0])
+		serveDocument(w, r, list[0])
 		return
 	}
 	type collection struct {
@@ -193,7 +195,17 @@ func (s *Server) answerSubscriptions(w http.ResponseWriter, parts []string, topi
 	if s.cfg.Protocol == 0 {
 		c.Context, c.Type, c.LastID = jsonContext, "Subscriptions", lastID
 	}
-	_ = json.NewEncoder(w).Encode(c)
+	serveDocument(w, r, c)
+}
+
+// serveDocument answers with JSON, or with 304 to who has that already.
+func serveDocument(w http.ResponseWriter, r *http.Request, document any) {
+	var body bytes.Buffer
+	if err := json.NewEncoder(&body).Encode(document); err != nil { // payloads were JSON in a token
+		http.Error(w, "500 internal server error", http.StatusInternalServerError)
+		return
+	}
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body.Bytes()))
 }
 
 // linkValue is an id inside of quotation marks.

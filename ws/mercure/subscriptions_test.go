@@ -2,6 +2,7 @@ package mercure_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -55,6 +56,25 @@ func TestSubscriptions(t *testing.T) {
 		t.Errorf("%+v", first)
 	}
 
+	again := func() (tag string, status int) {
+		t.Helper()
+		r, err := http.NewRequest("GET", h.http.URL+hubPath+"/subscriptions", nil)
+		check(t, err)
+		r.Header.Set("Authorization", "Bearer "+reader(t, "*"))
+		first, err := http.DefaultClient.Do(r)
+		check(t, err)
+		first.Body.Close()
+		r.Header.Set("If-None-Match", first.Header.Get("ETag"))
+		second, err := http.DefaultClient.Do(r)
+		check(t, err)
+		second.Body.Close()
+		return first.Header.Get("ETag"), second.StatusCode
+	}
+	tag, status := again()
+	if status != http.StatusNotModified {
+		t.Errorf("who has it already got %d", status)
+	}
+
 	get := func(path, bearer string, status int) (s subscription) {
 		t.Helper()
 		resp, body := h.do("GET", h.http.URL+path, bearer, "")
@@ -96,6 +116,9 @@ func TestSubscriptions(t *testing.T) {
 	watch(false, "https://example.com/{x}")
 	watch(false, "b")
 	get(first.ID, reader(t, templates), 404)
+	if now, _ := again(); now == tag {
+		t.Errorf("two subscriptions have ended, and the ETag is still %s", now)
+	}
 	testenv.Eventually(t, "two are left", func() bool { return h.Stats().Subscribers == 2 })
 	h.publish("topic", "a", "data", "end")
 	stranger.want("end") // and nothing before it

@@ -11,6 +11,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/edge-server/edge/internal/jsonproblem"
 	"github.com/edge-server/edge/ws/jwtkeys"
 )
 
@@ -104,6 +105,10 @@ func (v *verifier) verify(token string) (*grants, error) {
 	}
 	var c claims
 	parsed, err := jwt.NewParser(options...).ParseWithClaims(token, &c, v.keys.Choose)
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return nil, fmt.Errorf("its %s", jsonproblem.Text(err))
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,7 @@ func New(cfg Config, opts Options) (*Server, error) {
 	}
 	var err error
 	s.lobby, err = ws.NewEndpoint(ws.EndpointConfig{
-		Space: s.hub.Space("pusher"), Protocol: lobby{s}, Limits: opts.Limits, Logger: opts.Logger, Origins: []string{"*"},
+		Space: s.hub.Space(Lobby), Protocol: lobby{s}, Limits: opts.Limits, Logger: opts.Logger, Origins: []string{"*"},
 	})
 	return s, err
 }
@@ -130,6 +130,19 @@ func (s *Server) Stop(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Lobby is the space of those who ask for an app that is not there.
+const Lobby = "pusher"
+
+// AppOf returns the name of the app that a space belongs to.
+func (s *Server) AppOf(space *ws.Space) (name string, ok bool) {
+	for _, a := range s.apps {
+		if a.space == space {
+			return a.name, true
+		}
+	}
+	return "", false
 }
 
 // Handles reports whether a request is one of this protocol: a WebSocket at /app/…, or a call of the API of an app at /apps/ID/…,

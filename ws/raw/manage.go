@@ -23,8 +23,9 @@ const (
 // manage is POST (send), GET (tell about), PATCH (carry out an order) and DELETE (close) of /@connections/ID, on whichever node that is.
 func (a *App) manage(w http.ResponseWriter, r *http.Request, text string) {
 	// Hashes have one length: the comparison takes the same time whatever was sent.
-	said, want := sha256.Sum256([]byte(r.Header.Get("Authorization"))), sha256.Sum256([]byte("Bearer "+a.cfg.Secret))
-	if subtle.ConstantTimeCompare(said[:], want[:]) != 1 {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	said, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(a.cfg.Secret))
+	if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(said[:], want[:]) != 1 {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, "401 unauthorized", http.StatusUnauthorized)
 		return
@@ -46,6 +47,9 @@ func (a *App) manage(w http.ResponseWriter, r *http.Request, text string) {
 		in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder))
 		in.DisallowUnknownFields()
 		err := in.Decode(&o)
+		if err == nil {
+			err = atEnd(in)
+		}
 		if err != nil {
 			err = orderProblem(err)
 		} else {
@@ -61,6 +65,19 @@ func (a *App) manage(w http.ResponseWriter, r *http.Request, text string) {
 		w.Header().Set("Allow", "GET, POST, PATCH, DELETE")
 		http.Error(w, "405 method not allowed", http.StatusMethodNotAllowed)
 	}
+}
+
+// atEnd says what is wrong with a body that goes on behind its JSON.
+func atEnd(in *json.Decoder) error {
+	_, err := in.Token()
+	var large *http.MaxBytesError
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil
+	case errors.As(err, &large):
+		return err
+	}
+	return fmt.Errorf("more follows behind it, from byte %d on", in.InputOffset())
 }
 
 // orderProblem says what is wrong with an order that cannot be read.
@@ -106,11 +123,14 @@ func (a *App) manageSend(w http.ResponseWriter, r *http.Request, id ws.ConnID) {
 
 // managed answers with what became of it.
 func managed(w http.ResponseWriter, err error) {
+	var refused RefusedError
 	switch {
 	case err == nil:
 		w.WriteHeader(http.StatusNoContent)
 	case errors.Is(err, ws.ErrClosed), errors.Is(err, ErrGone):
 		gone(w)
+	case errors.As(err, &refused):
+		http.Error(w, "409 "+err.Error()+"; nothing was done", http.StatusConflict)
 	default:
 		http.Error(w, "503 "+err.Error(), http.StatusServiceUnavailable)
 	}

@@ -1,6 +1,7 @@
 package raw
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,7 +32,9 @@ func (s *Subscription) UnmarshalJSON(b []byte) error {
 		return json.Unmarshal(b, &s.Channel)
 	}
 	type plain Subscription
-	return json.Unmarshal(b, (*plain)(s))
+	in := json.NewDecoder(bytes.NewReader(b))
+	in.DisallowUnknownFields()
+	return in.Decode((*plain)(s))
 }
 
 // Bounds of what one order may ask for. Who gives them is the application itself: these catch mistakes.
@@ -100,11 +103,21 @@ func (a *App) Carry(ctx context.Context, id ws.ConnID, o Order) (*Description, e
 	switch {
 	case errors.Is(err, ws.ErrClosed):
 		return nil, ErrGone
-	case err != nil || !o.Describe:
+	case err != nil:
 		return nil, err
 	}
-	d := &Description{}
-	return d, json.Unmarshal(answer, d)
+	var carried outcome
+	err = json.Unmarshal(answer, &carried)
+	if err == nil && carried.Refused != "" {
+		err = RefusedError(carried.Refused)
+	}
+	return carried.Description, err
+}
+
+// outcome is what another node answers to an order.
+type outcome struct {
+	Refused     string       `json:"refused,omitempty"`
+	Description *Description `json:"description,omitempty"`
 }
 
 // answerOrder is ws.Handlers.Answer: the order comes from another node.
@@ -117,16 +130,23 @@ func (a *App) answerOrder(ctx context.Context, c *ws.Conn, request []byte) ([]by
 		return nil, err
 	}
 	d, err := a.carry(ctx, c, &o)
-	if err != nil || d == nil {
+	var refused RefusedError
+	if err != nil && !errors.As(err, &refused) {
 		return nil, err
 	}
-	return json.Marshal(d)
+	return json.Marshal(outcome{string(refused), d})
 }
 
 // carry is Carry on the node that holds the connection.
 func (a *App) carry(ctx context.Context, c *ws.Conn, o *Order) (*Description, error) {
-	if err := setAll(c, o.Attributes); err != nil {
+	if c.Ending() {
+		return nil, ErrGone
+	}
+	if err := a.fits(c, o); err != nil {
 		return nil, err
+	}
+	for name, value := range o.Attributes {
+		c.Set(name, value)
 	}
 	for _, channel := range o.Unsubscribe {
 		if _, err := a.space.Unsubscribe(ctx, c, channel, ws.UnsubscribeOptions{}); err != nil {
@@ -138,7 +158,11 @@ func (a *App) carry(ctx context.Context, c *ws.Conn, o *Order) (*Description, er
 		if s.Member != "" {
 			opts.Member = &ws.Member{ID: s.Member, Info: []byte(s.Info), Conn: c.ID()}
 		}
-		if _, err := a.space.Subscribe(ctx, c, s.Channel, opts); err != nil {
+		_, err := a.space.Subscribe(ctx, c, s.Channel, opts)
+		if errors.Is(err, ws.ErrChannels) { // somebody else was faster
+			err = a.tooManyChannels()
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -149,18 +173,48 @@ func (a *App) carry(ctx context.Context, c *ws.Conn, o *Order) (*Description, er
 	return &d, nil
 }
 
-func setAll(c *ws.Conn, attributes map[string]string) error {
-	if len(attributes) == 0 {
-		return nil
-	}
-	have := c.Attributes()
-	for name, value := range attributes {
-		if _, there := have[name]; !there && value != "" && len(have)+len(attributes) > MaxAttributes {
-			return fmt.Errorf("attributes: a connection may have %d", MaxAttributes)
+// RefusedError says why a connection cannot take an order.
+type RefusedError string
+
+func (e RefusedError) Error() string { return string(e) }
+
+func (a *App) tooManyChannels() error {
+	return RefusedError(fmt.Sprintf("subscribe: a connection may have %d channels (ws.limits.channels)", a.channels))
+}
+
+// fits says what of an order would exceed the limits of the connection, before anything of it is done.
+func (a *App) fits(c *ws.Conn, o *Order) error {
+	if len(o.Attributes) > 0 {
+		have := c.Attributes()
+		if have == nil {
+			have = map[string]string{}
+		}
+		before := len(have)
+		for name, value := range o.Attributes {
+			if value == "" {
+				delete(have, name)
+			} else {
+				have[name] = value
+			}
+		}
+		if len(have) > max(MaxAttributes, before) {
+			return RefusedError(fmt.Sprintf("attributes: a connection may have %d, and would have %d", MaxAttributes, len(have)))
 		}
 	}
-	for name, value := range attributes {
-		c.Set(name, value)
+	if len(o.Subscribe) > 0 {
+		channels := map[string]bool{}
+		for _, name := range c.Channels() {
+			channels[name] = true
+		}
+		for _, name := range o.Unsubscribe {
+			delete(channels, name)
+		}
+		for _, s := range o.Subscribe {
+			channels[s.Channel] = true
+		}
+		if len(channels) > a.channels {
+			return a.tooManyChannels()
+		}
 	}
 	return nil
 }

@@ -88,12 +88,13 @@ type App struct {
 	guard    *guard // nil without jwt
 	log      *slog.Logger
 
-	slots  chan struct{} // events that are being dealt with
-	failed atomic.Uint64
-	events atomic.Uint64
+	channels int           // that a connection may have
+	slots    chan struct{} // events that are being dealt with
+	failed   atomic.Uint64
+	events   atomic.Uint64
 
 	lost       atomic.Uint64 // events since the last line about them
-	complained atomic.Int64  // when that was, in Unix nanoseconds
+	complaints ws.Seldom
 }
 
 // Options are what an App needs beside its configuration.
@@ -107,7 +108,7 @@ type Options struct {
 // New makes an application of a checked configuration.
 func New(name string, cfg Config, opts Options) (*App, error) {
 	a := &App{name: name, cfg: cfg, backend: opts.Backend, log: opts.Logger, slots: make(chan struct{}, cfg.Concurrency)}
-	a.space = opts.Hub.Space(SpaceName(name))
+	a.space, a.channels = opts.Hub.Space(SpaceName(name)), opts.Limits.Channels
 	a.space.Handle(ws.Handlers{Answer: a.answerOrder})
 	var err error
 	if cfg.JWT != nil {
@@ -198,17 +199,13 @@ type Reported struct{ Cause error }
 func (r Reported) Error() string { return r.Cause.Error() }
 func (r Reported) Unwrap() error { return r.Cause }
 
-// complaintEvery is how often an application's failures are logged.
-const complaintEvery = time.Second
-
 // complain logs that the application lost an event, once a second at most, with how many there were since the last time.
 func (a *App) complain(event string, err error) {
 	if err == nil || errors.As(err, new(Reported)) {
 		return
 	}
 	a.lost.Add(1)
-	last, now := a.complained.Load(), time.Now().UnixNano()
-	if now-last < int64(complaintEvery) || !a.complained.CompareAndSwap(last, now) {
+	if !a.complaints.Now() {
 		return
 	}
 	a.log.Error("ws: the application failed in an event, which is lost", "app", a.name, "event", event, "events", a.lost.Swap(0), "error", err)

@@ -19,6 +19,9 @@ $rpc = new Edge\RPC();
             if (($request->query['token'] ?? '') === 'wrong') {
                 return new Response(401, ['Content-Type' => 'text/plain', 'WWW-Authenticate' => 'Bearer'], 'no');
             }
+            if (($request->query['token'] ?? '') === 'json') {
+                return new Response(403, ['Content-Type' => 'application/json'], '{"no":true}');
+            }
             if (isset($request->query['room'])) {
                 $rpc->call('ws.Subscribe', ['app' => 'chat', 'conn' => $conn, 'channel' => $request->query['room']]);
             }

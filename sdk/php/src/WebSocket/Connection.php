@@ -57,6 +57,9 @@ final class Connection
     public function setUser(string $user): void
     {
         $this->during('connect');
+        if (\preg_match('/[\x00-\x1F\x7F]/', $user) === 1) {
+            throw new \InvalidArgumentException('setUser: the name of a user has no control characters, such as line breaks');
+        }
         $this->answer['X-Ws-User'] = $user;
     }
 
