@@ -52,4 +52,14 @@ func TestRawProblems(t *testing.T) {
 			t.Errorf("%.50q: %q, want %q", text, got, want)
 		}
 	}
+	full := new(ws.Conn)
+	for i := range raw.MaxAttributes {
+		full.Set(strconv.Itoa(i), "x")
+	}
+	for _, text := range []string{"7=&new=y", "new=&7=y", "unknown="} { // in whatever order
+		a := phpAnswer{header: http.Header{"X-Ws-Set": {text}}}
+		if got := a.setAttributes(full); got != "" {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
 }

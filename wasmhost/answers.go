@@ -176,31 +176,23 @@ func httpDo(i *instance, mem api.Memory, s []uint64) (int64, error) {
 	if err == nil {
 		transport, err = i.permitted(r.URL)
 	}
-	budget := &i.gen.ext.plugin.descriptors
-	if err == nil && !budget.take() {
-		err = budget.refusal()
-	}
 	if err != nil {
 		cancel()
 		return 0, err
-	}
-	done := func() {
-		cancel()
-		budget.give()
 	}
 	if r.Header["User-Agent"] == nil {
 		r.Header["User-Agent"] = []string{"edge"}
 	}
 	res, err := transport.RoundTrip(r) //nolint:bodyclose // the handle closes it; no redirect is followed, so that each step is asked for
 	if err != nil {
-		done()
+		cancel()
 		var known *hostError
 		if errors.As(err, &known) {
 			return 0, known
 		}
 		return 0, unreachable(err)
 	}
-	return i.ext.handles.add(&answered{status: res.StatusCode, header: res.Header, body: res.Body, ctx: ctx, cancel: done})
+	return i.ext.handles.add(&answered{status: res.StatusCode, header: res.Header, body: res.Body, ctx: ctx, cancel: cancel})
 }
 
 // permitted returns what makes the request, if it is granted.

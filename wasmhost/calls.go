@@ -78,7 +78,7 @@ func (g *generation) openExt(ctx context.Context, l *loader, hosts map[string]ma
 	}
 	g.machine = x.grants.world(g.machine, x.folders, x.services.Environ)
 	if x.grants.has("net") {
-		x.network = newNetwork(&x.grants)
+		x.network = newNetwork(&x.grants, &p.descriptors)
 	}
 	if slices.Contains(importedFrom(g.compiled, abi.CoreModule), abi.VarSet) {
 		l.variables.Store(true)

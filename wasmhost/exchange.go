@@ -94,11 +94,15 @@ func (x *exchange) begin(w http.ResponseWriter, r *http.Request, features uint32
 	x.enable(features)
 }
 
-// enable turns features on for this request.
+// enable turns features on for this request. An answer of which a part is on its way is not held back any more.
 func (x *exchange) enable(features uint32) {
+	if x.sent() {
+		features &^= abi.FeatureBufferResponse
+	}
 	x.features |= features & supportedFeatures
 	if x.features&abi.FeatureBufferResponse != 0 && x.held == nil {
 		x.held = newHeldResponse(x.w, int(x.gen.limits.Body))
+		x.held.status = x.status
 	}
 }
 
@@ -280,6 +284,9 @@ func (x *exchange) onward() (http.ResponseWriter, *http.Request) {
 	}
 	if x.held != nil {
 		delete(x.held.header, "Content-Length") // the guest's: what is there when the chain returns is the handler's
+		if !x.answerBegun {
+			x.held.status = 0 // likewise
+		}
 	}
 	if x.held != nil && !x.needsResponse() { // nobody will look at what would be held back
 		x.held.letGo()

@@ -375,3 +375,115 @@ func TestHeldAnswersOutliveAReplacement(t *testing.T) {
 		testenv.Eventually(t, "the old content is closed", func() bool { return strings.Contains(log.String(), "old generation of the plugin closed") })
 	}
 }
+
+// TestFeaturesThatComeLate: what the guest said of its answer before it turned buffer_response on counts, and what of it is on its way
+// cannot be held back any more.
+func TestFeaturesThatComeLate(t *testing.T) {
+	t.Parallel()
+	const late = `(drop (call $enable_features (i32.const 2)))`
+	const half = `(call $write_body (i32.const 1) (str "half")) ` + late
+	for name, tt := range map[string]struct {
+		request, want string // "": broken off
+		status        int
+	}{
+		"a status":              {`(call $set_status_code (i32.const 404)) ` + late + `(call $write_body (i32.const 1) (str "none"))` + done, "none", 404},
+		"a status alone":        {`(call $set_status_code (i32.const 404)) ` + late + done, "", 404},
+		"a status that is read": {`(call $set_status_code (i32.const 404)) ` + late + `(if (i32.ne (call $get_status_code) (i32.const 404)) (then unreachable))` + done, "", 404},
+		"half":                  {half + `(call $write_body (i32.const 1) (str " and half"))` + done, "half and half", 200},
+		"half, then a trap":     {half + "unreachable", "", 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := plugin(t, wat{request: tt.request}.compile(t), moduleConfig(), wasmhost.Options{})
+			s := serve(t, p.Middleware(echo))
+			res, err := s.Client().Get(s.URL)
+			broken := name == "half, then a trap"
+			var b []byte
+			if err == nil {
+				defer res.Body.Close()
+				b, err = io.ReadAll(res.Body)
+			}
+			if broken != (err != nil) || !broken && (res.StatusCode != tt.status || string(b) != tt.want) {
+				t.Errorf("answer = %+v with %q, error %v; want %d %q", res, b, err, tt.status, tt.want)
+			}
+		})
+	}
+}
+
+// TestHeldAnswerWithoutBody: an answer that the guest makes one of no content has no length either.
+func TestHeldAnswerWithoutBody(t *testing.T) {
+	t.Parallel()
+	p := plugin(t, wat{start: bufferResponse, response: `(call $set_status_code (i32.const 204))`}.compile(t), moduleConfig(), wasmhost.Options{})
+	w := httptest.NewRecorder()
+	p.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "5")
+		io.WriteString(w, "hello")
+	})).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	if length, there := w.Header()["Content-Length"]; w.Code != 204 || there {
+		t.Errorf("%d with the Content-Length %q", w.Code, length)
+	}
+}
+
+// TestStatusBeforeNext counts only if the guest answers by itself, held back or not, and whether or not the handler says a word.
+func TestStatusBeforeNext(t *testing.T) {
+	t.Parallel()
+	for _, start := range []string{"", bufferResponse} {
+		p := plugin(t, wat{start: start, request: `(call $set_status_code (i32.const 404))` + pass}.compile(t), moduleConfig(), wasmhost.Options{})
+		for name, next := range map[string]http.HandlerFunc{
+			"silent":  func(http.ResponseWriter, *http.Request) {},
+			"writes":  func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") },
+			"decides": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) },
+		} {
+			w := httptest.NewRecorder()
+			if p.Middleware(next).ServeHTTP(w, httptest.NewRequest("GET", "/", nil)); w.Code != 200 {
+				t.Errorf("start %q: a handler that %s: %d", start, name, w.Code)
+			}
+		}
+	}
+}
+
+// TestManyTrailersCost what it takes to look for each header among them.
+func TestManyTrailersCost(t *testing.T) {
+	t.Parallel()
+	cfg := moduleConfig()
+	cfg.Limits.Fuel = 100_000_000
+	p := plugin(t, wat{request: `
+		(memory.fill (i32.const 0) (i32.const 44) (i32.const 30000))
+		(call $set_header_value (i32.const 1) (str "trailer") (i32.const 0) (i32.const 30000))
+		(loop $more
+			(i32.store (i32.const 31000) (i32.add (i32.const 0x61616178)
+				(i32.add (i32.shl (i32.rem_u (local.get $n) (i32.const 26)) (i32.const 8)) (i32.shl (i32.div_u (local.get $n) (i32.const 26)) (i32.const 16)))))
+			(call $set_header_value (i32.const 1) (i32.const 31000) (i32.const 4) (str "v"))
+			(br_if $more (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 300))))
+		(drop (call $get_header_names (i32.const 3) (i32.const 0) (i32.const 0)))` + done}.compile(t), cfg, wasmhost.Options{})
+	w := httptest.NewRecorder()
+	p.Middleware(echo).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	if st := p.Stats(); w.Code != 500 || st.TrapsByKind["fuel"] != 1 {
+		t.Errorf("%d after %d units of fuel: %s", w.Code, st.Fuel.Last, st.LastError)
+	}
+}
+
+// TestLongHeaderNames: a name of megabytes is none, and costs nothing to say so; without that a guest asks for one again and again.
+func TestLongHeaderNames(t *testing.T) {
+	t.Parallel()
+	ask := func(length int) wat {
+		return wat{request: fmt.Sprintf(`(memory.fill (i32.const 0) (i32.const 97) (i32.const 32000))
+			(if (i64.ne (i64.const 0) (call $get_header_values (i32.const 0) (i32.const 0) (i32.const %d) (i32.const 0) (i32.const 0)))
+				(then (call $set_status_code (i32.const 404))))`, length) + done}
+	}
+	for length, want := range map[int]int{16 << 10: 404, 16<<10 + 1: 200} {
+		p := plugin(t, ask(length).compile(t), moduleConfig(), wasmhost.Options{})
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set(strings.Repeat("a", length), "there")
+		w := httptest.NewRecorder()
+		if p.Middleware(echo).ServeHTTP(w, r); w.Code != want {
+			t.Errorf("a name of %d bytes: %d, want %d: %s", length, w.Code, want, p.Stats().LastError)
+		}
+	}
+	p := plugin(t, wat{request: `(memory.fill (i32.const 0) (i32.const 97) (i32.const 32000))
+		(call $set_header_value (i32.const 1) (i32.const 0) (i32.const 32000) (str "v"))` + done}.compile(t), moduleConfig(), wasmhost.Options{})
+	p.Middleware(echo).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+	if last := p.Stats().LastError; !strings.Contains(last, "set_header_value") || !strings.Contains(last, "is not a header name") || len(last) > 300 {
+		t.Errorf("a name of 32000 bytes is set: %s", last)
+	}
+}

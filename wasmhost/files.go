@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/tetratelabs/wazero/api"
@@ -23,32 +24,74 @@ const (
 	sharePart  = 8
 	sharesPart = 2
 
-	// WASI's numbers for a file that is not open, and for too many open files, of the process and of the system.
-	wasiEBADF  = 8
-	wasiEMFILE = 33
-	wasiENFILE = 41
+	// WASI's numbers for a file that is not open, for too many open files, of the process and of the system, and for a path that is
+	// too long.
+	wasiEBADF        = 8
+	wasiEMFILE       = 33
+	wasiENAMETOOLONG = 37
+	wasiENFILE       = 41
 )
 
 // guestFiles are those that a guest has opened. One that has something open is neither copied nor put back: the engine keeps the
 // table of its files, and it cannot be copied.
 type guestFiles struct {
 	open    []uint32
-	changed bool // one that it was born with is closed, or another one is in its place
+	folders []uint32 // of those that it was born with, which the engine opens once they are needed; they stay for all requests
+	changed bool     // one that it was born with is closed, or another one is in its place
 }
 
 // untouched reports whether the guest has what it was born with and nothing else.
 func (f *guestFiles) untouched() bool { return len(f.open) == 0 && !f.changed }
 
-func (f *guestFiles) forget(fd uint32) bool {
-	n := slices.Index(f.open, fd)
+func (f *guestFiles) forget(fd uint32) bool { return remove(&f.open, fd) }
+
+func remove(numbers *[]uint32, fd uint32) bool {
+	n := slices.Index(*numbers, fd)
 	if n >= 0 {
-		f.open = slices.Delete(f.open, n, n+1)
+		*numbers = slices.Delete(*numbers, n, n+1)
 	}
 	return n >= 0
 }
 
 // bornFiles is the number of the first file that the guest may have opened itself.
 func (i *instance) bornFiles() uint32 { return bornWith + uint32(len(i.gen.ext.folders)) }
+
+// folderParams are the parameters of a function of WASI that may be folders which the engine opens for it.
+func folderParams(name string) []int {
+	switch name {
+	case "fd_close", "fd_renumber", "fd_prestat_get", "fd_prestat_dir_name":
+		return nil
+	case "path_link":
+		return []int{0, 4}
+	case "path_rename":
+		return []int{0, 3}
+	case "path_symlink":
+		return []int{2}
+	}
+	if strings.HasPrefix(name, "fd_") || strings.HasPrefix(name, "path_") {
+		return []int{0}
+	}
+	return nil
+}
+
+// needFolders counts the folders that a call is about to have opened; false if there may be no more.
+func (i *instance) needFolders(stack []uint64, params []int) bool {
+	if len(i.gen.ext.folders) == 0 {
+		return true
+	}
+	f := &i.files
+	for _, param := range params {
+		fd := uint32(stack[param])
+		if fd < bornWith || fd >= i.bornFiles() || slices.Contains(f.folders, fd) || slices.Contains(f.open, fd) {
+			continue
+		}
+		if !i.gen.ext.plugin.descriptors.take() {
+			return false
+		}
+		f.folders = append(f.folders, fd)
+	}
+	return true
+}
 
 // opens is a function that opens a file, if there may be one more. It writes the number to the address in a parameter.
 func opens(param int) wasiFile {
@@ -89,11 +132,11 @@ func closeFile(ctx context.Context, call api.GoModuleFunction, inst *instance, m
 
 // closed notes that a number is free.
 func (i *instance) closed(fd uint32) {
-	if i.files.forget(fd) {
+	file := i.files.forget(fd)
+	if file || remove(&i.files.folders, fd) {
 		i.gen.ext.plugin.descriptors.give()
-	} else {
-		i.files.changed = true // what the next request would miss
 	}
+	i.files.changed = i.files.changed || !file // what the next request would miss
 }
 
 // renumberFile moves one file over another, which has to be open: the engine's table is as long as its largest number.
@@ -129,13 +172,14 @@ var wasiFiles = map[string]wasiFile{
 
 // closeFiles is for an instance that ends: the engine closes the files.
 func (i *instance) closeFiles() {
-	for range i.files.open {
+	for range len(i.files.open) + len(i.files.folders) {
 		i.gen.ext.plugin.descriptors.give()
 	}
-	i.files.open = nil
+	i.files.open, i.files.folders = nil, nil
 }
 
-// descriptors counts what the guests of a plugin have open: files, connections and answers.
+// descriptors counts what the guests of a plugin have open: files, folders, and connections with those that are kept for later or not
+// made yet.
 type descriptors struct {
 	open atomic.Int64
 	most int64
@@ -172,7 +216,7 @@ func (d *descriptors) give() {
 // refusal is for a guest whose plugin has as much open as it may.
 func (d *descriptors) refusal() error {
 	if d.all != nil && d.open.Load() < d.most {
-		return refusal(abi.ErrLimit, "all plugins have %d files, connections and answers open together, which is all they may", d.all.most)
+		return refusal(abi.ErrLimit, "all plugins have %d files, folders and connections open together, which is all they may", d.all.most)
 	}
-	return refusal(abi.ErrLimit, "the instances of the plugin have %d files, connections and answers open together, which is all they may", d.most)
+	return refusal(abi.ErrLimit, "the instances of the plugin have %d files, folders and connections open together, which is all they may", d.most)
 }

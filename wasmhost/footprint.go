@@ -23,6 +23,9 @@ func (f footprint) tableBytes(grows bool) uint64 {
 	return f.entries * meter.EntrySize
 }
 
+// maxPages is one page less than 4 GiB: with that one the engine takes the size of a memory, in 32 bits, for 0.
+const maxPages = 1<<16 - 1
+
 // roomOf is what linear memory and tables may take together. Memory comes in pages, so that tables of less than one are free.
 func roomOf(limit bytesize.Size) uint64 { return uint64(limit) + uint64(pageSize) - 1 }
 
@@ -30,11 +33,14 @@ func roomOf(limit bytesize.Size) uint64 { return uint64(limit) + uint64(pageSize
 func (f footprint) pagesFor(name string, limit bytesize.Size, grows bool) (uint32, error) {
 	room, tables := roomOf(limit), f.tableBytes(grows)
 	if tables <= room {
-		if pages := min((room-tables)/uint64(pageSize), uint64(limit/pageSize)); f.pages <= pages {
+		if pages := min((room-tables)/uint64(pageSize), uint64(limit/pageSize), maxPages); f.pages <= pages {
 			return uint32(pages), nil
 		}
 	}
 	memory := bytesize.Size(f.pages) * pageSize
+	if f.pages > maxPages {
+		return 0, fmt.Errorf("an instance begins with %s of linear memory; at most %d pages of 64KiB are possible, so let it begin with less", memory, maxPages)
+	}
 	if f.entries == 0 {
 		return 0, fmt.Errorf("limits.memory is %s, and an instance begins with %s of linear memory: raise plugins.modules.%s.limits.memory",
 			limit, memory, name)

@@ -91,3 +91,21 @@ func TestEmptyCustomSections(t *testing.T) {
 		}
 	}
 }
+
+// TestFourGiB: a memory of 65536 pages has a size that the engine takes for 0, so that a guest with as much would trap at its next step.
+func TestFourGiB(t *testing.T) {
+	t.Parallel()
+	cfg := moduleConfig()
+	cfg.Limits.Memory = 4 << 30
+	p := plugin(t, wat{request: `(call $set_status_code (select (i32.const 200) (i32.const 500) (i32.eq (memory.grow (i32.const 65534)) (i32.const -1))))
+		(i32.store (i32.const 16) (i32.const 7))` + done}.compile(t), cfg, wasmhost.Options{})
+	if got := do(t, serve(t, p.Middleware(echo)), "GET", "/", nil); got.StatusCode != 200 || p.Stats().Traps != 0 {
+		t.Errorf("status %d, %s", got.StatusCode, p.Stats().LastError)
+	}
+	cfg.File = filepath.Join(testenv.Dir(t), "bad.wasm")
+	write(t, cfg.File, compileWAT(t, "(module"+strings.Replace(goodExports, `(memory (export "memory") 1)`, `(memory (export "memory") 65536)`, 1)+")"))
+	_, err := wasmhost.New(context.Background(), wasmhost.Config{Modules: map[string]wasmhost.ModuleConfig{"bad": cfg}}, wasmhost.Options{Logger: discard})
+	if err == nil || !strings.Contains(err.Error(), `"bad"`) || !strings.Contains(err.Error(), "at most 65535 pages of 64KiB") {
+		t.Errorf("a module that begins with 4 GiB: %v", err)
+	}
+}

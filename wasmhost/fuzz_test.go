@@ -145,7 +145,7 @@ func FuzzHostFunctions(f *testing.F) {
 		}
 	}
 	for i := range functions {
-		for at := range uint8(phaseWSOpen) + 1 {
+		for at := range uint8(phaseWSClose) + 1 {
 			f.Add(uint16(i), at, uint64(1), uint64(0), uint64(10), uint64(20), uint64(30), uint64(0), uint64(64), uint64(500))
 		}
 		f.Add(uint16(i), uint8(phaseRequest), uint64(0), uint64(0), uint64(10), uint64(20), uint64(30), uint64(40), uint64(50), uint64(60))
@@ -162,7 +162,7 @@ func FuzzHostFunctions(f *testing.F) {
 		inst.begin(httptest.NewRecorder(), r)
 		defer inst.end()
 		inst.exchange.enable(uint32(e))
-		inst.exchange.phase = phase(at) % (phaseWSOpen + 1)
+		inst.exchange.phase = phase(at) % (phaseWSClose + 1)
 		inst.ext.route = &Decision{}
 		inst.ext.handles.add(&answered{status: 200, header: r.Header, body: r.Body, cancel: func() {}, ctx: t.Context()})
 
@@ -202,7 +202,7 @@ func FuzzDesk(f *testing.F) {
 		r.Header = http.Header{"Accept": {strings.Repeat(asked, 9)}, "X-Empty": {}, "X-Two": {"a", "b"}}
 		inst.begin(httptest.NewRecorder(), r)
 		defer inst.end()
-		inst.exchange.phase = phase(at) % (phaseWSOpen + 1)
+		inst.exchange.phase = phase(at) % (phaseWSClose + 1)
 		mem := wazerotest.NewFixedMemory(65536)
 		copy(mem.Bytes[8192:], "accept\x00v")
 		inst.desk = desk{at: 4096, bytes: mem.Bytes[4096:][:abi.DeskSize:abi.DeskSize]}
@@ -253,13 +253,13 @@ func fuzzGeneration(f *testing.F) *generation {
 	if err != nil {
 		f.Fatal(err)
 	}
-	gen.ext = genExt{plugin: &Plugin{}, namespaces: namespaces(), grants: granted, kinds: KindCron, services: &Services{
+	gen.ext = genExt{plugin: &Plugin{descriptors: newDescriptors(sharePart, maxShare)}, namespaces: namespaces(), grants: granted, kinds: KindCron, services: &Services{
 		Store:    func(string) Store { return fuzzStore{} },
 		Pool:     func(string) http.Handler { return http.NotFoundHandler() },
 		HasRoute: func(string) bool { return true },
 		Hub:      fuzzHub{},
 	}}
-	gen.ext.network = newNetwork(&gen.ext.grants)
+	gen.ext.network = newNetwork(&gen.ext.grants, &gen.ext.plugin.descriptors)
 	gen.ext.network.resolve = func(context.Context, string) ([]netip.Addr, error) { return nil, context.DeadlineExceeded }
 	return gen
 }

@@ -16,7 +16,13 @@ import (
 const (
 	fuelPerName  = 200
 	fuelPerValue = 30
+
+	// fuelPerTrailer is for a byte of the Trailer header, of which each name is looked for.
+	fuelPerTrailer = 32
 )
+
+// maxHeaderName is the longest name that is looked at: it is copied and put into its canonical form.
+const maxHeaderName = 16 << 10
 
 const hostHeader = "Host" // not in the header map of a request: net/http keeps it in Request.Host
 
@@ -24,6 +30,9 @@ const hostHeader = "Host" // not in the header map of a request: net/http keeps 
 // met before come out of the instance's table, which saves the two allocations of making the string and its form.
 func (i *instance) headerName(mem api.Memory, ptr, n uint32) string {
 	raw := guestMemory(mem, "name", ptr, n)
+	if n > maxHeaderName {
+		return ""
+	}
 	if key, ok := i.recent.find(ptr, raw); ok {
 		return key
 	}
@@ -47,7 +56,7 @@ func (i *instance) headerName(mem api.Memory, ptr, n uint32) string {
 func (i *instance) needHeaderName(function string, mem api.Memory, ptr, n uint32) string {
 	name := i.headerName(mem, ptr, n)
 	if name == "" {
-		trap("%s: %.40q is not a header name", function, guestMemory(mem, "name", ptr, n))
+		trap("%s: %.40q is not a header name", function, guestMemory(mem, "name", ptr, min(n, 256)))
 	}
 	return name
 }
@@ -171,6 +180,9 @@ func (i *instance) appendNames(list []string, kind uint32) []string {
 	case abi.HeaderResponse:
 		h := x.responseHeader()
 		trailers := x.phase == phaseResponse && len(h["Trailer"]) > 0
+		if trailers {
+			i.spendTrailers(h)
+		}
 		return appendKeys(list, h, func(name string) string {
 			if strings.HasPrefix(name, http.TrailerPrefix) || trailers && declaresTrailer(h, name) {
 				return ""
@@ -181,6 +193,7 @@ func (i *instance) appendNames(list []string, kind uint32) []string {
 		return appendKeys(list, x.r.Trailer, func(name string) string { return name })
 	case abi.HeaderResponseTrailers:
 		h := x.responseHeader()
+		i.spendTrailers(h)
 		return appendKeys(list, h, func(name string) string {
 			if trailer, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
 				return trailer
@@ -193,6 +206,17 @@ func (i *instance) appendNames(list []string, kind uint32) []string {
 	}
 	trap("header kind %d is unknown; there are 0 to 3", kind)
 	return nil
+}
+
+// spendTrailers pays for looking at each name of h whether the Trailer header announces it.
+func (i *instance) spendTrailers(h http.Header) {
+	length := 0
+	for _, list := range h["Trailer"] {
+		length += len(list)
+	}
+	if length > 0 {
+		i.spend(uint64(length) * uint64(len(h)) * fuelPerTrailer)
+	}
 }
 
 // appendKeys appends the names that have values and that rename does not turn into "".

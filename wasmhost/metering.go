@@ -76,9 +76,11 @@ func (i *instance) runWith(fuel int64, f api.Function, stack []uint64) error {
 	if err == nil && i.hasChanges() {
 		err = i.lastChanges()
 	}
-	b.runs++
-	if b.unreported++; b.unreported >= reportEvery || b.runs <= reportClosely || err != nil {
-		i.report(uint64(fuel-int64(b.fuel.get())), err != nil)
+	if i.exchange.phase != phaseStart { // what runs for the instance tells nothing of requests
+		b.runs++
+		if b.unreported++; b.unreported >= reportEvery || b.runs <= reportClosely || err != nil {
+			i.report(uint64(fuel-int64(b.fuel.get())), err != nil)
+		}
 	}
 	if err != nil {
 		return i.trapOf(err)

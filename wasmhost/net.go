@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero/api"
@@ -43,11 +44,12 @@ var special = []netip.Prefix{
 	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
 	netip.MustParsePrefix("::/96"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("100::/64"),
 	netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("fec0::/10"),
+	netip.MustParsePrefix("::ffff:0:0:0/96"), netip.MustParsePrefix("3fff::/20"), netip.MustParsePrefix("5f00::/16"),
 }
 
 // isPublic reports whether an address is one of the internet, as far as addresses tell.
 func isPublic(addr netip.Addr) bool {
-	addr = addr.Unmap()
+	addr = addr.Unmap().WithZone("") // a prefix has no address with a zone in it
 	if !addr.IsValid() || addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.IsMulticast() || addr.IsUnspecified() {
 		return false
 	}
@@ -63,12 +65,13 @@ func isPublic(addr netip.Addr) bool {
 // connection that is kept is used again without a look at where it leads.
 type network struct {
 	grants          *grants
+	budget          *descriptors // of the plugin
 	public, private *http.Transport
 	resolve         func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
-func newNetwork(g *grants) *network {
-	n := &network{grants: g, resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
+func newNetwork(g *grants, budget *descriptors) *network {
+	n := &network{grants: g, budget: budget, resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	}}
 	n.public, n.private = n.transport(false), n.transport(true)
@@ -77,7 +80,11 @@ func newNetwork(g *grants) *network {
 
 func (n *network) transport(private bool) *http.Transport {
 	return &http.Transport{
-		DialContext:            func(ctx context.Context, _, address string) (net.Conn, error) { return n.dial(ctx, address, private) },
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, httpTimeout) // a transport dials on for a request that has ended
+			defer cancel()
+			return n.connect(ctx, address, private)
+		},
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxAnswerHeader,
 		MaxIdleConns:           16,
@@ -91,6 +98,37 @@ func (n *network) transport(private bool) *http.Transport {
 func (n *network) close() {
 	n.public.CloseIdleConnections()
 	n.private.CloseIdleConnections()
+}
+
+// connect is dial for a connection that takes one of the plugin's descriptors, from here until it is closed.
+func (n *network) connect(ctx context.Context, address string, private bool) (net.Conn, error) {
+	if !n.budget.take() {
+		n.close() // what is kept for later makes room
+		if !n.budget.take() {
+			return nil, n.budget.refusal()
+		}
+	}
+	conn, err := n.dial(ctx, address, private)
+	if err != nil {
+		n.budget.give()
+		return nil, err
+	}
+	return &counted{Conn: conn, budget: n.budget}, nil
+}
+
+// counted is a connection that gives its descriptor back. A transport may close it more than once.
+type counted struct {
+	net.Conn
+	budget *descriptors
+	closed atomic.Bool
+}
+
+func (c *counted) Close() error {
+	err := c.Conn.Close()
+	if !c.closed.Swap(true) {
+		c.budget.give()
+	}
+	return err
 }
 
 // dial connects to an address that is granted, to a special one only if private. The name is resolved once, and what is connected
@@ -149,15 +187,7 @@ func unreachable(err error) error {
 }
 
 // connection is one that a guest has dialled. It lasts as long as the instance.
-type connection struct {
-	net.Conn
-	budget *descriptors
-}
-
-func (c *connection) Close() error {
-	defer c.budget.give()
-	return c.Conn.Close()
-}
+type connection struct{ net.Conn }
 
 func (*connection) lasts() bool { return true }
 
@@ -187,25 +217,19 @@ func tcpDial(i *instance, mem api.Memory, s []uint64) (int64, error) {
 
 // connect dials what is granted.
 func (i *instance) connect(ctx context.Context, address, host, port string, flags uint32) (*connection, error) {
-	budget := &i.gen.ext.plugin.descriptors
-	if !budget.take() {
-		return nil, budget.refusal()
-	}
-	conn, err := i.gen.ext.network.dial(ctx, address, i.gen.ext.grants.privateTCP(host, port))
+	conn, err := i.gen.ext.network.connect(ctx, address, i.gen.ext.grants.privateTCP(host, port))
 	if err != nil {
-		budget.give()
 		return nil, err
 	}
-	if flags&abi.DialTLS != 0 {
-		secure := tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12})
-		if err := secure.HandshakeContext(ctx); err != nil {
-			_ = conn.Close()
-			budget.give()
-			return nil, unreachable(err)
-		}
-		conn = secure
+	if flags&abi.DialTLS == 0 {
+		return &connection{conn}, nil
 	}
-	return &connection{conn, budget}, nil
+	secure := tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12})
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, unreachable(err)
+	}
+	return &connection{secure}, nil
 }
 
 // until makes conn fail when ctx ends. The result undoes that, and is to be called. After it, nothing touches the connection any

@@ -2,6 +2,8 @@ package wasmhost
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/sdk/abi"
 )
 
@@ -20,6 +23,8 @@ func TestIsPublic(t *testing.T) {
 		"fe80::1": false, "fc00::1": false, "fd00:ec2::254": false, "0.0.0.0": false, "::": false, "100.64.0.1": false, "224.0.0.1": false,
 		"255.255.255.255": false, "198.18.0.1": false, "::ffff:127.0.0.1": false, "::ffff:169.254.169.254": false, "64:ff9b::7f00:1": false,
 		"2002:7f00:1::": false, "::127.0.0.1": false, "2001:db8::1": false, "ff02::1": false,
+		"64:ff9b::7f00:1%eth0": false, "::127.0.0.1%lo": false, "::1%lo": false, "2606:4700::1111%eth0": true,
+		"::ffff:0:127.0.0.1": false, "3fff::1": false, "5f00::1": false,
 	} {
 		if got := isPublic(netip.MustParseAddr(text)); got != want {
 			t.Errorf("isPublic(%s) = %v", text, got)
@@ -50,7 +55,7 @@ func TestDialPinsTheName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n := newNetwork(&g)
+		n := newNetwork(&g, &descriptors{most: 8})
 		asked := 0
 		n.resolve = func(_ context.Context, host string) ([]netip.Addr, error) {
 			asked++
@@ -116,7 +121,7 @@ func TestPrivateGrantsStandAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	inst := &instance{gen: &generation{name: "guest"}}
-	inst.gen.ext.grants, inst.gen.ext.network = g, newNetwork(&g)
+	inst.gen.ext.grants, inst.gen.ext.network = g, newNetwork(&g, &descriptors{most: 8})
 	defer inst.gen.ext.network.close()
 	for _, path := range []string{"/x", "/f/a", "/x", "/f", "/f/b", "/s/a", "/f/c"} { // those between leave a connection behind
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, upstream.URL+path, http.NoBody)
@@ -132,4 +137,87 @@ func TestPrivateGrantsStandAlone(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
+}
+
+// TestKeptConnectionsCount: what a transport keeps for later is open as well, and makes room for what is needed now.
+func TestKeptConnectionsCount(t *testing.T) {
+	t.Parallel()
+	g, err := newGrants(Allow{Net: []string{"http://127.0.0.1:*"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	budget := descriptors{most: 2}
+	n := newNetwork(&g, &budget)
+	get := func() (*http.Response, error) { // each from a server of its own
+		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
+		t.Cleanup(upstream.Close)
+		return n.private.RoundTrip(httptest.NewRequestWithContext(t.Context(), http.MethodGet, upstream.URL, http.NoBody))
+	}
+	end := func(res *http.Response) {
+		_, _ = io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+	}
+	res, err := get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	end(res)
+	if open := budget.open.Load(); open != 1 {
+		t.Errorf("%d descriptors are counted after an answer whose connection is kept, want 1", open)
+	}
+	var open []*http.Response
+	for range 2 { // the second in place of the one that was kept
+		res, err := get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, res)
+	}
+	if _, err := get(); errnoOf(err) != abi.ErrLimit {
+		t.Errorf("a third connection where there may be two: %v", err)
+	}
+	for _, res := range open {
+		end(res)
+	}
+	testenv.Eventually(t, "all are given back", func() bool {
+		n.close()
+		return budget.open.Load() == 0
+	})
+}
+
+// TestDialsGoOnAndCount: a transport goes on dialling for a guest that has stopped waiting. That takes descriptors too, and ends with
+// the generation.
+func TestDialsGoOnAndCount(t *testing.T) {
+	t.Parallel()
+	g, err := newGrants(Allow{Net: []string{"http://*:*"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	budget := descriptors{most: 2}
+	n := newNetwork(&g, &budget)
+	dialling := make(chan struct{}, 2)
+	n.resolve = func(ctx context.Context, _ string) ([]netip.Addr, error) {
+		if _, bounded := ctx.Deadline(); !bounded {
+			t.Error("a dial has no end")
+		}
+		dialling <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	for range 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-dialling
+			cancel()
+		}()
+		_, err := n.public.RoundTrip(httptest.NewRequestWithContext(ctx, http.MethodGet, "http://slow.example/", http.NoBody))
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("a request that nobody waits for: %v", err)
+		}
+	}
+	if open := budget.open.Load(); open != 2 {
+		t.Errorf("%d descriptors are counted, want those of two dials", open)
+	}
+	n.close()
+	testenv.Eventually(t, "the dials end", func() bool { return budget.open.Load() == 0 })
 }

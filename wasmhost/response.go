@@ -174,7 +174,7 @@ func (h *heldResponse) bodyless() bool {
 // fixLength sets Content-Length to that of the body, which is known, whatever handler and guest say.
 func (h *heldResponse) fixLength(method string) {
 	if method == http.MethodHead || h.bodyless() {
-		if h.rewrote {
+		if h.rewrote || h.bodyless() && len(h.body) > 0 { // the guest's, or of a status that is not the handler's any more
 			h.header.Del("Content-Length")
 		}
 		return

@@ -249,6 +249,8 @@ const (
 	maxDecisions = 4096 // of a generation
 	maxPartsKeys = 8    // different sets of parts
 	maxKeyBytes  = 1024 // of the values of the parts
+
+	maxDecisionBytes = 4 << 10 // of URI and redirect; a longer one is made each time
 )
 
 // decisionCache keeps decisions by the parts of the request that they depend on.
@@ -284,7 +286,7 @@ func (c *decisionCache) find(r *http.Request) *Decision {
 func (c *decisionCache) keep(r *http.Request, d *Decision, epoch uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.epoch.Load() != epoch {
+	if c.epoch.Load() != epoch || len(d.URI)+len(d.Redirect) > maxDecisionBytes {
 		return
 	}
 	n := slices.Index(c.parts, d.parts)
@@ -337,6 +339,9 @@ func appendParts(key []byte, parts string, r *http.Request) ([]byte, bool) {
 			key = appendPart(key, host)
 		case "header":
 			values := r.Header.Values(name)
+			if strings.EqualFold(name, hostHeader) { // which net/http keeps elsewhere
+				values = []string{r.Host}
+			}
 			key = binary.AppendUvarint(key, uint64(len(values)))
 			for _, value := range values {
 				key = appendPart(key, value)

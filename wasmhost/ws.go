@@ -243,11 +243,22 @@ var ErrUnavailable = errors.New("the plugin cannot take the event now")
 
 var errNoHandler = errors.New("the plugin is no WebSocket handler")
 
+// handlesSockets says why the plugin cannot have an event, nil if it can.
+func (p *Plugin) handlesSockets(at phase) error {
+	switch g := p.current.Load(); {
+	case g == nil:
+		return p.eventFailed(at, errNoInstance{errNotThere})
+	case !g.ext.kinds.Has(KindWS):
+		return p.eventRefused(at, errNoHandler)
+	}
+	return nil
+}
+
 // WSOpen tells the plugin of a connection that a request asks for, which it accepts with 0 or refuses with a status. Errors are
 // logged already.
 func (p *Plugin) WSOpen(w http.ResponseWriter, r *http.Request, conn int64) (status int, err error) {
-	if !p.Kinds().Has(KindWS) {
-		return 0, p.eventRefused(phaseWSOpen, errNoHandler)
+	if err := p.handlesSockets(phaseWSOpen); err != nil {
+		return 0, err
 	}
 	var result uint32
 	var said string
@@ -271,8 +282,8 @@ func (p *Plugin) WSOpen(w http.ResponseWriter, r *http.Request, conn int64) (sta
 // WSMessage hands the plugin a message. A code that is not 0 closes the connection, with an error too; after other errors the message
 // is lost, and the connection stays. Errors are logged already.
 func (p *Plugin) WSMessage(ctx context.Context, conn int64, kind uint32, message []byte) (code int, err error) {
-	if !p.Kinds().Has(KindWS) {
-		return 0, errNoHandler
+	if err := p.handlesSockets(phaseWS); err != nil {
+		return 0, err
 	}
 	var result uint32
 	var said string
@@ -344,8 +355,8 @@ func (p *Plugin) eventRefused(at phase, err error) error {
 
 // WSClose tells the plugin that a connection which it had accepted is over.
 func (p *Plugin) WSClose(ctx context.Context, conn int64, code int) error {
-	if !p.Kinds().Has(KindWS) {
-		return errNoHandler
+	if err := p.handlesSockets(phaseWSClose); err != nil {
+		return err
 	}
 	err := p.run(ctx, phaseWSClose, func(inst *instance) error {
 		return inst.run(inst.wsExports().close, []uint64{uint64(conn), uint64(code)})

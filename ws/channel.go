@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -195,7 +194,7 @@ func (s *Space) Subscribe(ctx context.Context, c *Conn, name string, opts Subscr
 		s.hub.failed(err)
 	}
 	if err != nil {
-		_, _ = s.Unsubscribe(context.WithoutCancel(ctx), c, name, farewell)
+		s.giveUp(context.WithoutCancel(ctx), sub)
 		return result, fmt.Errorf("subscribe to %q: %w", name, err)
 	}
 	if waits {
@@ -277,18 +276,24 @@ func (s *Space) Unsubscribe(ctx context.Context, c *Conn, name string, opts Unsu
 	c.subMu.Lock()
 	sub := c.subscription(name)
 	if sub != nil {
-		i := slices.Index(c.subs, sub)
-		last := len(c.subs) - 1
-		c.subs[i], c.subs[last] = c.subs[last], nil
-		if c.subs = c.subs[:last]; last == 0 {
-			c.subs = nil
-		}
+		c.forget(sub)
 	}
 	c.subMu.Unlock()
 	if sub == nil {
 		return Unsubscribed{}, nil
 	}
 	return s.detach(ctx, sub, opts)
+}
+
+// giveUp ends a subscription that has failed, unless somebody else has: then another one may be in its place.
+func (s *Space) giveUp(ctx context.Context, sub *subscription) {
+	c := sub.conn
+	c.subMu.Lock()
+	mine := c.forget(sub)
+	c.subMu.Unlock()
+	if mine {
+		_, _ = s.detach(ctx, sub, farewell)
+	}
 }
 
 // detach is the channel's side of Unsubscribe.
@@ -352,25 +357,33 @@ func (s *Space) watch(ctx context.Context, ch *channel) (occupied bool, err erro
 func (s *Space) beginWatch(ch *channel, w *watching) {
 	ch.life.Lock()
 	defer ch.life.Unlock()
-	wanted := ch.len() > 0
+	ch.mu.Lock()
+	wanted := len(ch.subs) > 0
+	if !wanted {
+		ch.watching = nil // nobody waits for it, and who comes now asks anew
+	}
+	ch.mu.Unlock()
 	if wanted {
-		of := s.address(ch.name)
-		w.occupied, w.err = s.hub.broker.Watch(context.Background(), of)
-		if w.err != nil {
-			s.hub.failed(w.err)
-			_, undone := s.hub.broker.Unwatch(context.Background(), of) // the next subscriber tries again
-			s.hub.failed(undone)
-		}
+		s.askToWatch(ch, w)
+	}
+	close(w.done)
+	s.endWatch(ch)
+}
+
+func (s *Space) askToWatch(ch *channel, w *watching) {
+	of := s.address(ch.name)
+	w.occupied, w.err = s.hub.broker.Watch(context.Background(), of)
+	if w.err != nil {
+		s.hub.failed(w.err)
+		_, undone := s.hub.broker.Unwatch(context.Background(), of) // the next subscriber tries again
+		s.hub.failed(undone)
 	}
 	ch.mu.Lock()
-	ch.watched = wanted && w.err == nil
-	ch.watching = nil
+	defer ch.mu.Unlock()
+	ch.watched, ch.watching = w.err == nil, nil
 	if len(ch.subs) == 0 {
 		w.occupied = false // nor is anybody told that it was vacated
 	}
-	ch.mu.Unlock()
-	close(w.done)
-	s.endWatch(ch)
 }
 
 // unwatch ends that and removes the channel, unless somebody has come meanwhile. Where the broker is still being asked to deliver,

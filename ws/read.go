@@ -116,7 +116,9 @@ func (r *reader) work() (again bool) {
 	}()
 	if r.opening {
 		r.opening = false
+		c.busy.Store(true)
 		c.endpoint.protocol.OnOpen(c)
+		c.attended()
 	}
 	if r.end > 0 {
 		c.heard.Store(c.endpoint.hub.wheel.tick.Load())
@@ -489,7 +491,9 @@ func (r *reader) dispatch(message []byte) {
 		return
 	}
 	r.c.space().counters.received.Add(1)
+	r.c.busy.Store(true)
 	r.c.endpoint.protocol.OnMessage(r.c, r.kind, message)
+	r.c.attended()
 }
 
 // release gives the message's buffer back.

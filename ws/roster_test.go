@@ -314,3 +314,43 @@ func TestHistoryRefused(t *testing.T) {
 	w.dial()
 	w.wants(a, "+u", "-u")
 }
+
+// TestSubscribeAgain: a subscription that fails when it was ended already takes nothing with it.
+func TestSubscribeAgain(t *testing.T) {
+	t.Parallel()
+	r := newRemote()
+	r.listening = make(chan struct{})
+	conns := make(chan *ws.Conn, 1)
+	w := startWith(t, ws.Options{Broker: r}, &echo{open: func(c *ws.Conn) { conns <- c }})
+	w.dial()
+	c := <-conns
+	subscribe := func(ctx context.Context) chan error {
+		done := make(chan error, 1)
+		go func() { // ends with the broker's answer, or ctx
+			_, err := w.space.Subscribe(ctx, c, "news", ws.SubscribeOptions{})
+			done <- err
+		}()
+		testenv.Eventually(t, "it waits", func() bool {
+			_, there := c.Subscribed("news")
+			return there && r.watches.Load() == 1
+		})
+		return done
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	first := subscribe(ctx)
+	if u, err := w.space.Unsubscribe(t.Context(), c, "news", ws.UnsubscribeOptions{}); err != nil || !u.Was {
+		t.Fatal(u, err)
+	}
+	second := subscribe(t.Context())
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	close(r.listening)
+	if err := <-second; err != nil {
+		t.Error(err)
+	}
+	if _, there := c.Subscribed("news"); !there || w.hub.Stats().Spaces[0].Channels != 1 {
+		t.Error("the second subscription has gone with the first")
+	}
+}

@@ -3,6 +3,7 @@ package ws
 import (
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -19,6 +20,8 @@ type beat struct {
 	due            uint32
 	before, behind *Conn
 	turning        bool // in the wheel
+
+	busy atomic.Bool // the protocol deals with what the client has sent: nobody listens to answers
 }
 
 const (
@@ -129,7 +132,7 @@ func (w *wheel) advance() {
 		if int32(now-c.due) >= 0 {
 			w.take(c)
 			switch silent := now - c.heard.Load(); {
-			case c.asked && int32(c.heard.Load()-c.asking) < 0:
+			case !c.busy.Load() && c.unanswered() && !c.unread() && c.unanswered(): // in this order: see attended
 				c.turning = false
 				lost = append(lost, c)
 			case silent >= ticks(c.endpoint.limits.PingInterval):
@@ -151,6 +154,30 @@ func (w *wheel) advance() {
 		c.space().counters.lost.Add(1)
 		c.Close(c.endpoint.lost.code, c.endpoint.lost.reason)
 	}
+}
+
+// unanswered reports whether nothing came since the client was asked. It needs the lock.
+func (c *Conn) unanswered() bool { return c.asked && int32(c.heard.Load()-c.asking) < 0 }
+
+// unread reports whether something lies in the socket that nobody has read yet: then it is this side that is late, on a machine with too
+// much to do. Sending its clients away would have them all come again.
+func (c *Conn) unread() bool {
+	if c.raw == nil {
+		return false
+	}
+	waits := false
+	_ = c.raw.Control(func(fd uintptr) {
+		var b [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		waits = err == nil && n > 0
+	})
+	return waits
+}
+
+// attended ends busy. That the client was silent meanwhile is not its fault.
+func (c *Conn) attended() {
+	c.heard.Store(c.endpoint.hub.wheel.tick.Load())
+	c.busy.Store(false)
 }
 
 // ping asks the client whether it is there.

@@ -40,7 +40,10 @@ func compare(t testing.TB, seed []byte) (cost int64) {
 	module := generate(seed)
 	original := instantiate(t, module)
 	defer original.close()
-	out, _ := rewrite(t, module)
+	out, _, err := meter.Rewrite(module, meter.Options{Globals: true, Limit: 1 << 32, Entries: functions})
+	if err != nil {
+		t.Fatal(err)
+	}
 	metered := instantiate(t, out)
 	defer metered.close()
 

@@ -117,8 +117,10 @@ func (g *generator) number(depth int) {
 		g.op(0xfd, 17)                                 // i32x4.splat
 		g.op(0x20, wide, 0xfd, 18)                     // i64x2.splat
 		g.op(0xfd, 0xae, 0x01, 0xfd, 27, g.next()%4)   // i32x4.add, extract_lane
-	case 15:
-		g.op(0x3f, 0)
+	case 15: // how large memory and table are
+		g.op(0x3f, 0, 0xfc, 16, 0)
+		g.constant(3)
+		g.op(0x74, 0x6a)
 	}
 }
 
@@ -248,8 +250,16 @@ func (g *generator) statement(depth int) {
 		g.number(1)
 		g.op(0x0f, 0x0b) // return
 	case 15:
-		g.constant(int64(g.next() % 3))
-		g.op(0x40, 0, 0x1a) // memory.grow, drop
+		n := g.next()
+		if n%2 == 1 {
+			g.op(0xd0, 0x70)
+		}
+		g.constant(int64(n / 2 % 3))
+		if n%2 == 1 {
+			g.op(0xfc, 15, 0, 0x1a) // table.grow, drop
+		} else {
+			g.op(0x40, 0, 0x1a) // memory.grow, drop
+		}
 	}
 }
 

@@ -41,12 +41,16 @@ type roster struct {
 // Start makes a node and starts its broker, until the test ends or Stop is called.
 func Start(t testing.TB, b ws.Broker, id string) *Node {
 	t.Helper()
-	n := &Node{Broker: b, t: t, id: id, got: map[ws.Address][]ws.Publication{}, occupied: map[ws.Address]int{}, interrupted: map[ws.Address]int{}}
+	n := newNode(t, b, id)
 	if err := b.Start(t.Context(), n); err != nil {
 		t.Fatalf("start %s: %v", id, err)
 	}
 	t.Cleanup(n.End)
 	return n
+}
+
+func newNode(t testing.TB, b ws.Broker, id string) *Node {
+	return &Node{Broker: b, t: t, id: id, got: map[ws.Address][]ws.Publication{}, occupied: map[ws.Address]int{}, interrupted: map[ws.Address]int{}}
 }
 
 // End stops the broker; again, it does nothing.

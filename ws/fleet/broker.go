@@ -101,10 +101,11 @@ func (b *Broker) Stop(ctx context.Context) error {
 	if b.end == nil || b.life.Err() != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.opts.Timeout)
-	defer cancel()
 	b.end()
 	b.running.Wait()
+	// Also when there is no time left: the others would wait for a lease, and for answers.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.opts.Timeout)
+	defer cancel()
 	for _, l := range b.lanes {
 		if l.online.Load() {
 			if err := l.driver.Resign(ctx); err != nil {

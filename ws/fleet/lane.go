@@ -21,6 +21,8 @@ type lane struct {
 	online atomic.Bool
 	wake   chan struct{} // the keeper has something to look at
 
+	listening sync.Mutex // held while it is found out that a channel is not watched and listening to it ends; taken before mu
+
 	mu        sync.Mutex // guards what follows; not held while the server is asked
 	broken    bool       // the connection for what arrives must be made anew
 	why       error      // what the lane was lost by
@@ -394,6 +396,9 @@ func (l *lane) syncUnwatched(ctx context.Context, of ws.Address) error {
 	l.mu.Unlock()
 	if !again {
 		err := l.patient(ctx, func(ctx context.Context) error {
+			if err := l.unlisten(ctx, of); err != nil {
+				return err
+			}
 			_, err := l.driver.Unwatch(ctx, of)
 			return err
 		})
@@ -410,8 +415,19 @@ func (l *lane) syncUnwatched(ctx context.Context, of ws.Address) error {
 	return nil
 }
 
+// unlisten ends what Listen has begun, unless the channel is watched again: then Listen is still to come.
+func (l *lane) unlisten(ctx context.Context, of ws.Address) error {
+	l.listening.Lock()
+	defer l.listening.Unlock()
+	if l.find(of) != nil {
+		return nil
+	}
+	return l.driver.Unlisten(ctx, of)
+}
+
 // syncWatch tells the server that this node watches a channel, and gets for its subscribers what they have missed.
 func (l *lane) syncWatch(ctx context.Context, w *watch) error {
+	defer l.leftMeanwhile(w)
 	err := l.patient(ctx, func(ctx context.Context) error { return l.driver.Listen(ctx, w.of) })
 	if err == nil {
 		var first bool
@@ -435,6 +451,15 @@ func (l *lane) syncWatch(ctx context.Context, w *watch) error {
 		l.broker.node.Interrupted(w.of, false)
 	}
 	return nil
+}
+
+// leftMeanwhile has a channel left once more that was left while the server was told of it, perhaps before it heard.
+func (l *lane) leftMeanwhile(w *watch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.watches[w.of] == nil {
+		l.remember(w.of)
+	}
 }
 
 // revive tells this node of a channel that was vacated without it, as the others said meanwhile.
@@ -491,6 +516,7 @@ func (l *lane) watchAndRecover(ctx context.Context, w *watch, ask func(context.C
 // watch is Broker.Watch. A channel that the server was not told of is told by the keeper.
 func (l *lane) watch(ctx context.Context, of ws.Address) (occupied bool, err error) {
 	w := &watch{of: of}
+	l.listening.Lock()
 	l.mu.Lock()
 	l.watches[of] = w
 	online := l.online.Load()
@@ -498,6 +524,7 @@ func (l *lane) watch(ctx context.Context, of ws.Address) (occupied bool, err err
 		l.unsynced[w] = struct{}{}
 	}
 	l.mu.Unlock()
+	l.listening.Unlock()
 	if !online {
 		l.poke()
 		return true, nil
@@ -629,7 +656,7 @@ func (l *lane) recover(ctx context.Context, w *watch, log Log) error {
 		past, err = l.driver.Past(ctx, log, w.of, w.now[log].Position, 0)
 		return err
 	})
-	if err != nil {
+	if err != nil || l.find(w.of) != w { // what comes next is for others
 		return err
 	}
 	if log == Presence {

@@ -140,6 +140,13 @@ func (l *listener) Roster(_ ws.Address, now ws.Membership, _ bool) {
 	l.rosters = append(l.rosters, now)
 }
 
+// told is what Roster was called with.
+func (l *listener) told() []ws.Membership {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.rosters)
+}
+
 func (l *listener) Deliver(_ ws.Address, p ws.Publication) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

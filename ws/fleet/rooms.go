@@ -54,6 +54,15 @@ func (b *Broker) encoded(a *announcement) []byte {
 	return encode(a.id, a.Publication)
 }
 
+// sent is encoded for what the server is asked to announce, whose answer may be lost: came and takeOver see to it that it is heard once.
+func (b *Broker) sent(a *announcement) []byte {
+	message := b.encoded(a)
+	if message != nil {
+		b.own.send(a.id)
+	}
+	return message
+}
+
 func (r *room) find(user string) *attendee {
 	for _, a := range r.users {
 		if a.member.ID == user {
@@ -160,8 +169,9 @@ func (l *lane) join(ctx context.Context, of ws.Address, m ws.Member, announce *w
 	}
 	a := &attendee{member: ws.Member{ID: m.ID, Info: m.Info, Farewell: m.Farewell}, conns: 1, hello: announces(announce, m)}
 	if l.online.Load() {
-		membership, err := l.tellJoin(ctx, of, a, l.broker.encoded(&a.hello))
+		membership, err := l.tellJoin(ctx, of, a, l.broker.sent(&a.hello))
 		if err == nil {
+			l.broker.own.forget(a.hello.id)
 			r.users = append(r.users, a)
 			delete(r.left, m.ID)
 			if l.forgetful() {
@@ -170,6 +180,7 @@ func (l *lane) join(ctx context.Context, of ws.Address, m ws.Member, announce *w
 			return membership, nil
 		}
 		if !l.degrades(ctx, err) {
+			l.broker.own.forget(a.hello.id)
 			r.left[m.ID] = announces(m.Farewell, m) // the server may have done it
 			l.unsettle(r)
 			return ws.Membership{}, err
@@ -208,11 +219,13 @@ func (l *lane) leave(ctx context.Context, of ws.Address, m ws.Member, announce *
 	r.remove(a)
 	goodbye := announces(announce, m)
 	if l.online.Load() {
+		message := l.broker.sent(&goodbye)
 		err = l.broker.ask(ctx, func(ctx context.Context) (err error) {
-			result.Changed, err = l.driver.Leave(ctx, of, m.ID, l.broker.encoded(&goodbye))
+			result.Changed, err = l.driver.Leave(ctx, of, m.ID, message)
 			return err
 		})
 		if err == nil {
+			l.broker.own.forget(goodbye.id)
 			return result, nil
 		}
 		l.degrades(context.WithoutCancel(ctx), err)

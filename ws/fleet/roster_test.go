@@ -56,17 +56,7 @@ func TestRosterAfterLoss(t *testing.T) {
 	s.down = false
 	s.mu.Unlock()
 	b.lanes[0].poke()
-	rosters := func() int {
-		node.mu.Lock()
-		defer node.mu.Unlock()
-		for _, r := range node.rosters {
-			if len(r.Members) != 2 || r.At.Offset != 5 {
-				t.Errorf("%+v", r)
-			}
-		}
-		return len(node.rosters)
-	}
-	testenv.Eventually(t, "all members are told", func() bool { return rosters() == 1 })
+	testenv.Eventually(t, "all members are told", func() bool { return len(node.told()) == 1 })
 	got, err = b.Join(t.Context(), channel, ws.Member{ID: "next"}, ws.PrepareText("+next"))
 	if err != nil || got.Partial {
 		t.Errorf("%+v, %v", got, err)
@@ -77,8 +67,8 @@ func TestRosterAfterLoss(t *testing.T) {
 		defer l.mu.Unlock()
 		return l.online.Load() && len(l.unsettled)+len(l.later) == 0
 	})
-	if n := rosters(); n != 1 {
-		t.Errorf("they are told %d times", n)
+	if got := node.told(); len(got) != 1 || len(got[0].Members) != 2 || got[0].At.Offset != 5 {
+		t.Errorf("they are told %+v", got)
 	}
 }
 
@@ -103,11 +93,7 @@ func TestRosterOfForgetful(t *testing.T) {
 	})
 	l.whole.Store(0) // the lease, an hour here, is over
 	l.poke()
-	testenv.Eventually(t, "all members are told", func() bool {
-		node.mu.Lock()
-		defer node.mu.Unlock()
-		return len(node.rosters) == 1
-	})
+	testenv.Eventually(t, "all members are told", func() bool { return len(node.told()) == 1 })
 }
 
 // TestRosterRefused: a server that will not say who is there is asked again.
@@ -132,12 +118,7 @@ func TestRosterRefused(t *testing.T) {
 		s.mu.Lock()
 		refused := len(s.failMembers) == 0
 		s.mu.Unlock()
-		if !refused {
-			return false
-		}
-		node.mu.Lock()
-		defer node.mu.Unlock()
-		return len(node.rosters) == 1
+		return refused && len(node.told()) == 1
 	})
 }
 

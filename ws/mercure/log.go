@@ -180,8 +180,7 @@ func (s *Server) complain(err error) {
 		return
 	}
 	s.stats.historyErrors.Add(1)
-	if now := time.Now(); now.Sub(s.stats.complained) > time.Second {
-		s.stats.complained = now
+	if s.stats.complaints.Now() {
 		s.log.Error("mercure: updates cannot be stored", "error", err)
 	}
 }

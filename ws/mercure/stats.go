@@ -4,6 +4,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"github.com/edge-server/edge/ws"
 )
 
 type counters struct {
@@ -18,7 +20,7 @@ type counters struct {
 	fanOutTime    atomic.Int64
 	kept, keptLen atomic.Int64
 
-	complained time.Time // of the log's goroutine
+	complaints ws.Seldom
 }
 
 // ended counts why a stream did.

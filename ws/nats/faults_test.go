@@ -83,3 +83,17 @@ func TestNodeApart(t *testing.T) {
 		},
 	})
 }
+
+// TestNoGhosts: who comes and goes while the way is disturbed leaves nothing behind.
+func TestNoGhosts(t *testing.T) {
+	t.Parallel()
+	p := testenv.StartToxiproxy(t).Proxy(server(t).Addr)
+	brokertest.RunGhosts(t, brokertest.Restless{
+		New:     restless.through(config(p.Addr)),
+		Disturb: []func(){p.Cut, p.Swallow, func() { p.Slow(200 * time.Millisecond) }, func() { p.Reset(0) }},
+		Calm: func() {
+			p.Heal()
+			p.Restore()
+		},
+	})
+}

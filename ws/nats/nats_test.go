@@ -36,6 +36,8 @@ var (
 	calm  = patience{30 * time.Second, 15 * time.Second}
 	hasty = patience{30 * time.Second, 2 * time.Second}  // notices a server that says nothing
 	brief = patience{12 * time.Second, 15 * time.Second} // is soon taken for dead
+
+	restless = patience{10 * time.Second, 500 * time.Millisecond} // notices everything, also what is not so
 )
 
 func broker(c nats.Config, prefix string) ws.Broker { return calm.broker(c, prefix) }

@@ -3,6 +3,8 @@ package pusher
 import (
 	"testing"
 	"time"
+
+	"github.com/edge-server/edge/ws"
 )
 
 func TestKindsOfChannels(t *testing.T) {
@@ -72,5 +74,16 @@ func TestMeterRefillsEvenly(t *testing.T) {
 	}
 	if none := (meter{}); !none.take(1<<20, now) {
 		t.Error("a meter without a rate refuses")
+	}
+}
+
+// TestRosterOfWatchers: the channels by which users are watched are nothing that clients know.
+func TestRosterOfWatchers(t *testing.T) {
+	t.Parallel()
+	if got := new(app).roster(onlinePrefix+"1", []ws.Member{{ID: "1"}}); got != nil {
+		t.Errorf("clients get %q", got.Payload())
+	}
+	if got := new(app).roster("presence-a", []ws.Member{{ID: "1"}}); got == nil {
+		t.Error("members are not told")
 	}
 }

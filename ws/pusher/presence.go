@@ -58,8 +58,12 @@ func appendSubscribed(dst []byte, sub *subscription, members []ws.Member) []byte
 	return appendRoster(dst, sub.channel, members)
 }
 
-// roster is subscription_succeeded again: clients take the members that are in it for all there are.
+// roster is subscription_succeeded again: clients take the members that are in it for all there are. Clients know nothing of the channels by
+// which users are watched.
 func (a *app) roster(channel string, members []ws.Member) *ws.Prepared {
+	if isOnlineChannel(channel) {
+		return nil
+	}
 	return ws.Prepare(ws.Text, appendRoster(nil, channel, members))
 }
 

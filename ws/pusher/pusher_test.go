@@ -250,6 +250,7 @@ func TestWatchlist(t *testing.T) {
 	}
 	bob2.signin(`{"id":"bob"}`)
 	bob2.want("pusher:signin_success", "", nil)
+	bob2.quiet() // what follows the answer is done
 	ada.quiet()
 	bob2.Close()
 	bob.Close()

@@ -35,6 +35,10 @@ func (a *App) manage(w http.ResponseWriter, r *http.Request, text string) {
 		gone(w)
 		return
 	}
+	if c := a.space.Find(id); c != nil && c.Ending() {
+		gone(w)
+		return
+	}
 	switch r.Method {
 	case http.MethodPost:
 		a.manageSend(w, r, id)

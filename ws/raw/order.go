@@ -139,7 +139,7 @@ func (a *App) answerOrder(ctx context.Context, c *ws.Conn, request []byte) ([]by
 
 // carry is Carry on the node that holds the connection.
 func (a *App) carry(ctx context.Context, c *ws.Conn, o *Order) (*Description, error) {
-	if c.Ending() {
+	if len(o.Attributes)+len(o.Subscribe) > 0 && c.Ending() { // in its last event the application may still leave rooms
 		return nil, ErrGone
 	}
 	if err := a.fits(c, o); err != nil {

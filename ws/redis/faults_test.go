@@ -100,3 +100,17 @@ func TestSentinelFailover(t *testing.T) {
 		master()
 	}})
 }
+
+// TestNoGhosts: who comes and goes while the way is disturbed leaves nothing behind.
+func TestNoGhosts(t *testing.T) {
+	t.Parallel()
+	p := testenv.StartToxiproxy(t).Proxy(testenv.Redis(t).Addr)
+	brokertest.RunGhosts(t, brokertest.Restless{
+		New:     restless.through(config(p.Addr)),
+		Disturb: []func(){p.Cut, p.Swallow, func() { p.Slow(200 * time.Millisecond) }, func() { p.Reset(0) }},
+		Calm: func() {
+			p.Heal()
+			p.Restore()
+		},
+	})
+}
