@@ -71,7 +71,7 @@ var rules = map[string][]string{
 	"sdk/rust":           {},
 	"sdk/zig":            {},
 	"sdk/assemblyscript": {},
-	"plugins-wasm":       {"sdk/go/edge/..."},
+	"plugins-wasm":       {"sdk/go/edge/...", "plugins-wasm/shared/strict"},
 
 	"plugins-wasm/embed":      {"sdk/abi"},
 	"plugins-wasm/plugintest": {"sdk/abi", "core", "kv", "wasmhost", "internal/testenv"}, // for tests of plugins

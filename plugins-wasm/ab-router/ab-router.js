@@ -22,6 +22,7 @@ function readTest(t, at) {
 	if (!isName(name)) throw new Error(`${at}.name: ${JSON.stringify(name)} is not 1 to 57 of a-z A-Z 0-9 _ . -`);
 	const test = { name, path: text("path", "/"), host: text("host")?.toLowerCase(), by: text("by", "cookie"), cookie: text("cookie", "ab-" + name), maxAge: t.max_age ?? 30 * 86400 };
 	if (!test.path.startsWith("/")) throw new Error(`${at}.path: ${JSON.stringify(test.path)} does not begin with /`);
+	if (clean(test.path) !== test.path) throw new Error(`${at}.path: ${JSON.stringify(test.path)} matches nothing: it is compared with decoded and resolved paths; write ${JSON.stringify(clean(test.path))}`);
 	const [kind, of] = test.by.split(":", 2);
 	if (!(of === undefined ? ["cookie", "address"].includes(kind) : ["header", "variable"].includes(kind) && isToken(of))) {
 		throw new Error(`${at}.by: ${JSON.stringify(test.by)} is none of: cookie, address, header:NAME, variable:NAME`);
@@ -41,7 +42,27 @@ function readVariant(v, at) {
 	if (!isName(variant.name)) throw new Error(`${at}.name: ${JSON.stringify(variant.name)} is not 1 to 57 of a-z A-Z 0-9 _ . -`);
 	if (typeof variant.weight !== "number" || !(variant.weight >= 0 && variant.weight <= 1e6)) throw new Error(`${at}.weight: must be a number from 0 to 1000000`);
 	if (variant.to !== undefined && variant.pool !== undefined) throw new Error(`${at}: has both to and pool`);
+	for (const key of ["to", "pool"]) {
+		if (variant[key] === "") throw new Error(`${at}.${key}: is empty; leave the key out for a variant that the routes decide`);
+	}
 	return variant;
+}
+
+/** The path as routes compare it: decoded, without dot segments and double slashes. Otherwise another spelling would pass by a rule. */
+function clean(path) {
+	let text;
+	try {
+		text = decodeURIComponent(path);
+	} catch { // no UTF-8: what is ASCII still counts
+		text = path.replace(/%([0-7][\da-f])/gi, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
+	}
+	if (!text.includes("//") && !text.includes("/.")) return text;
+	const segments = [];
+	for (const segment of text.split("/")) {
+		if (segment === "..") segments.pop();
+		else if (segment !== "" && segment !== ".") segments.push(segment);
+	}
+	return "/" + segments.join("/") + (segments.length > 0 && /\/\.{0,2}$/.test(text) ? "/" : "");
 }
 
 function matches(t, path, host) {
@@ -103,10 +124,12 @@ export default {
 		keysOf(config, ["tests"], "config");
 		if (!Array.isArray(config.tests) || config.tests.length === 0 || config.tests.length > 20) throw new Error("config.tests: must be a list of 1 to 20 tests");
 		tests = config.tests.map((t, i) => readTest(t, `config.tests[${i}]`));
+		const twice = tests.find((t, i) => tests.findIndex((other) => other.name === t.name) < i);
+		if (twice) throw new Error(`config.tests: two of them have the name ${JSON.stringify(twice.name)}, and would share cookie and variable`);
 	},
 
 	route(req, res) {
-		const path = req.path, host = hostname(req);
+		const path = clean(req.path), host = hostname(req);
 		const t = tests.find((t) => matches(t, path, host));
 		if (t === undefined) return;
 		const variant = choose(t, req, res);

@@ -63,6 +63,11 @@ func TestAB(t *testing.T) {
 				t.Errorf("%s: %s, want %s", cookie, got, want)
 			}
 		}
+		for _, path := range []string{"//shop", "/x/../shop", "/%73hop", "/shop/./x"} {
+			if got, _ := ask(t, m, path, "Cookie", "ab-colour=b"); got != "red" {
+				t.Errorf("%s, which is /shop: %s, want red", path, got)
+			}
+		}
 		for _, cookie := range []string{"ab-colour=old", "ab-colour=nobody", "ab-colour="} {
 			if got, now := ask(t, m, "/shop", "Cookie", cookie); body[now] == "" || body[now] != got {
 				t.Errorf("%s: %s, cookie %q; want a new one", cookie, got, now)

@@ -63,10 +63,10 @@ impl Guard {
             keys.push((digest, name));
         }
         if keys.is_empty() {
-            return c.wrong("keys", "must have at least one entry {name: …, sha256: …}");
+            return c.missing("keys", "must have at least one entry {name: …, sha256: …}");
         }
         let mut from = Vec::new();
-        for text in c.texts("from", 16)? {
+        for text in c.some_texts("from", 16)? {
             from.push(match text.split_once(':') {
                 Some(("header", name)) if is_token(name) => Place::Header(name.to_string()),
                 Some(("query", name)) if is_token(name) => Place::Query(name.to_string()),

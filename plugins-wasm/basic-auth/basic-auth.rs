@@ -64,7 +64,7 @@ impl Guard {
             users.push(user);
         }
         if users.is_empty() {
-            return c.wrong("users", "must have at least one entry {name: …, password: …}");
+            return c.missing("users", "must have at least one entry {name: …, password: …}");
         }
         let slowest = (0..users.len()).max_by_key(|&i| users[i].rounds).unwrap_or(0);
         let guard = Guard {

@@ -20,12 +20,31 @@ function read(c, at) {
 	};
 	if (!/^[\w.-]{1,64}$/.test(canary.name)) throw new Error(`${at}.name: ${JSON.stringify(canary.name)} is not 1 to 64 of a-z A-Z 0-9 _ . -`);
 	if (!canary.path.startsWith("/")) throw new Error(`${at}.path: ${JSON.stringify(canary.path)} does not begin with /`);
+	if (clean(canary.path) !== canary.path) throw new Error(`${at}.path: ${JSON.stringify(canary.path)} matches nothing: it is compared with decoded and resolved paths; write ${JSON.stringify(clean(canary.path))}`);
 	if (typeof canary.weight !== "number" || !(canary.weight >= 0 && canary.weight <= 100)) throw new Error(`${at}.weight: must be a number from 0 to 100, percent of the requests`);
 	if ((canary.to === undefined) === (canary.pool === undefined)) throw new Error(`${at}: needs either to (a route) or pool (a PHP pool)`);
+	if (canary.to === "" || canary.pool === "") throw new Error(`${at}.${canary.to === "" ? "to" : "pool"}: is empty; write the name of a ${canary.to === "" ? "route" : "PHP pool"}`);
 	if (!["request", "address"].includes(canary.by)) throw new Error(`${at}.by: ${JSON.stringify(canary.by)} is none of: request, address`);
 	if (canary.header !== "" && !/^[\w!#$%&'*+.^`|~-]{1,64}$/.test(canary.header)) throw new Error(`${at}.header: ${JSON.stringify(canary.header)} is no name of a header`);
 	if (canary.variable !== "" && (!/^[\w.-]{1,64}$/.test(canary.variable) || canary.variable.startsWith("edge."))) throw new Error(`${at}.variable: ${JSON.stringify(canary.variable)} is no name of a variable`);
 	return canary;
+}
+
+/** The path as routes compare it: decoded, without dot segments and double slashes. Otherwise another spelling would pass by a rule. */
+function clean(path) {
+	let text;
+	try {
+		text = decodeURIComponent(path);
+	} catch { // no UTF-8: what is ASCII still counts
+		text = path.replace(/%([0-7][\da-f])/gi, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
+	}
+	if (!text.includes("//") && !text.includes("/.")) return text;
+	const segments = [];
+	for (const segment of text.split("/")) {
+		if (segment === "..") segments.pop();
+		else if (segment !== "" && segment !== ".") segments.push(segment);
+	}
+	return "/" + segments.join("/") + (segments.length > 0 && /\/\.{0,2}$/.test(text) ? "/" : "");
 }
 
 function matches(c, path, host) {
@@ -68,7 +87,7 @@ export default {
 	},
 
 	route(req) {
-		const path = req.path, host = hostname(req);
+		const path = clean(req.path), host = hostname(req);
 		const c = canaries.find((c) => matches(c, path, host));
 		if (c === undefined) return;
 		const yes = chosen(c, req);

@@ -9,6 +9,8 @@ const presence = 24 * 3600_000;
 
 const units = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
+const known = ["store", "history", "keep", "people", "message"];
+
 function number(name, otherwise, least, most) {
 	const value = config?.[name] ?? otherwise;
 	if (!Number.isInteger(value) || value < least || value > most) throw new Error(`config.${name}: must be a number from ${least} to ${most}, not ${JSON.stringify(value)}`);
@@ -19,6 +21,15 @@ function duration(name, otherwise) {
 	const value = config?.[name] ?? otherwise, parts = /^(\d{1,6})([smhd])$/.exec(value);
 	if (!parts || parts[1] === "0") throw new Error(`config.${name}: must be a number of s, m, h or d, such as 24h, not ${JSON.stringify(value)}`);
 	return parts[1] * units[parts[2]];
+}
+
+function open(name) {
+	if (typeof name !== "string" || name === "") throw new Error(`config.store: must be the name of a store of the kv section, not ${JSON.stringify(name)}`);
+	try {
+		return kv(name);
+	} catch (why) {
+		throw new Error(`config.store: ${why.message}; write allow: {kv: [${name}]}`);
+	}
 }
 
 /** The parameters of a query. */
@@ -83,10 +94,10 @@ export default {
 	configure() {
 		if (config !== undefined && config !== null && (typeof config !== "object" || Array.isArray(config))) throw new Error(`config: must be a map of keys, not ${rawConfig.slice(0, 40)}`);
 		for (const key of Object.keys(config ?? {})) {
-			if (!["store", "history", "keep", "people", "message"].includes(key)) throw new Error(`config.${key}: there is no such key`);
+			if (!known.includes(key)) throw new Error(`config.${key}: there is no such key; there are ${known.join(", ")}`);
 		}
 		settings = { history: number("history", 50, 0, 200), keep: duration("keep", "24h"), people: number("people", 100, 1, 1000), message: number("message", 1000, 1, 8000) };
-		store = kv(config?.store ?? "chat");
+		store = open(config?.store ?? "chat");
 	},
 
 	websocket: {
@@ -114,7 +125,7 @@ export default {
 			}
 			const text = typeof asked?.say === "string" ? asked.say.trim() : "";
 			if (text === "") return 0;
-			if (text.length > settings.message) {
+			if (text.length > settings.message && [...text].length > settings.message) {
 				conn.send(JSON.stringify({ type: "refused", why: `a message has at most ${settings.message} characters` }));
 				return 0;
 			}

@@ -23,6 +23,7 @@ void add_header_value(u32 kind, const char *name, u32 name_len, const char *valu
 IMPORT("http_handler", "set_header_value")
 void set_header_value(u32 kind, const char *name, u32 name_len, const char *value, u32 value_len);
 IMPORT("http_handler", "remove_header") void remove_header(u32 kind, const char *name, u32 name_len);
+IMPORT("edge_core_v1", "set_error") u32 set_error(const char *text, u32 len);
 IMPORT("wasi_snapshot_preview1", "clock_time_get") u32 clock_time_get(u32 clock, u64 precision, u64 *time);
 
 #define LENGTH(literal) (sizeof(literal) - 1)
@@ -62,10 +63,13 @@ __attribute__((no_builtin("memcpy"))) static void stamp(u64 nanoseconds) {
     add_header_value(REQUEST, STAMP, LENGTH(STAMP), line, end - line);
 }
 
-// The host calls this once per instance.
-EXPORT("_initialize") void initialize(void) {
-    char config[8];
-    strip = get_config(config, sizeof config) == 5 && config[0] == 'f'; // "first"
+// The host calls this once, before anything else. Not 0 refuses the configuration.
+EXPORT("edge_config") u32 configure(u32 len) {
+    static const char FIRST[] = "first", WRONG[] = "config: must be the text first, or nothing; README.md of hardening has the two";
+    char config[LENGTH(FIRST)];
+    strip = get_config(config, sizeof config) == LENGTH(FIRST); // which writes nothing if there is no room for all
+    for (u32 i = 0; strip && i < LENGTH(FIRST); i++) strip = config[i] == FIRST[i];
+    return strip || len == 0 ? 0 : (set_error(WRONG, LENGTH(WRONG)), 1);
 }
 
 EXPORT("handle_request") u64 handle_request(void) {

@@ -8,10 +8,14 @@ use std::cell::RefCell;
 
 use config::Section;
 use edge_guest::{Features, Flow, Request, Response};
-use rewriter::{is_open_ended, Rewriter, Rule, Rules, Selector};
+use rewriter::{is_open_ended, is_void, Rewriter, Rule, Rules, Selector};
 
 edge_guest::config!(check);
 edge_guest::middleware!(handle, answer);
+
+// What was asked for, between request and answer.
+const PAGE: u32 = 1;
+const HEAD: u32 = 2;
 
 const MOST_TEXT: usize = 64 << 10;
 
@@ -36,7 +40,11 @@ fn read(text: &[u8]) -> config::Result<Rules> {
         if find.contains('<') {
             return section.wrong("find", "has a <: text is what stands between tags");
         }
-        rules.text.push((find, limited(&mut section, "replace")?.unwrap_or_default()));
+        let replace = match limited(&mut section, "replace")? {
+            Some(text) => text,
+            None => return section.missing("replace", "is missing: the text to put there, \"\" for none"),
+        };
+        rules.text.push((find, replace));
         section.end()?;
     }
     for mut section in c.sections("links", 100)? {
@@ -50,7 +58,7 @@ fn read(text: &[u8]) -> config::Result<Rules> {
         rules.links.push((from, to));
     }
     if rules.rules.is_empty() && rules.text.is_empty() && rules.links.is_empty() {
-        return c.wrong("rules", "is missing, and so are text and links: there is nothing to do");
+        return c.missing("rules", "is missing, and so are text and links: there is nothing to do");
     }
     c.end().map(|()| rules)
 }
@@ -75,16 +83,31 @@ fn read_rule(mut s: Section) -> config::Result<Rule> {
     if let Some(set) = s.take("set") {
         rule.set = Section::new(s.at("set"), set)?.names()?.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
     }
-    if let Some((name, _)) = rule.set.iter().find(|(name, _)| !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_:".contains(&b)) || name.is_empty()) {
+    if let Some((name, _)) = rule.set.iter().find(|(name, _)| !is_name(name)) {
         return s.wrong("set", format!("{:?} is no name of an attribute", name));
+    }
+    if let Some(n) = rule.unset.iter().position(|name| !is_name(name)) {
+        return s.wrong(&format!("unset[{}]", n), format!("{:?} is no name of an attribute; write one such as target, or leave it out", rule.unset[n]));
+    }
+    if is_void(&rule.select.tag) {
+        for (key, given) in [("prepend", !rule.prepend.is_empty()), ("append", !rule.append.is_empty()), ("replace", rule.replace.is_some())] {
+            if given {
+                return s.wrong(key, format!("{} has nothing inside, not even an end tag: write before or after, which put it beside", rule.select.tag));
+            }
+        }
     }
     if rule.needs_end() && is_open_ended(&rule.select.tag) {
         return s.wrong("select", format!("the end tag of {} may be missing: after, append, replace and remove cannot find its end", rule.select.tag));
     }
+    s.all_known()?;
     if !rule.needs_end() && rule.before.is_empty() && rule.prepend.is_empty() && rule.set.is_empty() && rule.unset.is_empty() {
         return s.wrong("select", "there is nothing to do with it: before, after, prepend, append, replace, remove, set or unset");
     }
-    s.end().map(|()| rule)
+    Ok(rule)
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_:.@".contains(&b))
 }
 
 fn limited(s: &mut Section, key: &'static str) -> config::Result<Option<String>> {
@@ -100,11 +123,11 @@ fn handle(r: &mut Request) -> Flow {
         return Flow::Next;
     }
     edge_guest::enable(Features::BUFFER_RESPONSE);
-    Flow::NextWith(1)
+    Flow::NextWith(if r.method() == b"HEAD" { HEAD } else { PAGE })
 }
 
 fn may_be_page(r: &Request) -> bool {
-    if r.method() == b"HEAD" || r.header().has("range") {
+    if r.header().has("range") {
         return false;
     }
     let dest = r.header().get("sec-fetch-dest").unwrap_or_default();
@@ -129,14 +152,23 @@ fn has(text: &[u8], what: &[u8]) -> bool {
 }
 
 fn answer(r: &mut Response) {
-    if r.ctx() != 1 || r.failed() || matches!(r.status(), 204 | 206 | 304) || !is_page(r) {
+    if r.ctx() == 0 || r.failed() || matches!(r.status(), 204 | 206 | 304) || !is_page(r) {
         return;
     }
+    if r.ctx() == HEAD {
+        r.header().remove("content-length"); // whether the page would change shows its body alone, and how long it would become
+        return forget(r);
+    }
+    let kind = r.header().get("content-type").unwrap_or_default();
     let out = RULES.with(|rules| {
         let rules = rules.borrow();
-        let (mut rewriter, mut piece, mut out) = (Rewriter::new(&rules), vec![0; 64 << 10], Vec::new());
+        let (mut rewriter, mut piece, mut out, mut first) = (Rewriter::new(&rules), vec![0; 64 << 10], Vec::new(), true);
         loop {
             let n = r.body().read(&mut piece);
+            if first && !rules.are_ascii() && !is_utf8(&kind, &piece[..n]) {
+                return None; // the rules' letters would be others there
+            }
+            first = false;
             out.extend(rewriter.feed(&piece[..n]));
             if n < piece.len() {
                 out.extend(rewriter.finish());
@@ -148,10 +180,33 @@ fn answer(r: &mut Response) {
         Some(out) => out,
         None => return, // the answer goes out as it came
     };
-    for name in ["etag", "content-md5", "digest", "repr-digest", "content-digest", "accept-ranges"] {
-        r.header().remove(name); // they were of the other bytes
-    }
+    forget(r);
     r.body().write(out);
+}
+
+/// Removes what was said of other bytes.
+fn forget(r: &mut Response) {
+    for name in ["etag", "content-md5", "digest", "repr-digest", "content-digest", "accept-ranges"] {
+        r.header().remove(name);
+    }
+}
+
+/// Whether a page is UTF-8: a byte order mark counts, then the header, then what the page says of itself near its beginning, where
+/// browsers look for it. One that says nothing is.
+fn is_utf8(kind: &[u8], page: &[u8]) -> bool {
+    if page.starts_with(b"\xef\xbb\xbf") {
+        return true;
+    }
+    let charset = charset(&kind.to_ascii_lowercase()).or_else(|| charset(&page[..page.len().min(1024)].to_ascii_lowercase()));
+    charset.map_or(true, |name| matches!(&name[..], b"utf-8" | b"utf8"))
+}
+
+/// What stands behind charset=.
+fn charset(text: &[u8]) -> Option<Vec<u8>> {
+    let at = text.windows(7).position(|w| w == b"charset")? + 7;
+    let skip = |b: &u8| b.is_ascii_whitespace() || b"=\"'".contains(b);
+    let name: Vec<u8> = text[at..].iter().skip_while(|b| skip(b)).take_while(|b| b.is_ascii_alphanumeric() || b"-_:.".contains(b)).copied().collect();
+    Some(name).filter(|name| !name.is_empty())
 }
 
 /// HTML that is not compressed, in a charset that agrees with ASCII.
@@ -197,6 +252,23 @@ fn elements() {
         (r#""select": "span", "remove": true"#, "1<span>2", "1"),
     ] {
         assert_eq!(rewrite(&format!(r#"{{"rules": [{{{}}}]}}"#, rule), page), want, "{}", rule);
+    }
+}
+
+#[test]
+fn charsets() {
+    for (kind, page, want) in [
+        ("text/html; charset=UTF-8", "<meta charset=latin1>", true),
+        ("text/html; charset=\"utf8\"", "", true),
+        ("text/html;charset=iso-8859-1", "<meta charset=utf-8>", false),
+        ("text/html; Charset=windows-1252", "", false),
+        ("text/html", "<p>", true),
+        ("text/html", "<head><META CHARSET = 'ISO-8859-1'>", false),
+        ("text/html", "<meta http-equiv=content-type content=\"text/html; charset=windows-1252\">", false),
+        ("text/html; charset=", "<meta charset=utf-8>", true),
+        ("text/html; charset=iso-8859-1", "\u{feff}<p>", true),
+    ] {
+        assert_eq!(is_utf8(kind.as_bytes(), page.as_bytes()), want, "{} {}", kind, page);
     }
 }
 

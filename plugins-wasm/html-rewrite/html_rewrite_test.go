@@ -96,7 +96,42 @@ func TestHTMLRewrite(t *testing.T) {
 		}
 	})
 
+	t.Run("HEAD", func(t *testing.T) {
+		t.Parallel()
+		for kind, kept := range map[string]bool{"text/html": false, "text/plain": true} {
+			r := httptest.NewRequest(http.MethodHead, "/", nil)
+			res, _ := p.Do(r, answer(200, map[string]string{"Content-Length": "281", "Content-Type": kind, "X-Other": "x"}, ""))
+			h := res.Header()
+			if res.Code != 200 || (h.Get("Content-Length") == "281") != kept || (h.Get("Etag") != "") != kept || h.Get("X-Other") != "x" || !kept && h.Get("Content-Length") != "" {
+				t.Errorf("%s: %d %v, want length and ETag: %v", kind, res.Code, h, kept)
+			}
+		}
+	})
+
+	t.Run("other charsets", func(t *testing.T) {
+		t.Parallel()
+		german := plugintest.Load(t, module, `{"rules": [{"select": "body", "prepend": "<p>Grüße</p>"}]}`)
+		for _, c := range []struct {
+			name, kind, body string
+			p                *plugintest.Plugin
+			changed          bool
+		}{
+			{"UTF-8", "text/html; charset=utf-8", "<body>ü", german, true},
+			{"ISO-8859-1", "text/html; charset=ISO-8859-1", "<body>\xfc", german, false},
+			{"in the page", "text/html", "<meta charset=windows-1252><body>\xfc", german, false},
+			{"rules in ASCII", "text/html; charset=ISO-8859-1", "<body>\xfc", p, true},
+		} {
+			res, _ := c.p.Do(httptest.NewRequest(http.MethodGet, "/", nil), answer(200, map[string]string{"Content-Type": c.kind}, c.body))
+			if got := res.Body.String(); (got != c.body) != c.changed || strings.Count(got, "\xfc") < strings.Count(c.body, "\xfc") || (res.Header().Get("Etag") == "") != c.changed {
+				t.Errorf("%s: %q %v", c.name, got, res.Header())
+			}
+		}
+	})
+
 	for config, want := range map[string]string{
+		`{"rules": [{"select": "img.x", "append": "x"}]}`:  "config.rules[0].append: img has nothing inside, not even an end tag: write before or after",
+		`{"rules": [{"select": "br", "prepend": "x"}]}`:    "config.rules[0].prepend: br has nothing inside",
+		`{"rules": [{"select": "a", "unset": ["x", ""]}]}`: `config.rules[0].unset[1]: "" is no name of an attribute; write one such as target`,
 		`{}`: "config.rules: is missing, and so are text and links",
 		`{"rules": [{"select": "a b", "before": "x"}]}`:                         `config.rules[0].select: "a b" is no tag`,
 		`{"rules": [{"select": "a[b", "before": "x"}]}`:                         "config.rules[0].select: a [ without a ]",

@@ -50,9 +50,30 @@ const RAW: [&str; 9] = ["script", "style", "textarea", "title", "xmp", "iframe",
 const MOST_FOLLOWED: usize = 64;
 
 impl Rule {
+    fn is_ascii(&self) -> bool {
+        let wanted = self.select.attributes.iter().all(|(_, test)| match test {
+            Test::There => true,
+            Test::Is(value) | Test::Has(value) => value.is_ascii(),
+        });
+        let texts = [&self.before, &self.after, &self.prepend, &self.append].iter().all(|text| text.is_ascii());
+        wanted && texts && self.replace.iter().chain(self.set.iter().map(|(_, value)| value)).all(|text| text.is_ascii())
+    }
+
     /// Whether the rule needs to know where an element ends.
     pub fn needs_end(&self) -> bool {
         self.remove || self.replace.is_some() || !self.append.is_empty() || !self.after.is_empty()
+    }
+}
+
+pub fn is_void(tag: &str) -> bool {
+    VOID.contains(&tag)
+}
+
+impl Rules {
+    /// Whether all that they look for and write is ASCII, the same in nearly every charset.
+    pub fn are_ascii(&self) -> bool {
+        let pairs = self.text.iter().chain(&self.links).all(|(a, b)| a.is_ascii() && b.is_ascii());
+        pairs && self.rules.iter().all(Rule::is_ascii)
     }
 }
 

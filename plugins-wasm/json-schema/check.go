@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"math/big"
 	"slices"
@@ -19,11 +20,13 @@ type findings struct {
 type place struct {
 	outer *place
 	name  string
+	index int // of an item, whose name is ""
+	list  bool
 }
 
-func (p *place) inside(name string) *place { return &place{p, name} }
+func (p *place) inside(name string) *place { return &place{outer: p, name: name} }
 
-func (p *place) item(i int) *place { return &place{p, strconv.Itoa(i)} }
+func (p *place) item(i int) *place { return &place{outer: p, index: i, list: true} }
 
 // pointer is a JSON pointer as a fragment of a URI (RFC 6901, 6).
 func (p *place) pointer() string {
@@ -31,6 +34,9 @@ func (p *place) pointer() string {
 		return "#"
 	}
 	name := strings.NewReplacer("~", "~0", "/", "~1").Replace(p.name)
+	if p.list {
+		name = strconv.Itoa(p.index)
+	}
 	var out strings.Builder
 	for i := range len(name) {
 		c := name[i]
@@ -55,53 +61,134 @@ func (f *findings) wrong(at *place, detail string) bool {
 // enough reports that there is no point in going on.
 func (f *findings) enough() bool { return f == nil || len(f.list) >= f.max }
 
+// value is a place on a tape.
+type value struct {
+	*tape
+	at uint32
+}
+
+func (v value) size() int { return int(v.nodes[v.at].size) }
+
+// name is the name of the member that v is the value of.
+func (v value) name() value { return value{v.tape, v.at - 1} }
+
+// end bounds a loop over items: for at := v.at + 1; at < v.end(); at = v.nodes[at].next. Of members it goes on with what
+// is behind the value at at+1.
+func (v value) end() uint32 { return v.nodes[v.at].next }
+
 // check reports whether a value matches, and notes in f what does not.
-func (s *schema) check(v any, at *place, f *findings) bool {
+func (s *schema) check(v value, at *place, f *findings) bool {
 	if s.never {
 		return f.wrong(at, "nothing is allowed here")
 	}
-	kind := typeOf(v)
-	if s.types != nil && !slices.Contains(s.types, kind) && !(kind == "integer" && slices.Contains(s.types, "number")) {
+	if s.types != nil && !s.takes(v) {
+		kind := v.typeOf(v.at)
 		return f.wrong(at, "must be "+strings.Join(s.types, " or ")+", is "+kind)
 	}
 	ok := true
-	if s.enum != nil && !slices.Contains(s.enum, canonical(v)) {
+	if s.enum != nil && !slices.Contains(s.enum, canonical(v.tree(v.at))) {
 		ok = f.wrong(at, "must be one of "+s.wanted)
 	}
-	switch v := v.(type) {
-	case json.Number:
-		ok = s.checkNumber(rational(v), at, f) && ok
-	case string:
-		ok = s.checkText(v, at, f) && ok
-	case []any:
+	switch v.nodes[v.at].kind {
+	case isNumber:
+		if s.minimum != nil || s.maximum != nil || s.aboveMinimum != nil || s.belowMaximum != nil || s.multipleOf != nil {
+			ok = s.checkNumber(json.Number(v.textOf(v.at)), at, f) && ok
+		}
+	case isText, isEscaped:
+		ok = s.checkText(v.textOf(v.at), at, f) && ok
+	case isArray:
 		ok = s.checkList(v, at, f) && ok
-	case map[string]any:
+	case isObject:
 		ok = s.checkObject(v, at, f) && ok
 	}
 	if !ok && f.enough() {
 		return false
 	}
+	if s.ref == nil && s.allOf == nil && s.anyOf == nil && s.oneOf == nil && s.not == nil && s.condition == nil && s.dependentSchemas == nil {
+		return ok // a call costs a guest more than these
+	}
 	return s.checkParts(v, at, f) && ok
 }
 
-func (s *schema) checkNumber(n *big.Rat, at *place, f *findings) bool {
+// takes reports whether a value is of one of the types.
+func (s *schema) takes(v value) bool {
+	kind := v.typeOf(v.at)
+	for _, name := range s.types {
+		if name == kind || name == "number" && kind == "integer" {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *schema) checkNumber(text json.Number, at *place, f *findings) bool {
 	ok := true
-	if s.minimum != nil && n.Cmp(s.minimum) < 0 {
+	n := measure(text)
+	if s.minimum != nil && n.cmp(s.minimum) < 0 {
 		ok = f.wrong(at, "must be at least "+decimal(s.minimum))
 	}
-	if s.maximum != nil && n.Cmp(s.maximum) > 0 {
+	if s.maximum != nil && n.cmp(s.maximum) > 0 {
 		ok = f.wrong(at, "must be at most "+decimal(s.maximum))
 	}
-	if s.aboveMinimum != nil && n.Cmp(s.aboveMinimum) <= 0 {
+	if s.aboveMinimum != nil && n.cmp(s.aboveMinimum) <= 0 {
 		ok = f.wrong(at, "must be above "+decimal(s.aboveMinimum))
 	}
-	if s.belowMaximum != nil && n.Cmp(s.belowMaximum) >= 0 {
+	if s.belowMaximum != nil && n.cmp(s.belowMaximum) >= 0 {
 		ok = f.wrong(at, "must be below "+decimal(s.belowMaximum))
 	}
-	if s.multipleOf != nil && !new(big.Rat).Quo(n, s.multipleOf).IsInt() {
+	if s.multipleOf != nil && !n.multiple(s.multipleOf) {
 		ok = f.wrong(at, "must be a multiple of "+decimal(s.multipleOf))
 	}
 	return ok
+}
+
+// measured is a number to compare. Whole ones of few digits, as most are, need no exact arithmetic, which costs a guest much.
+type measured struct {
+	text  json.Number
+	whole int64
+	small bool
+	exact *big.Rat // once it was needed
+}
+
+func measure(text json.Number) measured {
+	m := measured{text: text, small: len(text) <= 18}
+	digits := text
+	if text[0] == '-' {
+		digits = text[1:]
+	}
+	for i := 0; i < len(digits) && m.small; i++ {
+		m.small = isDigit(digits[i])
+		m.whole = m.whole*10 + int64(digits[i]-'0')
+	}
+	if len(digits) < len(text) {
+		m.whole = -m.whole
+	}
+	return m
+}
+
+// fits reports whether a limit can be compared with whole.
+func (m *measured) fits(limit *big.Rat) bool {
+	if m.small && limit.IsInt() && limit.Num().IsInt64() {
+		return true
+	}
+	if m.exact == nil {
+		m.exact = rational(m.text)
+	}
+	return false
+}
+
+func (m *measured) cmp(limit *big.Rat) int {
+	if m.fits(limit) {
+		return cmp.Compare(m.whole, limit.Num().Int64())
+	}
+	return m.exact.Cmp(limit)
+}
+
+func (m *measured) multiple(of *big.Rat) bool {
+	if m.fits(of) {
+		return m.whole%of.Num().Int64() == 0
+	}
+	return new(big.Rat).Quo(m.exact, of).IsInt()
 }
 
 // decimal is a number as people write it.
@@ -114,6 +201,9 @@ func decimal(n *big.Rat) string {
 
 func (s *schema) checkText(v string, at *place, f *findings) bool {
 	ok := true
+	if s.minLength == 0 && s.maxLength == unbounded && s.pattern == nil && s.format == nil {
+		return true
+	}
 	if n := utf8.RuneCountInString(v); s.minLength > n {
 		ok = f.wrong(at, "must have at least "+strconv.Itoa(s.minLength)+" characters")
 	} else if s.maxLength != unbounded && n > s.maxLength {
@@ -128,15 +218,18 @@ func (s *schema) checkText(v string, at *place, f *findings) bool {
 	return ok
 }
 
-func (s *schema) checkList(v []any, at *place, f *findings) bool {
-	if s.minItems > len(v) {
+func (s *schema) checkList(v value, at *place, f *findings) bool {
+	if s.minItems > v.size() {
 		return f.wrong(at, "must have at least "+strconv.Itoa(s.minItems)+" items")
 	}
-	if s.maxItems != unbounded && len(v) > s.maxItems {
+	if s.maxItems != unbounded && v.size() > s.maxItems {
 		return f.wrong(at, "must have at most "+strconv.Itoa(s.maxItems)+" items")
 	}
-	ok := true
-	for i, item := range v {
+	ok, here := true, at.item(0) // one for all, since what is wrong is written down at once
+	if v.size() == 0 || s.prefix == nil && s.items == nil {
+		return s.checkContains(v, at, f) && s.checkUnique(v, at, f)
+	}
+	for i, item := 0, v.at+1; item < v.end(); i, item = i+1, v.nodes[item].next {
 		one := s.items
 		if i < len(s.prefix) {
 			one = s.prefix[i]
@@ -144,7 +237,7 @@ func (s *schema) checkList(v []any, at *place, f *findings) bool {
 		if one == nil {
 			continue
 		}
-		if !one.check(item, at.item(i), f) {
+		if here.index = i; !one.check(value{v.tape, item}, here, f) {
 			if ok = false; f.enough() {
 				return false
 			}
@@ -153,13 +246,13 @@ func (s *schema) checkList(v []any, at *place, f *findings) bool {
 	return s.checkContains(v, at, f) && s.checkUnique(v, at, f) && ok
 }
 
-func (s *schema) checkContains(v []any, at *place, f *findings) bool {
+func (s *schema) checkContains(v value, at *place, f *findings) bool {
 	if s.contains == nil {
 		return true
 	}
 	n := 0
-	for _, item := range v {
-		if s.contains.check(item, nil, nil) {
+	for item := v.at + 1; item < v.end(); item = v.nodes[item].next {
+		if s.contains.check(value{v.tape, item}, nil, nil) {
 			n++
 		}
 	}
@@ -172,13 +265,13 @@ func (s *schema) checkContains(v []any, at *place, f *findings) bool {
 	return true
 }
 
-func (s *schema) checkUnique(v []any, at *place, f *findings) bool {
+func (s *schema) checkUnique(v value, at *place, f *findings) bool {
 	if !s.unique {
 		return true
 	}
-	seen := make(map[string]int, len(v))
-	for i, item := range v {
-		text := canonical(item)
+	seen := make(map[string]int, v.size())
+	for i, item := 0, v.at+1; item < v.end(); i, item = i+1, v.nodes[item].next {
+		text := canonical(v.tree(item))
 		if first, twice := seen[text]; twice {
 			return f.wrong(at.item(i), "must not be the same as item "+strconv.Itoa(first))
 		}
@@ -187,34 +280,35 @@ func (s *schema) checkUnique(v []any, at *place, f *findings) bool {
 	return true
 }
 
-func (s *schema) checkObject(v map[string]any, at *place, f *findings) bool {
+func (s *schema) checkObject(v value, at *place, f *findings) bool {
 	ok := true
-	if s.minProps > len(v) {
+	if s.minProps > v.size() {
 		ok = f.wrong(at, "must have at least "+strconv.Itoa(s.minProps)+" members")
 	}
-	if s.maxProps != unbounded && len(v) > s.maxProps {
+	if s.maxProps != unbounded && v.size() > s.maxProps {
 		return f.wrong(at, "must have at most "+strconv.Itoa(s.maxProps)+" members")
 	}
 	for _, name := range s.required {
-		if _, there := v[name]; !there {
+		if v.member(v.at, name) == 0 {
 			ok = f.wrong(at.inside(name), "is missing")
 		}
 	}
 	for name, others := range s.dependentRequired {
-		if _, there := v[name]; !there {
+		if v.member(v.at, name) == 0 {
 			continue
 		}
 		for _, other := range others {
-			if _, there := v[other]; !there {
+			if v.member(v.at, other) == 0 {
 				ok = f.wrong(at.inside(other), "is missing, beside "+strconv.Quote(name))
 			}
 		}
 	}
-	if s.properties == nil && s.patterns == nil && s.additional == nil && s.names == nil {
+	if s.properties == nil && s.patterns == nil && s.additional == nil && s.names == nil || v.size() == 0 {
 		return ok
 	}
-	for _, name := range sortedNames(v) {
-		if !s.checkMember(name, v[name], at.inside(name), f) {
+	here := at.inside("")
+	for member := v.at + 1; member < v.end(); member = v.nodes[member+1].next {
+		if here.name = v.textOf(member); !s.checkMember(here.name, value{v.tape, member + 1}, here, f) {
 			if ok = false; f.enough() {
 				return false
 			}
@@ -223,9 +317,9 @@ func (s *schema) checkObject(v map[string]any, at *place, f *findings) bool {
 	return ok
 }
 
-func (s *schema) checkMember(name string, v any, at *place, f *findings) bool {
+func (s *schema) checkMember(name string, v value, at *place, f *findings) bool {
 	ok := true
-	if s.names != nil && !s.names.check(name, nil, nil) {
+	if s.names != nil && !s.names.check(v.name(), nil, nil) {
 		ok = f.wrong(at, "has a name that is not allowed")
 	}
 	known := false
@@ -249,7 +343,7 @@ func (s *schema) checkMember(name string, v any, at *place, f *findings) bool {
 }
 
 // checkParts applies the schemas that are of the same value.
-func (s *schema) checkParts(v any, at *place, f *findings) bool {
+func (s *schema) checkParts(v value, at *place, f *findings) bool {
 	ok := s.ref == nil || s.ref.check(v, at, f)
 	for _, one := range s.allOf {
 		ok = one.check(v, at, f) && ok
@@ -274,9 +368,9 @@ func (s *schema) checkParts(v any, at *place, f *findings) bool {
 		}
 		ok = (branch == nil || branch.check(v, at, f)) && ok
 	}
-	if members, isObject := v.(map[string]any); isObject {
+	if v.nodes[v.at].kind == isObject {
 		for name, one := range s.dependentSchemas {
-			if _, there := members[name]; there {
+			if v.member(v.at, name) != 0 {
 				ok = one.check(v, at, f) && ok
 			}
 		}
@@ -285,7 +379,7 @@ func (s *schema) checkParts(v any, at *place, f *findings) bool {
 }
 
 // matching counts the schemas that match, up to enough.
-func matching(list []*schema, v any, enough int) int {
+func matching(list []*schema, v value, enough int) int {
 	n := 0
 	for _, one := range list {
 		if one.check(v, nil, nil) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/edge-server/edge/plugins-wasm/shared/strict"
 )
 
 // settings are the rules, ready for use.
@@ -42,10 +44,8 @@ type document struct {
 
 func parseConfig(text []byte) (*settings, error) {
 	var doc document
-	d := json.NewDecoder(strings.NewReader(string(text)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&doc); err != nil {
-		return nil, fmt.Errorf("config: %w; README.md of json-schema has the keys", err)
+	if err := strict.Read(text, &doc); err != nil {
+		return nil, err
 	}
 	s := &settings{maxBody: 1 << 20, maxDepth: 64, maxErrors: 20}
 	var errs []error
@@ -98,8 +98,10 @@ func (r *rule) complete(otherTypes string, text json.RawMessage) (err error) {
 		return fmt.Errorf("status: %d is neither 400 nor 422", r.status)
 	case otherTypes != "" && otherTypes != "pass" && otherTypes != "refuse":
 		return fmt.Errorf("other_types: %q is neither refuse nor pass", otherTypes)
-	case len(r.methods) == 0 || len(r.types) == 0:
-		return errors.New("methods and types: an empty list is for no request")
+	case len(r.methods) == 0:
+		return errors.New("methods: an empty list is for no request; leave the key out for POST, PUT and PATCH")
+	case len(r.types) == 0:
+		return errors.New("types: an empty list is for no request; leave the key out for JSON")
 	case len(text) == 0:
 		return errors.New("schema: it is missing")
 	}

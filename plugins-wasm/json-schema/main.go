@@ -100,12 +100,12 @@ func (s *settings) check(r *edge.Request, rule *rule) *problem {
 	if !fits {
 		return &problem{Status: 413, Title: "Content Too Large", Detail: "the body is larger than " + strconv.Itoa(s.maxBody) + " bytes"}
 	}
-	value, err := decodeValue(body, s.maxDepth)
+	tape, err := readTape(body, s.maxDepth)
 	if err != nil {
 		return &problem{Status: 400, Title: "Bad Request", Detail: "the body is not the JSON that it should be: " + err.Error()}
 	}
 	found := findings{max: s.maxErrors}
-	if rule.schema.check(value, nil, &found) {
+	if rule.schema.check(value{tape, 0}, nil, &found) {
 		return nil
 	}
 	return &problem{Status: rule.status, Title: title(rule.status), Detail: "the body does not match the schema", Errors: found.list}

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"math/big"
 	"slices"
 	"strconv"
@@ -12,70 +10,26 @@ import (
 	"unicode/utf8"
 )
 
-// decodeValue reads one JSON value: UTF-8, no name twice in an object (applications differ in which one they take), no deeper
-// than maxDepth, numbers that can be computed with. Numbers are json.Number.
-func decodeValue(text []byte, maxDepth int) (any, error) {
-	if !utf8.Valid(text) {
+// readTape reads one JSON value: UTF-8, no name twice in an object (applications differ in which one they take), no deeper
+// than maxDepth, numbers that can be computed with. The bytes may be used again afterwards.
+func readTape(body []byte, maxDepth int) (*tape, error) {
+	if !utf8.Valid(body) {
 		return nil, errors.New("it is not UTF-8")
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	value, err := decode(d, maxDepth)
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return nil, errors.New("it ends too early")
-	}
-	if err != nil {
+	d := &tape{text: string(body)}
+	if err := d.read(maxDepth); err != nil {
 		return nil, err
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("something is behind its end")
-	}
-	return value, nil
+	return d, nil
 }
 
-func decode(d *json.Decoder, depth int) (any, error) {
-	t, err := d.Token()
+// decodeValue is readTape for what is kept and gone through often: schemas.
+func decodeValue(body []byte, maxDepth int) (any, error) {
+	d, err := readTape(body, maxDepth)
 	if err != nil {
 		return nil, err
 	}
-	if n, ok := t.(json.Number); ok && !sane(n) {
-		return nil, errors.New("a number is too long")
-	}
-	open, ok := t.(json.Delim)
-	if !ok {
-		return t, nil
-	}
-	if depth == 0 {
-		return nil, errors.New("it is too deep")
-	}
-	if open == '[' {
-		list := []any{}
-		for d.More() {
-			item, err := decode(d, depth-1)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, item)
-		}
-		_, err = d.Token()
-		return list, err
-	}
-	members := map[string]any{}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return nil, err
-		}
-		key, _ := name.(string) // the decoder has seen to it
-		if _, twice := members[key]; twice {
-			return nil, errors.New("an object has a name twice")
-		}
-		if members[key], err = decode(d, depth-1); err != nil {
-			return nil, err
-		}
-	}
-	_, err = d.Token()
-	return members, err
+	return d.tree(0), nil
 }
 
 // sane: 1e999999999 is a short text and a number that no memory holds.
@@ -99,21 +53,24 @@ func rational(n json.Number) *big.Rat {
 }
 
 // typeOf is the type of a value as schemas call it. 1.0 is an integer.
-func typeOf(v any) string {
-	switch v := v.(type) {
-	case nil:
+func (d *tape) typeOf(at uint32) string {
+	switch d.nodes[at].kind {
+	case isNull:
 		return "null"
-	case bool:
+	case isTrue, isFalse:
 		return "boolean"
-	case string:
+	case isText, isEscaped:
 		return "string"
-	case []any:
+	case isArray:
 		return "array"
-	case json.Number:
-		if !strings.ContainsAny(string(v), ".eE") || rational(v).IsInt() {
-			return "integer"
+	case isNumber:
+		written := d.textOf(at)
+		for i := range len(written) {
+			if c := written[i]; (c == '.' || c == 'e' || c == 'E') && !rational(json.Number(written)).IsInt() {
+				return "number"
+			}
 		}
-		return "number"
+		return "integer"
 	}
 	return "object"
 }

@@ -6,10 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/edge-server/edge/plugins-wasm/shared/strict"
 )
 
 // settings are the configuration, ready for use, and what an instance has found out.
@@ -76,31 +79,37 @@ func (o *oneOrAll) UnmarshalJSON(text []byte) error {
 		*o = oneOrAll{one}
 		return nil
 	}
-	return json.Unmarshal(text, (*[]string)(o))
+	if json.Unmarshal(text, (*[]string)(o)) != nil {
+		return errors.New("must be a text or a list of texts; put them into quotes")
+	}
+	return nil
 }
 
 // duration is a text such as 30s.
 type duration time.Duration
 
+const longest = 30 * 24 * time.Hour
+
 func (d *duration) UnmarshalJSON(text []byte) error {
 	var s string
 	if err := json.Unmarshal(text, &s); err != nil {
-		return errors.New("a span of time is a text such as 30s")
+		return errors.New("must be a span of time, a text such as 30s")
 	}
 	parsed, err := time.ParseDuration(s)
-	if err == nil && parsed < 0 {
-		err = fmt.Errorf("%s is below 0", s)
+	if err != nil {
+		return fmt.Errorf("%q is no span of time; write 30s, 10m or 24h", s)
+	}
+	if parsed < 0 || parsed > longest {
+		return fmt.Errorf("%s is not between 0s and %s", s, longest)
 	}
 	*d = duration(parsed)
-	return err
+	return nil
 }
 
 func parseConfig(text []byte) (*settings, error) {
 	var doc document
-	d := json.NewDecoder(strings.NewReader(string(text)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&doc); err != nil {
-		return nil, fmt.Errorf("config: %w; README.md of jwt-auth has the keys", err)
+	if err := strict.Read(text, &doc); err != nil {
+		return nil, err
 	}
 	s := &settings{typ: doc.Type, realm: "edge", optional: doc.Optional, removeToken: doc.Remove, variables: doc.Variables}
 	s.rules = rules{
@@ -116,7 +125,21 @@ func parseConfig(text []byte) (*settings, error) {
 	for name, values := range doc.Claims {
 		s.rules.values[name] = values
 	}
-	return s, errors.Join(s.readKeys(&doc), s.readKeySet(&doc), s.readSource(doc.Token), s.readOutput(&doc), s.checkRules())
+	return s, errors.Join(doc.checkLists(), s.readKeys(&doc), s.readKeySet(&doc), s.readSource(doc.Token), s.readOutput(&doc), s.checkRules())
+}
+
+// checkLists refuses what would look like a condition and be none: an audience of nobody lets everybody in.
+func (d *document) checkLists() error {
+	lists := map[string]oneOrAll{"issuer": d.Issuer, "audience": d.Audience, "scopes": d.Scopes}
+	if d.JWKS != nil {
+		lists["jwks.algorithms"] = d.JWKS.Algorithms
+	}
+	for _, name := range slices.Sorted(maps.Keys(lists)) {
+		if list := lists[name]; list != nil && len(list) == 0 || slices.Contains(list, "") {
+			return fmt.Errorf("config.%s: is empty, or has an empty text: leave the key out if it is no condition", name)
+		}
+	}
+	return nil
 }
 
 func (s *settings) readKeys(doc *document) error {
@@ -231,6 +254,8 @@ func (s *settings) readKeySet(doc *document) error {
 		return fmt.Errorf("config.jwks.url: %q is not https://host/path", s.jwks.url)
 	case u.Scheme == "http" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()):
 		return errors.New("config.jwks.url: keys that come over http can be replaced on their way; use https, or an address of this machine")
+	case s.jwks.timeout > time.Minute:
+		return fmt.Errorf("config.jwks.timeout: %s; at most 1m: requests wait for so long when no key is there yet", s.jwks.timeout)
 	case s.jwks.cooldown < time.Second:
 		return errors.New("config.jwks.cooldown: at least 1s, so that forged tokens do not make this server attack another")
 	}

@@ -125,8 +125,8 @@ func (k *keySet) read(text []byte) ([]*key, string) {
 			keys = append(keys, one)
 		}
 	}
-	if len(keys) == 0 {
-		return nil, "no key in it is of use for the configured algorithms"
+	if len(keys) == 0 { // which is an answer, too: all keys are withdrawn
+		edge.Warn("the key set " + k.url + " has no key of use for the configured algorithms: no token is good by it")
 	}
 	return keys, ""
 }

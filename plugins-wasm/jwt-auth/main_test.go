@@ -372,6 +372,28 @@ func testKeySet(t *testing.T, module string, s *signers) {
 	if !strings.Contains(p.Log.String(), "cannot be had, old keys serve on") {
 		t.Errorf("log: %s", p.Log)
 	}
+
+	// A set without a key of use is an answer: what was had withdraws the old ones. A set that is none is an outage.
+	text := func(set string) { current.Store(&set) }
+	publish("two")
+	time.Sleep(1100 * time.Millisecond)
+	expect(p, "issuer back", token("two"), 200, 7)
+	text(`{"keys": 1}`)
+	time.Sleep(1100 * time.Millisecond)
+	expect(p, "no key set at all", token("two"), 200, 8)
+	text(`{"keys": []}`)
+	time.Sleep(1100 * time.Millisecond)
+	expect(p, "all withdrawn", token("two"), 401, 9)
+	if !strings.Contains(p.Log.String(), "has no key of use") {
+		t.Errorf("log: %s", p.Log)
+	}
+	publish("two")
+	p = load("10m", "1s")
+	expect(p, "first", token("two"), 200, 10)
+	text(fmt.Sprintf(`{"keys": [{"kty":"OKP","crv":"Ed25519","use":"enc","kid":"two","x":%q}]}`, base64.RawURLEncoding.EncodeToString(s.ed.Public().(ed25519.PublicKey))))
+	time.Sleep(1100 * time.Millisecond)
+	expect(p, "not for signing any more", token("three"), 401, 11)
+	expect(p, "not for signing any more", token("two"), 401, 11)
 }
 
 func testConfiguration(t *testing.T, module string, s *signers) {
@@ -418,9 +440,11 @@ func testConfiguration(t *testing.T, module string, s *signers) {
 		{key("secret", secret, "pem", "x"), "write one of secret, secret_base64, pem, jwk"},
 		{key("jwk", map[string]any{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}), "x and y of P-256 have 32 bytes"},
 		{key("jwk", map[string]any{"kty": "RSA", "use": "enc"}), "not for verifying"},
-		{with("issuers", "x"), `unknown field "issuers"`},
+		{with("issuers", "x"), "config.issuers: there is no such key; there are keys, jwks, issuer"},
 		{with("leeway", "2h"), "config.leeway: 2h0m0s; at most 1h"},
-		{with("leeway", 30), "a span of time is a text such as 30s"},
+		{with("leeway", 30), "config.leeway: must be a span of time, a text such as 30s"},
+		{with("audience", []string{}), "config.audience: is empty"},
+		{with("issuer", ""), "config.issuer: is empty"},
 		{with("forward", map[string]any{"X_User": "sub"}), "config.forward"},
 		{with("token", map[string]any{"header": ""}), "config.token: header, cookie and query are all off"},
 		{with("jwks", map[string]any{"url": "http://issuer.test/"}), "config.jwks.url: keys that come over http"},

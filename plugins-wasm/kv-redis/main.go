@@ -4,13 +4,14 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
+	"math"
 	"math/bits"
 	"net"
-	"strings"
+	"strconv"
 	"time"
 
+	"github.com/edge-server/edge/plugins-wasm/shared/strict"
 	"github.com/edge-server/edge/sdk/go/edge"
 	"github.com/edge-server/edge/sdk/go/edge/driver"
 )
@@ -36,16 +37,15 @@ type config struct {
 
 func readConfig(text []byte) (config, error) {
 	c := config{Timeout: "2s", ConnectTimeout: "1s"}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
-		return c, fmt.Errorf("%w: config: %s", edge.ErrInvalid, strings.TrimPrefix(err.Error(), "json: "))
+	if err := strict.Read(text, &c); err != nil {
+		return c, fmt.Errorf("%w: %w", edge.ErrInvalid, err)
 	}
-	if _, _, err := net.SplitHostPort(c.Address); err != nil {
+	host, port, err := net.SplitHostPort(c.Address)
+	if n, _ := strconv.Atoi(port); err != nil || host == "" || n < 1 || n > 65535 {
 		return c, fmt.Errorf("%w: config.address: %q is not host:port, such as redis.internal:6379", edge.ErrInvalid, c.Address)
 	}
-	if c.DB < 0 {
-		return c, fmt.Errorf("%w: config.db: must not be negative, got %d", edge.ErrInvalid, c.DB)
+	if c.DB < 0 || c.DB > math.MaxInt32 {
+		return c, fmt.Errorf("%w: config.db: %d is not between 0 and %d", edge.ErrInvalid, c.DB, math.MaxInt32)
 	}
 	for key, text := range map[string]string{"timeout": c.Timeout, "connect_timeout": c.ConnectTimeout} {
 		d, err := time.ParseDuration(text)

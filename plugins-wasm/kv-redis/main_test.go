@@ -75,7 +75,7 @@ func TestStore(t *testing.T) {
 				t.Errorf("address %q: %v", text, err)
 			}
 		}
-		if _, err := plugintest.TryStore(t, module, map[string]any{"addres": "x"}, granted(redis.Addr)); err == nil || !strings.Contains(err.Error(), `unknown field "addres"`) {
+		if _, err := plugintest.TryStore(t, module, map[string]any{"addres": "x"}, granted(redis.Addr)); err == nil || !strings.Contains(err.Error(), "config.addres: there is no such key; there are address") {
 			t.Errorf("an unknown key: %v", err)
 		}
 		s := opened(t, module, redis.Addr, map[string]any{"address": "127.0.0.1:1"}) // which is not granted

@@ -31,8 +31,9 @@ const CLEAR: &str = "local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 
 fn settings(text: &[u8]) -> config::Result<Rest> {
     let mut c = config::read(text)?;
     let url = c.required("url", "where the store is, such as https://eu1-example.upstash.io")?;
-    if !url.starts_with("https://") && !url.starts_with("http://") {
-        return c.wrong("url", format!("{:?} does not begin with https:// or http://", url));
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or_default().split('/').next().unwrap_or_default();
+    if host.is_empty() || url.bytes().any(|b| b <= 0x20 || b == 0x7f) {
+        return c.wrong("url", format!("{:?} is not https://HOST or http://HOST", url));
     }
     let token = c.required("token", "what goes into the header Authorization behind Bearer")?;
     if !token.bytes().all(|b| (0x21..0x7f).contains(&b)) {

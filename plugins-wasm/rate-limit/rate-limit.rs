@@ -52,7 +52,7 @@ impl Limiter {
         let store = c.required("store", "a store of the kv section, which allow.kv must name")?;
         let limit = match c.number("limit", 1..=1_000_000)? {
             Some(n) => n,
-            None => return c.wrong("limit", "is missing: how many requests per window"),
+            None => return c.missing("limit", "is missing: how many requests per window"),
         };
         let window = c.duration("window", 1000..=86_400_000)?.unwrap_or(60_000);
         let burst = c.number("burst", 1..=1_000_000)?.unwrap_or(limit);

@@ -73,7 +73,7 @@ export class Pattern {
         const next = parts[i + 1].text;
         end = i + 2 == parts.length ? (text.endsWith(next) ? text.length - next.length : -1) : text.indexOf(next, at + 1);
       }
-      if (end < at || end == at && !part.rest) return false;
+      if (end < at || end == at && (!part.rest || this.separator == ".")) return false; // a host has no empty parts
       const value = text.substring(at, end);
       if (!part.rest && value.includes(this.separator)) return false;
       into.names.push(part.text);

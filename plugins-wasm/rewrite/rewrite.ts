@@ -44,7 +44,9 @@ function read(from: Json, rule: Rule): string | null {
   const texts = ["path", "host", "rewrite", "redirect", "query"];
   for (let i = 0; i < texts.length; i++) {
     const value = from.get(texts[i]);
-    if (value !== null && (value.kind != Kind.Text || value.text.length > 1024)) return "." + texts[i] + ": must be a text of at most 1024 characters";
+    if (value !== null && (value.kind != Kind.Text || value.text.length > 1024 || value.text.length == 0)) {
+      return "." + texts[i] + ": must be a text of 1 to 1024 characters";
+    }
   }
 
   const names: string[] = [], hostNames: string[] = [];
@@ -73,9 +75,9 @@ function read(from: Json, rule: Rule): string | null {
 
   const methods = from.get("methods");
   if (methods !== null) {
-    if (methods.kind != Kind.List) return ".methods: must be a list of texts";
+    if (methods.kind != Kind.List || methods.items.length == 0) return ".methods: must be a list such as [GET, HEAD]; leave the key out for all";
     for (let i = 0; i < methods.items.length; i++) {
-      if (methods.items[i].kind != Kind.Text) return ".methods: must be a list of texts";
+      if (methods.items[i].kind != Kind.Text || !isMethod(methods.items[i].text)) return ".methods[" + i.toString() + "]: must be a method such as GET";
       rule.methods.push(methods.items[i].text.toUpperCase());
     }
   }
@@ -106,6 +108,14 @@ function read(from: Json, rule: Rule): string | null {
     rule.keepQuery = query.text == "keep";
   }
   return null;
+}
+
+function isMethod(text: string): bool {
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i) | 0x20;
+    if ((c < 0x61 || c > 0x7a) && c != 0x2d) return false;
+  }
+  return text.length > 0;
 }
 
 /** No path of a client may choose the host it is sent to. */

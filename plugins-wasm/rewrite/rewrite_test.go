@@ -45,6 +45,8 @@ var want = map[string]string{
 	"GET //WWW.shop.example:8080/a": "308 https://shop.example/a",
 	"GET //www.shop.example/old/x":  "308 /x",
 	"GET //shop.example/a":          "/a",
+	"GET //www./a":                  "/a",
+	"GET //www.:80/a":               "/a",
 }
 
 // config runs the rules as router or as middleware, in front of what says by a redirect which URI it sees.

@@ -86,8 +86,15 @@ impl Section {
     pub fn required(&mut self, key: &'static str, what: &str) -> Result<String> {
         match self.text(key)? {
             Some(text) if !text.is_empty() => Ok(text),
-            _ => self.wrong(key, format!("is missing: {}", what)),
+            _ => self.missing(key, format!("is missing: {}", what)),
         }
+    }
+
+    /// An error for a key that must be there. Whoever has misspelled it finds it among the keys that nobody has asked for yet.
+    pub fn missing<T>(&self, key: &str, why: impl std::fmt::Display) -> Result<T> {
+        let others: Vec<&str> = self.fields.iter().map(|(name, _)| name.as_str()).collect();
+        let there = if others.is_empty() { String::new() } else { format!("; what is there: {}", others.join(", ")) };
+        self.wrong(key, format!("{}{}", why, there))
     }
 
     pub fn bool(&mut self, key: &'static str, default: bool) -> Result<bool> {
@@ -146,6 +153,16 @@ impl Section {
         self.list(key, most)?.into_iter().enumerate().map(|(i, v)| Section::new(format!("{}[{}]", path, i), v)).collect()
     }
 
+    /// A list of texts that is either absent or has some.
+    pub fn some_texts(&mut self, key: &'static str, most: usize) -> Result<Vec<String>> {
+        let given = self.fields.iter().any(|(name, value)| name == key && !matches!(value, Value::Null));
+        let texts = self.texts(key, most)?;
+        if given && texts.is_empty() {
+            return self.wrong(key, "is an empty list; leave the key out for what is usual");
+        }
+        Ok(texts)
+    }
+
     pub fn texts(&mut self, key: &'static str, most: usize) -> Result<Vec<String>> {
         let mut texts = Vec::new();
         for value in self.list(key, most)? {
@@ -196,9 +213,14 @@ impl Section {
 
     /// Refuses keys that nobody asked for.
     pub fn end(self) -> Result<()> {
+        self.all_known()
+    }
+
+    /// The same, while there is more to say about the section.
+    pub fn all_known(&self) -> Result<()> {
         match self.fields.first() {
             None => Ok(()),
-            Some((name, _)) => Err(format!("{}.{}: there is no such key; there are {}", self.path, name, self.known.join(", "))),
+            Some((name, _)) => self.wrong(name, format!("there is no such key; there are {}", self.known.join(", "))),
         }
     }
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/asn1"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -14,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/edge-server/edge/plugins-wasm/shared/strict"
 )
 
 // settings are the configuration, ready for use.
@@ -62,10 +63,8 @@ var usualComponents = []string{"@status", "content-type", "content-digest", "con
 
 func parseConfig(text []byte) (*settings, error) {
 	var doc document
-	d := json.NewDecoder(strings.NewReader(string(text)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&doc); err != nil {
-		return nil, fmt.Errorf("config: %w; README.md of sign-response has the keys", err)
+	if err := strict.Read(text, &doc); err != nil {
+		return nil, err
 	}
 	s := &settings{keyID: doc.KeyID, alg: doc.Alg, label: "sig", tag: doc.Tag, digest: doc.Digest == nil || *doc.Digest}
 	if doc.Label != nil {
@@ -87,15 +86,14 @@ func parseConfig(text []byte) (*settings, error) {
 	return s, errors.Join(errs...)
 }
 
+const longest = 366 * 24 * time.Hour
+
 func (s *settings) readExpires(text string) (err error) {
 	if text == "" {
 		return nil
 	}
-	if s.expires, err = time.ParseDuration(text); err == nil && s.expires < time.Second {
-		err = fmt.Errorf("%s is below 1s", text)
-	}
-	if err != nil {
-		return fmt.Errorf("config.expires: %w", err)
+	if s.expires, err = time.ParseDuration(text); err != nil || s.expires < time.Second || s.expires > longest {
+		return fmt.Errorf("config.expires: %q is no time from 1s to %s, such as 5m", text, longest)
 	}
 	return nil
 }

@@ -151,7 +151,7 @@ func TestConfiguration(t *testing.T) {
 	const start = `{"alg": "hmac-sha256", "key_id": "k", "secret": "a secret of at least thirty-two bytes"`
 	for text, want := range map[string]string{
 		`{}`:                         "config.key_id: it is missing",
-		`{"key": 1}`:                 `unknown field "key"`,
+		`{"key": 1}`:                 `config.key: there is no such key; there are alg`,
 		`{"alg": "rsa-v1_5-sha256"}`: `config.alg: "rsa-v1_5-sha256" is neither hmac-sha256 nor ed25519`,
 		`{"alg": "hmac-sha256"}`:     "hmac-sha256 needs one of secret, secret_base64, key_env",
 		`{"alg": "hmac-sha256", "secret": "short"}`:       "config.secret: it has 5 bytes, and needs at least 32",

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -15,7 +16,13 @@ import (
 const header = "X-Edge-Stamp"
 
 func init() {
-	keep := string(edge.Config()) == "append"
+	keep := false
+	edge.CheckConfig(func(config []byte) error {
+		if keep = string(config) == "append"; !keep && len(config) > 0 {
+			return errors.New("config: must be the text append, or nothing; README.md of stamp has the two")
+		}
+		return nil
+	})
 	edge.Handle(func(r *edge.Request) edge.Result { return stamp(r, keep) })
 }
 

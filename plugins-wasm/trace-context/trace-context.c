@@ -138,10 +138,10 @@ static bool state_key(edge_str key) {
     return key.len > 0 && key.len <= 256;
 }
 
-// valid_state: tracestate (3.3) is a list of at most 32 members; one that is wrong spoils all.
+// valid_state: tracestate (3.3) is a list of at most 32 members, each of another key; one that is wrong spoils all.
 static bool valid_state(void) {
     edge_list values = edge_header_values(EDGE_REQUEST, EDGE("tracestate"));
-    edge_str value, member, key;
+    edge_str value, member, key, keys[32];
     uint32_t members = 0, size = 0;
     while (edge_next(&values, &value)) {
         size += value.len;
@@ -150,7 +150,10 @@ static bool valid_state(void) {
             while (member.len && (*member.ptr == ' ' || *member.ptr == '\t')) member.ptr++, member.len--;
             while (member.len && (member.ptr[member.len - 1] == ' ' || member.ptr[member.len - 1] == '\t')) member.len--;
             if (!member.len) continue; // empty ones are allowed
-            if (++members > 32 || !edge_cut(&member, '=', &key) || !state_key(key) || !member.len || member.len > 256) return false;
+            if (members == 32 || !edge_cut(&member, '=', &key) || !state_key(key) || !member.len || member.len > 256) return false;
+            for (uint32_t i = 0; i < members; i++)
+                if (edge_equal(keys[i], key)) return false;
+            keys[members++] = key;
             for (uint32_t i = 0; i < member.len; i++)
                 if (member.ptr[i] < 0x20 || member.ptr[i] > 0x7e || member.ptr[i] == '=') return false;
         }

@@ -2,6 +2,7 @@
 package tracecontext
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"regexp"
 	"strings"
@@ -20,6 +21,15 @@ var (
 	newParent = regexp.MustCompile(`^00-([0-9a-f]{32})-([0-9a-f]{16})-0([23])$`)
 	newID     = regexp.MustCompile(`^[0-9a-f]{32}$`)
 )
+
+// states is a tracestate of n members.
+func states(n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("k%d=v", i)
+	}
+	return strings.Join(list, ",")
+}
 
 func TestTraces(t *testing.T) {
 	t.Parallel()
@@ -46,7 +56,11 @@ func TestTraces(t *testing.T) {
 		{"several states", []string{parent}, []string{"a=b, ", "", "c@d=e f"}, true, true},
 		{"a state without =", []string{parent}, []string{"a=b,c"}, true, false},
 		{"a state in capitals", []string{parent}, []string{"A=b"}, true, false},
-		{"33 states", []string{parent}, []string{strings.Repeat("a=b,", 33)}, true, false},
+		{"32 states", []string{parent}, []string{states(32)}, true, true},
+		{"33 states", []string{parent}, []string{states(33)}, true, false},
+		{"a key twice", []string{parent}, []string{"a=b,a=c"}, true, false},
+		{"a key twice, in two lines", []string{parent}, []string{"a=b,c=d", "e=f, a=b"}, true, false},
+		{"keys that begin alike", []string{parent}, []string{"a=b,aa=b,a@a=b"}, true, true},
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header["Traceparent"], r.Header["Tracestate"] = row.parent, row.state

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"testing"
 
 	"github.com/edge-server/edge/internal/testenv"
@@ -37,7 +36,7 @@ func RunIsolation(t *testing.T, path string) {
 		if got, want := w.Header().Get("X-Saw"), "1;panda"; got != want {
 			t.Fatalf("answer = %d %q, want %q", w.Code, got, want)
 		}
-		if s := p.Stats(); s.NotCloned == "" && s.Idle == 0 && filepath.Ext(path) != ".js" { // how much a script's engine needs, the script decides
+		if s := p.Stats(); s.NotCloned == "" && s.Idle == 0 {
 			t.Fatalf("the instance was given up: its memory is %d bytes, and was less after its start. edge_warm_up can make room", s.Memory)
 		}
 	}

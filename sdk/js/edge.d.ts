@@ -4,7 +4,7 @@ declare module "edge" {
 	/** What the host refuses. code: unavailable, timeout, invalid, too-large, unsupported, internal, denied, not-found, condition, exists, closed, limit, phase. */
 	export class EdgeError extends Error { readonly code: string; }
 
-	/** The plugin's config of edge.yaml: parsed if it is JSON, which all but texts are. */
+	/** The plugin's config of edge.yaml: parsed if it is JSON, which all but texts are; undefined if there is none. */
 	export const config: any;
 	export const rawConfig: string;
 	/** Of the file, without .js. */

@@ -344,6 +344,7 @@
 
 	const config = (() => {
 		const raw = host.config();
+		if (raw === "") return undefined;
 		try {
 			return JSON.parse(raw);
 		} catch {
