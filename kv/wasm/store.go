@@ -77,10 +77,18 @@ func (s *Store) because(ctx context.Context, err error) error {
 	if errors.Is(err, kv.ErrFull) {
 		s.refused.Add(1)
 	}
-	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+	if cause := over(ctx); cause != nil && !errors.Is(err, cause) {
 		return fmt.Errorf("%w: %w", err, cause)
 	}
 	return err
+}
+
+// over is ctx.Err, and says so already in the last millisecond: a guest that is told how many it may wait gives up before.
+func over(ctx context.Context) error {
+	if at, bounded := ctx.Deadline(); bounded && ctx.Err() == nil && time.Until(at) < time.Millisecond {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // each does something with every item, with one instance for all.
