@@ -64,6 +64,8 @@ type server struct {
 	roots     []int             // processes that run the server and are not of bench
 	proof     [2]string         // name and value of a header that every answer carries when the target is what it claims to be
 	scripts   map[string]string // wrk's scripts by scenario, for those that need one
+	collect   string            // URL that has the server's garbage collected, where memory is measured
+	socket    string            // where that is, if not at base
 	lacks     []string          // scenarios that a server by address does not have
 }
 

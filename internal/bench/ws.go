@@ -64,7 +64,7 @@ var wsLoads = []wsLoad{
 		about: fmt.Sprintf("%d connections that listen to one channel and get nothing, plain, in what the system counts as the server's memory.", wsCrowd),
 	},
 	{
-		key: "echo", title: "echo", unit: "round trips", run: driveEcho,
+		key: "echo", title: "echo", unit: "round trips", run: driveEcho, fresh: true, // the collections above are none of their own
 		about: fmt.Sprintf("%d connections, each with one message of 128 bytes after the other.", wsEchoes),
 	},
 	{
@@ -222,5 +222,6 @@ func launchEdgeWS(ctx context.Context, space *workspace, srv *server) error {
 	if err != nil {
 		return err
 	}
+	srv.collect, srv.socket = "http://admin/debug/pprof/heap?gc=1", filepath.Join(data.StateDir, "admin.sock")
 	return srv.run(space, "server", binary, "serve", "-c", config)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ func launchGorilla(_ context.Context, space *workspace, srv *server) error {
 		return err
 	}
 	srv.base = "http://" + address
+	srv.collect = srv.base + "/collect"
 	return srv.runSelf(space, gorillaCommand, address)
 }
 
@@ -60,6 +62,7 @@ func serveGorilla(ctx context.Context, address string) error {
 		delete(listeners, c)
 		mu.Unlock()
 	})
+	mux.HandleFunc("GET /collect", func(http.ResponseWriter, *http.Request) { runtime.GC() })
 	mux.HandleFunc("POST /publish", func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
