@@ -32,7 +32,6 @@ import (
 	"github.com/edge-server/edge/ws"
 	"github.com/edge-server/edge/ws/mercure"
 	"github.com/edge-server/edge/ws/pusher"
-	"github.com/edge-server/edge/ws/raw"
 )
 
 // Options is what New needs beside the configuration.
@@ -82,7 +81,6 @@ type Edge struct {
 	hub       *ws.Hub         // nil without a ws section
 	pusher    *pusher.Server  // nil without a ws.pusher section
 	mercure   *mercure.Server // nil without a ws.mercure section
-	raw       map[string]*raw.App
 	services  *services.Manager
 	http      *httpserver.Server
 	systemd   *notifier

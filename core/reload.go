@@ -47,7 +47,7 @@ func (e *Edge) Reload(ctx context.Context, cfg *Config) error {
 	defer context.AfterFunc(e.life, func() { cancel(errors.New("edge is stopping")) })()
 	old := e.world.Load()
 	if keys := needsRestart(old.cfg, cfg); len(keys) > 0 {
-		return NeedsRestartError{Keys: keys}
+		return NeedsRestartError{Keys: keys, Hint: "`edge upgrade` puts it in force without losing a request"}
 	}
 
 	if err := e.services.Check(cfg.Services); err != nil {
@@ -59,10 +59,15 @@ func (e *Edge) Reload(ctx context.Context, cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	if err := e.prepare(ctx, old, next); err != nil {
-		return errors.Join(err, next.without(old).stop(context.WithoutCancel(ctx)))
+	sockets, err := e.changeWebSockets(old, next)
+	if err == nil {
+		err = e.prepare(ctx, old, next)
 	}
-	if err := e.commit(old, next); err != nil {
+	if err == nil {
+		err = e.commit(old, next, sockets)
+	}
+	if err != nil {
+		e.forgetWebSockets(sockets)
 		return errors.Join(err, next.without(old).stop(context.WithoutCancel(ctx)))
 	}
 	if err := e.services.Apply(ctx, cfg.Services); err != nil {
@@ -105,7 +110,7 @@ func (e *Edge) prepare(ctx context.Context, old, next *world) error {
 }
 
 // commit swaps worlds, then lets the old one drain before what only it uses is stopped.
-func (e *Edge) commit(old, next *world) error {
+func (e *Edge) commit(old, next *world, sockets wsChange) error {
 	e.compose.Lock()
 	defer e.compose.Unlock()
 	table, err := e.compileRoutes(next)
@@ -113,6 +118,9 @@ func (e *Edge) commit(old, next *world) error {
 		return err
 	}
 	e.world.Store(next)
+	for _, commit := range sockets.commit {
+		commit()
+	}
 	e.table.Store(table)
 	forgetDecisions(old, next, table)
 	e.level.Set(next.cfg.Log.SlogLevel())
@@ -144,10 +152,15 @@ func (e *Edge) retireWorld(old, next *world) {
 // NeedsRestartError refuses a reload that would change what only a new start can.
 type NeedsRestartError struct {
 	Keys []string // such as http.listen
+	Hint string   // what to do
 }
 
 func (e NeedsRestartError) Error() string {
-	return fmt.Sprintf("needs a restart: %s; nothing was changed", strings.Join(e.Keys, ", "))
+	text := "needs a restart: " + strings.Join(e.Keys, ", ") + "; nothing was changed"
+	if e.Hint != "" {
+		text += "; " + e.Hint
+	}
+	return text
 }
 
 // needsRestart names the keys whose change a reload refuses: they hold sockets or data that people would lose.
@@ -164,7 +177,7 @@ func needsRestart(old, next *Config) []string {
 	check("telemetry", old.Telemetry, next.Telemetry)
 	check("rpc", old.RPC, next.RPC)
 	check("lock", old.Lock, next.Lock)
-	check("ws", old.WS, next.WS)
+	keys = append(keys, wsNeedsRestart("ws", old.WS, next.WS)...)
 	keys = append(keys, newWorkerUsers(old, next)...)
 	for _, name := range slices.Sorted(maps.Keys(union(old.KV, next.KV))) {
 		a, inOld := old.KV[name]

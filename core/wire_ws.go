@@ -3,7 +3,10 @@ package core
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"reflect"
+	"slices"
 
 	"github.com/edge-server/edge/ws"
 	"github.com/edge-server/edge/ws/mercure"
@@ -51,8 +54,12 @@ func (c *WSConfig) validate() error {
 func (e *Edge) newWebSockets(cfg *Config) (err error) {
 	e.hub = ws.NewHub(ws.Options{Logger: e.channel("ws"), Broker: e.newBroker(cfg.WS.Broker)})
 	e.lifecycle.add("websockets", e.hub.Start, startNothing)
-	if err := e.newRawApps(cfg); err != nil {
-		return err
+	w := e.world.Load()
+	w.raw = map[string]*raw.App{}
+	for _, name := range slices.Sorted(maps.Keys(cfg.WS.Raw)) {
+		if w.raw[name], err = e.newRawApp(cfg, name); err != nil {
+			return cfg.located(err)
+		}
 	}
 	if e.rpc != nil {
 		e.rpc.Register("ws", e.rawService())
@@ -72,6 +79,92 @@ func (e *Edge) newWebSockets(cfg *Config) (err error) {
 		e.rpc.Register("pusher", pusher.NewService(e.pusher))
 	}
 	return nil
+}
+
+// wsNeedsRestart names the keys of the section that a reload cannot change, below prefix: connections belong to what they name.
+func wsNeedsRestart(prefix string, old, next *WSConfig) (keys []string) {
+	if old == nil || next == nil {
+		if old != next {
+			keys = []string{prefix}
+		}
+		return keys
+	}
+	check := func(key string, same bool) {
+		if !same {
+			keys = append(keys, prefix+"."+key)
+		}
+	}
+	check("broker", reflect.DeepEqual(old.Broker, next.Broker))
+	check("mercure", reflect.DeepEqual(old.Mercure, next.Mercure))
+	check("pusher", (old.Pusher == nil) == (next.Pusher == nil))
+	if old.Pusher != nil && next.Pusher != nil {
+		for _, key := range old.Pusher.NeedsRestart(next.Pusher) {
+			check("pusher."+key, false)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(old.Raw)) {
+		app, stays := next.Raw[name]
+		check("raw."+name, stays)
+		if stays {
+			check("raw."+name+".php", old.Raw[name].PHP == app.PHP)
+			check("raw."+name+".wasm", old.Raw[name].Wasm == app.Wasm)
+		}
+	}
+	return keys
+}
+
+// wsChange is what a reload makes of the section.
+type wsChange struct {
+	commit []func()
+	before []*ws.Space // nil: nothing was prepared
+}
+
+// changeWebSockets prepares applications that are new, and new rules for those that are there; connections stay.
+func (e *Edge) changeWebSockets(old, next *world) (change wsChange, err error) {
+	next.raw = old.raw
+	if e.hub == nil || reflect.DeepEqual(old.cfg.WS, next.cfg.WS) {
+		return change, nil
+	}
+	cfg := next.cfg.WS
+	change.before = e.hub.Spaces()
+	then := func(commit func()) { change.commit = append(change.commit, commit) }
+	next.raw = maps.Clone(old.raw)
+	for _, name := range slices.Sorted(maps.Keys(cfg.Raw)) {
+		app := old.raw[name]
+		if app == nil {
+			next.raw[name], err = e.newRawApp(next.cfg, name)
+		} else {
+			var commit func()
+			commit, err = app.Change(cfg.Raw[name], cfg.Limits)
+			then(commit)
+		}
+		if err != nil {
+			return change, next.cfg.located(err)
+		}
+	}
+	if e.pusher != nil {
+		commit, err := e.pusher.Change(*cfg.Pusher, cfg.Limits)
+		if err != nil {
+			return change, next.cfg.located(fmt.Errorf("ws.pusher.%w", err))
+		}
+		then(commit)
+	}
+	if e.mercure != nil {
+		then(func() { e.mercure.SetLimits(cfg.Limits) })
+	}
+	return change, nil
+}
+
+// forgetWebSockets takes away what was prepared for a reload that is refused.
+func (e *Edge) forgetWebSockets(c wsChange) {
+	if c.before == nil {
+		return
+	}
+	for _, s := range e.hub.Spaces() {
+		if !slices.Contains(c.before, s) {
+			e.hub.Forget(s)
+		}
+	}
 }
 
 // withWebSockets answers what belongs to a protocol that has paths of its own, and hands on the rest.

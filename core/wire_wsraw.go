@@ -51,21 +51,18 @@ func (c *Config) hasRaw(name string) bool {
 	return ok
 }
 
-// newRawApps makes the applications of ws.raw.
-func (e *Edge) newRawApps(cfg *Config) error {
-	e.raw = map[string]*raw.App{}
-	for name, c := range cfg.WS.Raw {
-		var backend raw.Backend = &phpBackend{edge: e, pool: c.PHP}
-		if c.Wasm != "" {
-			backend = &wasmBackend{edge: e, plugin: c.Wasm}
-		}
-		app, err := raw.New(name, c, raw.Options{Hub: e.hub, Backend: backend, Limits: cfg.WS.Limits, Logger: e.channel("ws")})
-		if err != nil {
-			return cfg.located(within("ws.raw."+name, err))
-		}
-		e.raw[name] = app
+// newRawApp makes an application of ws.raw.
+func (e *Edge) newRawApp(cfg *Config, name string) (*raw.App, error) {
+	c := cfg.WS.Raw[name]
+	var backend raw.Backend = &phpBackend{edge: e, pool: c.PHP}
+	if c.Wasm != "" {
+		backend = &wasmBackend{edge: e, plugin: c.Wasm}
 	}
-	return nil
+	app, err := raw.New(name, c, raw.Options{Hub: e.hub, Backend: backend, Limits: cfg.WS.Limits, Logger: e.channel("ws")})
+	if err != nil {
+		return nil, within("ws.raw."+name, err)
+	}
+	return app, nil
 }
 
 // rawTarget is where a route's ws leads. `edge check` has no applications, only their configuration.
@@ -79,7 +76,7 @@ func (e *Edge) rawTarget(w *world, name string) (http.Handler, error) {
 			return nil, within("ws", err)
 		}
 	}
-	if app := e.raw[name]; app != nil {
+	if app := w.raw[name]; app != nil {
 		return app, nil
 	}
 	return http.NotFoundHandler(), nil
@@ -407,8 +404,9 @@ func (e *Edge) pluginHub(cfg *Config) wasmhost.Hub {
 }
 
 func (h pluginHub) conn(plugin string, id int64) (*ws.Conn, error) {
-	for name, app := range h.edge.raw {
-		if h.edge.Config().WS.Raw[name].Wasm != plugin {
+	w := h.edge.world.Load()
+	for name, app := range w.raw {
+		if w.cfg.WS.Raw[name].Wasm != plugin {
 			continue
 		}
 		if c := app.Space().Find(ws.ConnID(id)); c != nil {
@@ -432,7 +430,7 @@ func (h pluginHub) Send(plugin string, conn int64, kind uint32, message []byte) 
 func (h pluginHub) Publish(topic string, kind uint32, message []byte) error {
 	m := ws.Prepare(ws.Kind(kind), message)
 	var errs []error
-	for _, app := range h.edge.raw {
+	for _, app := range h.edge.world.Load().raw {
 		_, err := app.Space().Publish(context.Background(), topic, m, ws.PublishOptions{})
 		errs = append(errs, err)
 	}

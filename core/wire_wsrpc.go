@@ -81,15 +81,16 @@ func (e *Edge) rawService() rpc.Methods {
 }
 
 func (c rawCalls) app(name string) (*raw.App, error) {
-	if name == "" && len(c.edge.raw) == 1 {
-		for _, app := range c.edge.raw {
+	apps := c.edge.world.Load().raw
+	if name == "" && len(apps) == 1 {
+		for _, app := range apps {
 			return app, nil
 		}
 	}
-	if app := c.edge.raw[name]; app != nil {
+	if app := apps[name]; app != nil {
 		return app, nil
 	}
-	return nil, fmt.Errorf("app: there is no %q in ws.raw, which has %s", name, countNames(slices.Sorted(maps.Keys(c.edge.raw))))
+	return nil, fmt.Errorf("app: there is no %q in ws.raw, which has %s", name, countNames(slices.Sorted(maps.Keys(apps))))
 }
 
 func (c rawCalls) method(f func(context.Context, *ws.Space, *rawRequest) (any, error)) rpc.Method {

@@ -16,9 +16,10 @@ import (
 	"github.com/edge-server/edge/core/ratelimit"
 	"github.com/edge-server/edge/php"
 	"github.com/edge-server/edge/wasmhost"
+	"github.com/edge-server/edge/ws/raw"
 )
 
-// world is what a configuration sets up and a reload replaces: plugins and PHP pools. Objects whose section did not change are
+// world is what a configuration sets up and a reload replaces: plugins, PHP pools and who gets the events of WebSockets. Objects whose section did not change are
 // carried over from one world to the next.
 type world struct {
 	cfg     *Config
@@ -28,6 +29,7 @@ type world struct {
 	limits  map[string]*ratelimit.Limit
 	guards  *guards
 	caches  map[string]*httpcache.Cache
+	raw     map[string]*raw.App
 
 	// inFlight counts the requests that run through routes of this world.
 	inFlight atomic.Int64

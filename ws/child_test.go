@@ -47,7 +47,7 @@ const (
 
 func startChild(t testing.TB) *child { return startServer(t, "") }
 
-// startServer starts another server than Edge, for comparison: see floorMain.
+// startServer starts another server than Edge, for comparison, or clients: see floorMain and clientsMain.
 func startServer(t testing.TB, kind string, env ...string) *child {
 	t.Helper()
 	dir := testenv.Dir(t)
@@ -114,7 +114,12 @@ func (c *child) tls() *tls.Config {
 
 // childMain is what the process does.
 func childMain(dir string) {
-	if kind := os.Getenv(childKind); kind != "" {
+	switch kind := os.Getenv(childKind); kind {
+	case "":
+	case "clients":
+		clientsMain()
+		return
+	default:
 		floorMain(kind)
 		return
 	}

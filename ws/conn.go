@@ -84,6 +84,9 @@ func (c *Conn) Ending() bool {
 // Dropped is how many publications the connection did not get because its queue was full.
 func (c *Conn) Dropped() int { return int(c.dropped.Load()) }
 
+// MaxChannels is how many channels the connection may be subscribed to.
+func (c *Conn) MaxChannels() int { return c.endpoint.limits.Channels }
+
 // Queued is how many messages wait for the client.
 func (c *Conn) Queued() int {
 	c.mu.Lock()

@@ -1,12 +1,15 @@
 package ws_test
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -237,6 +240,34 @@ func (d *drinkers) await(t testing.TB, bytes int64) {
 	for deadline := time.Now().Add(patience); d.received.Load() < bytes; time.Sleep(100 * time.Microsecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d of %d bytes came", d.received.Load(), bytes)
+		}
+	}
+}
+
+// clientsMain is drinkers in a process of their own, which obey lines on standard input.
+func clientsMain() {
+	raiseFiles()
+	fmt.Println("ready")
+	d := &drinkers{}
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		switch command, arg, _ := strings.Cut(in.Text(), " "); command {
+		case "pour": // so many, to a server
+			var n int
+			var server string
+			fmt.Sscan(arg, &n, &server)
+			all, err := pour(n, server, 5*time.Minute)
+			if err != nil {
+				fmt.Println(err)
+				continue
+			}
+			d = all
+			fmt.Println("ok")
+		case "received":
+			fmt.Println(d.received.Load())
+		case "pings":
+			fmt.Println(d.pings.Load())
+		case "ended":
+			fmt.Println(d.ended.Load())
 		}
 	}
 }

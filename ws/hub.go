@@ -90,6 +90,13 @@ func (h *Hub) Space(name string) *Space {
 	return s
 }
 
+// Forget takes away a space that nothing has used.
+func (h *Hub) Forget(s *Space) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.spaces, s.name)
+}
+
 // existing is Space for what comes from a broker, which may speak of a space that this node does not have.
 func (h *Hub) existing(name string) *Space {
 	h.mu.RLock()

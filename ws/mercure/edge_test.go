@@ -71,7 +71,7 @@ func TestEveryProtocol(t *testing.T) {
 		st.want("after the reload")
 	}
 	s.WriteConfig(t, "http: {routes: [{respond: third}]}\n"+section(""))
-	if err := s.ReloadFile(t.Context()); err == nil || !strings.Contains(err.Error(), "needs a restart: ws") {
+	if err := s.ReloadFile(t.Context()); err == nil || !strings.Contains(err.Error(), "needs a restart: ws.mercure;") {
 		t.Errorf("%v", err)
 	}
 	// A stop sends everybody away, with a time to come back at.

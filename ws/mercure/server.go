@@ -50,7 +50,7 @@ type Options struct {
 // Server is a hub.
 type Server struct {
 	cfg         Config
-	limits      ws.Limits
+	limits      atomic.Pointer[ws.Limits]
 	log         *slog.Logger
 	now         func() time.Time
 	selectors   *selectorCache
@@ -92,10 +92,11 @@ func New(cfg Config, opts Options) (*Server, error) {
 		cfg.History.File = filepath.Join(opts.StateDir, "mercure.db")
 	}
 	s := &Server{
-		cfg: cfg, limits: opts.Limits, log: opts.Logger, now: opts.Now, registry: newRegistry(),
+		cfg: cfg, log: opts.Logger, now: opts.Now, registry: newRegistry(),
 		later: opts.Later, space: opts.Space, shared: map[string]*publication{}, missing: make(chan struct{}, 1),
 		incoming: make(chan *publication, cfg.Limits.Publishing),
 	}
+	s.SetLimits(opts.Limits)
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -112,6 +113,9 @@ func New(cfg Config, opts Options) (*Server, error) {
 	}
 	return s, nil
 }
+
+// SetLimits changes the limits of subscribers that come, and of the queues of those who are there.
+func (s *Server) SetLimits(l ws.Limits) { s.limits.Store(&l) }
 
 func (s *Server) readKeys() error {
 	roles := []struct {

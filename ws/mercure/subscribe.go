@@ -47,7 +47,7 @@ func (s *Server) serveSubscribe(w http.ResponseWriter, r *http.Request) {
 	if s.cfg.Subscriptions {
 		s.announce(r.Context(), sub, true)
 	}
-	s.stats.ended(sub.stream(r.Context(), newEventWriter(w, r, s.limits.WriteTimeout)))
+	s.stats.ended(sub.stream(r.Context(), newEventWriter(w, r, s.limits.Load().WriteTimeout)))
 }
 
 // sendAway answers a client whose stream cannot begin here. An EventSource that is answered with an error never comes back. This one does,
@@ -243,7 +243,7 @@ func (s *Server) admit(sub *subscriber, lastID string, h http.Header) error {
 		s.log.Error("mercure: the history cannot be read", "error", err)
 		return failure{status: http.StatusInternalServerError, text: "the history cannot be read"}
 	}
-	r, l := s.registry, &s.limits
+	r, l := s.registry, s.limits.Load()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {

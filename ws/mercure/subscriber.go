@@ -50,7 +50,7 @@ func (s *subscriber) wants(u *update) bool {
 
 // offer puts an update into the queue.
 func (s *subscriber) offer(u *update) {
-	limits := &s.server.limits
+	limits := s.server.limits.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.behind || s.tooSlow {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -15,34 +17,50 @@ import (
 
 // An app is an application that runs: the protocol of its connections, and what they share.
 type app struct {
-	name     string
-	cfg      App
-	signs    credentials
-	server   *Server
-	log      *slog.Logger
-	space    *ws.Space
-	endpoint *ws.Endpoint
+	name   string
+	server *Server
+	log    *slog.Logger
+	space  *ws.Space
+	rules  atomic.Pointer[rules]
 
 	connections atomic.Int64
 	events      meter // of the back end
 	reads       meter
-	hooks       []*hook
-	counts      *counter // nil without subscription_count
+	counts      *counter
 	patience    *patience
 	caches      cacheTimes
 
 	stats appStats
 }
 
+// rules are what a reload may change.
+type rules struct {
+	cfg      App
+	endpoint *ws.Endpoint
+	hooks    []*hook
+}
+
 // patienceForBroker is how long a client's request waits for the other nodes, beside the patience that the broker has itself.
 const patienceForBroker = 5 * time.Second
 
-func newApp(name string, cfg App, s *Server) (*app, error) {
-	a := &app{name: name, cfg: cfg, signs: credentials{cfg.Key, cfg.Secret}, server: s, log: s.log, space: s.hub.Space("pusher/" + cfg.id(name))}
-	a.events.rate, a.reads.rate = float64(cfg.Limits.Events), float64(cfg.Limits.Reads)
+func newApp(name string, cfg App, limits ws.Limits, s *Server) (*app, error) {
+	a := &app{name: name, server: s, log: s.log, space: s.hub.Space("pusher/" + cfg.id(name))}
+	a.counts, a.patience = newCounter(a), newPatience(a)
+	r, err := a.newRules(cfg, limits)
+	if err != nil {
+		return nil, err
+	}
+	a.obey(r)
+	a.space.Handle(ws.Handlers{Departed: a.departed, Roster: a.roster})
+	return a, nil
+}
+
+// newRules makes what follows from a configuration, with the webhooks that there are already.
+func (a *app) newRules(cfg App, limits ws.Limits) (*rules, error) {
+	r := &rules{cfg: cfg}
 	var err error
-	a.endpoint, err = ws.NewEndpoint(ws.EndpointConfig{
-		Space: a.space, Protocol: a, Limits: a.connLimits(s.limits), Logger: s.log,
+	r.endpoint, err = ws.NewEndpoint(ws.EndpointConfig{
+		Space: a.space, Protocol: a, Limits: cfg.connLimits(limits), Logger: a.log,
 		Origins:  []string{"*"}, // the app's own are looked at in Accept: a client that is refused there does not come again and again
 		LostCode: ws.CloseCode(errNoPong.code), LostReason: errNoPong.text,
 		RestartCode: ws.CloseCode(errReconnect.code), RestartReason: errReconnect.text,
@@ -50,25 +68,50 @@ func newApp(name string, cfg App, s *Server) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
+	var there []*hook
+	if old := a.rules.Load(); old != nil {
+		there = slices.Clone(old.hooks)
+	}
 	for _, w := range cfg.Webhooks {
-		a.hooks = append(a.hooks, newHook(w, a, s.client, s.log))
+		if i := slices.IndexFunc(there, func(h *hook) bool { return reflect.DeepEqual(h.cfg, w) }); i >= 0 {
+			r.hooks = append(r.hooks, there[i])
+			there = slices.Delete(there, i, i+1)
+			continue
+		}
+		r.hooks = append(r.hooks, newHook(w, a, a.server.client, a.log))
 	}
-	if cfg.SubscriptionCount {
-		a.counts = newCounter(a)
+	return r, nil
+}
+
+// obey puts rules in force. Those who are connected stay, unless the app is turned off.
+func (a *app) obey(r *rules) {
+	a.rules.Store(r)
+	a.events.setRate(r.cfg.Limits.Events)
+	a.reads.setRate(r.cfg.Limits.Reads)
+	a.caches.setTTL(r.cfg.CacheTTL)
+	if !r.cfg.Enabled {
+		for _, c := range a.space.Conns() {
+			closeWith(c, errDisabled)
+		}
 	}
-	a.patience = newPatience(a)
-	a.caches.ttl = cfg.CacheTTL
-	a.space.Handle(ws.Handlers{Departed: a.departed, Roster: a.roster})
-	return a, nil
+}
+
+// cfg is the configuration that is in force. It does not change.
+func (a *app) cfg() *App { return &a.rules.Load().cfg }
+
+// signs has what the app signs with.
+func (a *app) signs() credentials {
+	cfg := a.cfg()
+	return credentials{cfg.Key, cfg.Secret}
 }
 
 // connLimits are the limits of one connection. Those of the protocol are answered with an error and must come first.
-func (a *app) connLimits(l ws.Limits) ws.Limits {
-	own := a.cfg.Limits
+func (a *App) connLimits(l ws.Limits) ws.Limits {
+	own := a.Limits
 	l.Message = max(l.Message, 2*max(own.EventData, own.MemberData)+bytesize.Size(own.Watchlist*(own.UserID+4))+4*bytesize.KiB)
 	l.Channels = own.Channels + own.Watchlist + 1
-	l.PingInterval = a.cfg.ActivityTimeout * 3 / 2 // clients that ask by themselves are never asked
-	l.PongTimeout = a.cfg.PongTimeout
+	l.PingInterval = a.ActivityTimeout * 3 / 2 // clients that ask by themselves are never asked
+	l.PongTimeout = a.PongTimeout
 	return l
 }
 
@@ -91,15 +134,16 @@ type user struct {
 // Accept lets all in whom the protocol has an answer for: browsers do not show pages why a handshake failed.
 func (a *app) Accept(r *http.Request, c *ws.Conn) error {
 	s := &session{}
-	s.events.rate = float64(a.cfg.Limits.ClientEvents)
+	s.events.setRate(a.cfg().Limits.ClientEvents)
 	c.Data = s
 	open, all := a.connections.Add(1), a.server.connections.Add(1)
+	most, allowed := a.cfg().Limits.Connections, a.server.section.Load().cfg.Connections
 	switch p := a.refuses(r); {
 	case p != nil:
 		s.refused = p
-	case a.cfg.Limits.Connections > 0 && open > int64(a.cfg.Limits.Connections):
+	case most > 0 && open > int64(most):
 		s.refused = &errOverQuota
-	case a.server.cfg.Connections > 0 && all > int64(a.server.cfg.Connections):
+	case allowed > 0 && all > int64(allowed):
 		s.refused = &errOverCapacity
 	}
 	if s.refused != nil {
@@ -109,12 +153,13 @@ func (a *app) Accept(r *http.Request, c *ws.Conn) error {
 }
 
 func (a *app) refuses(r *http.Request) *problem {
+	cfg := a.cfg()
 	switch {
-	case !a.cfg.Enabled:
+	case !cfg.Enabled:
 		return &errDisabled
-	case a.cfg.TLSOnly && r.TLS == nil:
+	case cfg.TLSOnly && r.TLS == nil:
 		return &errTLSOnly
-	case !originAllowed(a.cfg.AllowedOrigins, r.Header.Get("Origin")):
+	case !originAllowed(cfg.AllowedOrigins, r.Header.Get("Origin")):
 		return &errBadOrigin
 	}
 	return refusesProtocol(r.URL.Query().Get("protocol"))
@@ -145,13 +190,17 @@ func (a *app) OnOpen(c *ws.Conn) {
 		closeWith(c, *s.refused)
 		return
 	}
+	if !a.cfg().Enabled { // since a moment ago
+		closeWith(c, errDisabled)
+		return
+	}
 	data := append(make([]byte, 0, 80), `{"socket_id":"`...)
 	data = append(data, socketID(c.ID())...)
 	data = append(data, `","activity_timeout":`...)
-	data = append(strconv.AppendInt(data, int64(a.cfg.ActivityTimeout/time.Second), 10), '}')
+	data = append(strconv.AppendInt(data, int64(a.cfg().ActivityTimeout/time.Second), 10), '}')
 	send(c, appendEvent(nil, eventEstablished, "", data))
-	if a.cfg.SigninTimeout > 0 {
-		a.patience.add(c.ID(), time.Now().Add(a.cfg.SigninTimeout))
+	if timeout := a.cfg().SigninTimeout; timeout > 0 {
+		a.patience.add(c.ID(), time.Now().Add(timeout))
 	}
 }
 
@@ -251,7 +300,7 @@ func clip(text string) string {
 
 // tell hands a happening to the webhooks that want it.
 func (a *app) tell(e happening) {
-	for _, h := range a.hooks {
+	for _, h := range a.rules.Load().hooks {
 		if h.wants(e.name, e.channel) {
 			h.tell(e, time.Now())
 		}

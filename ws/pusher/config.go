@@ -36,7 +36,7 @@ type App struct {
 	// Secret signs what the back end allows and sends. At least 8 characters.
 	Secret string `koanf:"secret"`
 
-	// Enabled: false refuses clients (4003) and API calls (403) and keeps the rest of the section. Default true.
+	// Enabled: false refuses clients (4003), those who are there too, and API calls (403), and keeps the rest of the section. Default true.
 	Enabled bool `koanf:"enabled"`
 
 	// TLSOnly refuses clients without TLS with 4000, upon which pusher-js tries again with it. Default false.

@@ -107,7 +107,11 @@ func TestReloadKeepsConnections(t *testing.T) {
 		t.Error(body)
 	}
 	s.WriteConfig(t, text("another-secret", "third"))
-	if err := s.ReloadFile(t.Context()); err == nil || !strings.Contains(err.Error(), "needs a restart: ws") {
+	check(t, s.ReloadFile(t.Context()))
+	c.ask("private-x", "")
+	c.wantDenied("private-x", 401, "signature is wrong")
+	s.WriteConfig(t, strings.Replace(text(secret, "fourth"), `id: "1"`, `id: "2"`, 1))
+	if err := s.ReloadFile(t.Context()); err == nil || !strings.Contains(err.Error(), "needs a restart: ws.pusher.apps.main.id; nothing was changed") {
 		t.Errorf("%v", err)
 	}
 	c.quiet()

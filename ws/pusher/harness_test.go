@@ -55,12 +55,7 @@ func start(t testing.TB, change ...func(*pusher.Config)) *world {
 // startOn is start with a broker of one's own.
 func startOn(t testing.TB, broker ws.Broker, change ...func(*pusher.Config)) *world {
 	t.Helper()
-	main := pusher.App{}.Defaults().(pusher.App)
-	main.ID, main.Key, main.Secret = "1", key, secret
-	cfg := pusher.Config{Apps: map[string]pusher.App{"main": main}}
-	for _, c := range change {
-		c(&cfg)
-	}
+	cfg := config(change...)
 	w := &world{t: t}
 	log := slog.New(slog.NewTextHandler(&w.log, nil))
 	w.hub = ws.NewHub(ws.Options{Logger: log, Broker: broker})

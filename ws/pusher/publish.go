@@ -33,7 +33,7 @@ func apiErrorf(status int, format string, args ...any) error {
 
 // check says what is wrong with an event.
 func (a *app) check(e *event) error {
-	limits := &a.cfg.Limits
+	limits := &a.cfg().Limits
 	switch {
 	case e.name == "":
 		return apiErrorf(400, "the event has no name")
@@ -68,7 +68,7 @@ func (a *app) check(e *event) error {
 
 // publish checks and sends events, all or none. They count against limits.events.
 func (a *app) publish(ctx context.Context, events []event) error {
-	if !a.cfg.Enabled {
+	if !a.cfg().Enabled {
 		return apiErrorf(403, "the app is disabled")
 	}
 	n := 0
@@ -84,11 +84,11 @@ func (a *app) publish(ctx context.Context, events []event) error {
 		}
 		n += len(events[i].channels)
 	}
-	if most := a.cfg.Limits.Events; most > 0 && n > most { // it would be refused for ever
+	if most := a.cfg().Limits.Events; most > 0 && n > most { // it would be refused for ever
 		return apiErrorf(413, "this is %d events, one for each channel, more than the %d a second that limits.events allows: publish to fewer at a time", n, most)
 	}
 	if !a.events.take(n, time.Now()) {
-		return apiErrorf(429, "the app publishes more than the %d events a second that limits.events allows", a.cfg.Limits.Events)
+		return apiErrorf(429, "the app publishes more than the %d events a second that limits.events allows", a.cfg().Limits.Events)
 	}
 	return a.send(ctx, events, n)
 }
@@ -103,7 +103,7 @@ func (a *app) send(ctx context.Context, events []event, n int) error {
 		for _, channel := range e.channels {
 			opts := ws.PublishOptions{Except: except}
 			if kindOf(channel).has(kindCache) {
-				opts.Keep = ws.Keep{Size: 1, TTL: a.cfg.CacheTTL}
+				opts.Keep = ws.Keep{Size: 1, TTL: a.cfg().CacheTTL}
 				a.caches.note(channel, time.Now())
 			}
 			frame = appendPublished(frame[:0], e.name, channel, e.data, "")
@@ -135,25 +135,25 @@ func (a *app) clientEvent(c *ws.Conn, s *session, m message) {
 		return
 	}
 	a.stats.clientEvents.Add(1)
-	if len(a.hooks) > 0 {
+	if len(a.rules.Load().hooks) > 0 {
 		a.tell(happening{name: hookClientEvent, channel: m.channel, userID: userID, event: m.event, data: text, socket: socketID(c.ID())})
 	}
 }
 
 func (a *app) checkClientEvent(c *ws.Conn, s *session, m *message) (member *ws.Member, text string, p *problem) {
-	limits := &a.cfg.Limits
+	limits := &a.cfg().Limits
 	no := func(format string, args ...any) (*ws.Member, string, *problem) {
 		return nil, "", &problem{codeClientEvent, "Client event rejected - " + fmt.Sprintf(format, args...)}
 	}
 	k := kindOf(m.channel)
 	switch {
-	case a.cfg.ClientEvents == clientEventsOff:
+	case a.cfg().ClientEvents == clientEventsOff:
 		return no("this app does not allow client events")
 	case k.has(kindUser):
 		return no("nobody but the back end sends on channels of users")
 	case k.has(kindEncrypted): // libraries of clients do not encrypt events, so this would be readable
 		return no("not supported on encrypted channels")
-	case a.cfg.ClientEvents == clientEventsPrivate && !k.has(kindPrivate):
+	case a.cfg().ClientEvents == clientEventsPrivate && !k.has(kindPrivate):
 		return no("only supported on private and presence channels")
 	case utf8.RuneCountInString(m.event) > limits.EventName:
 		return no("the name of the event is longer than %d characters", limits.EventName)
@@ -185,11 +185,16 @@ func (a *app) cached(ctx context.Context, channel string) (data string, ttl time
 
 // cacheTimes knows when this node published to cache channels, for the API to say how long that is kept. It forgets what has expired.
 type cacheTimes struct {
-	ttl time.Duration
-
 	mu    sync.Mutex // guards what follows
+	ttl   time.Duration
 	at    map[string]time.Time
 	swept time.Time
+}
+
+func (t *cacheTimes) setTTL(ttl time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ttl = ttl
 }
 
 func (t *cacheTimes) note(channel string, now time.Time) {

@@ -7,18 +7,24 @@ import (
 
 // A meter allows so many events within a second: a bucket that fills evenly. The zero value with a rate of 0 allows all.
 type meter struct {
-	mu   sync.Mutex
+	mu   sync.Mutex // guards what follows
 	rate float64
 	full time.Time // when the bucket will be full again
 }
 
+func (m *meter) setRate(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rate = float64(n)
+}
+
 // take reports whether n more events are allowed now, and counts them if so.
 func (m *meter) take(n int, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.rate == 0 {
 		return true
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	full := m.full
 	if full.Before(now) {
 		full = now

@@ -22,7 +22,7 @@ const patienceForCall = 10 * time.Second
 // serveAPI answers /apps/ID/…; rest is the path behind /apps/.
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, rest string) {
 	id, call, _ := strings.Cut(rest, "/")
-	a := s.byID[id]
+	a := s.section.Load().byID[id]
 	if a == nil {
 		writeError(w, apiErrorf(http.StatusNotFound, "there is no app %q", id))
 		return
@@ -54,7 +54,7 @@ func writeError(w http.ResponseWriter, err error) {
 
 // serveCall authenticates, then does what the path says.
 func (a *app) serveCall(ctx context.Context, w http.ResponseWriter, r *http.Request, call string) ([]byte, error) {
-	body, err := readBody(w, r, int64(a.cfg.Limits.Request))
+	body, err := readBody(w, r, int64(a.cfg().Limits.Request))
 	if err != nil {
 		return nil, err
 	}
@@ -62,10 +62,10 @@ func (a *app) serveCall(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if err != nil {
 		return nil, apiErrorf(400, "the query: %v", err)
 	}
-	if err := a.signs.checkRequest(r.Method, a.server.signedPaths(r.URL), query, body, time.Now()); err != nil {
+	if err := a.signs().checkRequest(r.Method, a.server.signedPaths(r.URL), query, body, time.Now()); err != nil {
 		return nil, apiErrorf(401, "%v", err)
 	}
-	if !a.cfg.Enabled {
+	if !a.cfg().Enabled {
 		return nil, apiErrorf(403, "the app is disabled")
 	}
 	allow := methodsOf(call)
@@ -79,7 +79,7 @@ func (a *app) serveCall(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return a.serveWrite(ctx, call, body)
 	}
 	if !a.reads.take(1, time.Now()) {
-		return nil, apiErrorf(429, "the app asks more than the %d times a second that limits.reads allows", a.cfg.Limits.Reads)
+		return nil, apiErrorf(429, "the app asks more than the %d times a second that limits.reads allows", a.cfg().Limits.Reads)
 	}
 	return a.serveRead(ctx, call, query)
 }
@@ -126,8 +126,9 @@ func (s *Server) signedPaths(u *url.URL) []string {
 	if u.Path != paths[0] {
 		paths = append(paths, u.Path)
 	}
+	prefix := s.section.Load().cfg.Path
 	for _, p := range slices.Clone(paths) {
-		if short, ok := strings.CutPrefix(p, s.cfg.Path); ok && s.cfg.Path != "" {
+		if short, ok := strings.CutPrefix(p, prefix); ok && prefix != "" {
 			paths = append(paths, short)
 		}
 	}
@@ -226,8 +227,8 @@ func (a *app) triggerBatch(ctx context.Context, body []byte) ([]byte, error) {
 }
 
 func (a *app) triggerAll(ctx context.Context, batch []apiEvent) ([]byte, error) {
-	if n := len(batch); n == 0 || n > a.cfg.Limits.Batch {
-		return nil, apiErrorf(400, "the batch has %d events; limits.batch allows 1 to %d", n, a.cfg.Limits.Batch)
+	if n := len(batch); n == 0 || n > a.cfg().Limits.Batch {
+		return nil, apiErrorf(400, "the batch has %d events; limits.batch allows 1 to %d", n, a.cfg().Limits.Batch)
 	}
 	events := make([]event, len(batch))
 	infos, any := make([][]string, len(batch)), false

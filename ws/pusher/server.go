@@ -37,17 +37,15 @@ type Options struct {
 
 // Server is all apps.
 type Server struct {
-	cfg    Config
-	hub    *ws.Hub
-	log    *slog.Logger
-	limits ws.Limits
-	client *http.Client // of webhooks
-	apps   []*app       // by name
-	byID   map[string]*app
-	byKey  map[string]*app
-	lobby  *ws.Endpoint // of those who ask for an app that is not there
+	hub     *ws.Hub
+	log     *slog.Logger
+	client  *http.Client // of webhooks
+	section atomic.Pointer[section]
 
 	connections atomic.Int64
+
+	mu      sync.Mutex // held while parts are started and stopped; guards stopped
+	stopped bool
 
 	work    context.Context // of everything that runs beside connections
 	abort   context.CancelFunc
@@ -55,57 +53,164 @@ type Server struct {
 	hooks   sync.WaitGroup
 }
 
+// section is what a reload replaces as a whole.
+type section struct {
+	cfg   Config
+	apps  []*app // by name
+	byID  map[string]*app
+	byKey map[string]*app
+	lobby *ws.Endpoint // of those who ask for an app that is not there
+}
+
 // New checks the configuration and starts nothing.
 func New(cfg Config, opts Options) (*Server, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, err
-	}
 	s := &Server{
-		cfg: cfg, hub: opts.Hub, log: opts.Logger, limits: opts.Limits,
-		byID: map[string]*app{}, byKey: map[string]*app{},
+		hub: opts.Hub, log: opts.Logger,
 		client: &http.Client{
 			Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
 	s.work, s.abort = context.WithCancel(context.Background())
+	s.section.Store(&section{})
+	swap, err := s.prepare(cfg, opts.Limits)
+	if err != nil {
+		return nil, err
+	}
+	swap()
+	return s, nil
+}
+
+// NeedsRestart names the keys of the section that Change cannot bring to next: connections belong to an app, and to its id.
+func (c *Config) NeedsRestart(next *Config) (keys []string) {
+	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
+		old := c.Apps[name]
+		app, stays := next.Apps[name]
+		switch {
+		case !stays:
+			keys = append(keys, "apps."+name)
+		case old.id(name) != app.id(name):
+			keys = append(keys, "apps."+name+".id")
+		}
+	}
+	return keys
+}
+
+// Change checks a new configuration of a server that runs and returns what puts it in force, which does nothing after Stop. Connections
+// that are there stay, with the limits of a connection (ws.limits, channels, timeouts) that they came with; all else holds for them, too.
+func (s *Server) Change(cfg Config, limits ws.Limits) (commit func(), err error) {
+	swap, err := s.prepare(cfg, limits)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.stopped {
+			return
+		}
+		before := s.section.Load()
+		hooks := before.hooks()
+		swap()
+		now := s.section.Load()
+		for _, a := range now.apps {
+			if before.app(a.name) == nil {
+				s.run(a)
+			}
+		}
+		for _, h := range now.hooks() {
+			if !slices.Contains(hooks, h) {
+				s.runHook(h)
+			}
+		}
+		for _, h := range hooks {
+			if !slices.Contains(now.hooks(), h) {
+				h.stop() // when what waits is sent
+			}
+		}
+	}, nil
+}
+
+// prepare makes all of a configuration that is new. What it returns swaps the sections.
+func (s *Server) prepare(cfg Config, limits ws.Limits) (swap func(), err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	old := s.section.Load()
+	next := &section{cfg: cfg, byID: map[string]*app{}, byKey: map[string]*app{}}
+	changed := map[*app]*rules{}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Apps)) {
-		a, err := newApp(name, cfg.Apps[name], s)
+		c := cfg.Apps[name]
+		a := old.app(name)
+		if a != nil {
+			changed[a], err = a.newRules(c, limits)
+		} else {
+			a, err = newApp(name, c, limits, s)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("apps.%s: %w", name, err)
 		}
-		s.apps = append(s.apps, a)
-		s.byID[a.cfg.id(name)], s.byKey[a.cfg.Key] = a, a
+		next.apps = append(next.apps, a)
+		next.byID[c.id(name)], next.byKey[c.Key] = a, a
 	}
-	var err error
-	s.lobby, err = ws.NewEndpoint(ws.EndpointConfig{
-		Space: s.hub.Space(Lobby), Protocol: lobby{s}, Limits: opts.Limits, Logger: opts.Logger, Origins: []string{"*"},
+	next.lobby, err = ws.NewEndpoint(ws.EndpointConfig{
+		Space: s.hub.Space(Lobby), Protocol: lobby{s}, Limits: limits, Logger: s.log, Origins: []string{"*"},
 	})
-	return s, err
+	return func() {
+		s.section.Store(next)
+		for a, r := range changed {
+			a.obey(r)
+		}
+	}, err
+}
+
+// app returns the app of that name, or nil.
+func (s *section) app(name string) *app {
+	i := slices.IndexFunc(s.apps, func(a *app) bool { return a.name == name })
+	if i < 0 {
+		return nil
+	}
+	return s.apps[i]
+}
+
+func (s *section) hooks() (all []*hook) {
+	for _, a := range s.apps {
+		all = append(all, a.rules.Load().hooks...)
+	}
+	return all
 }
 
 // Start begins to send webhooks and counts.
 func (s *Server) Start(context.Context) error {
-	for _, a := range s.apps {
-		for _, h := range a.hooks {
-			s.hooks.Go(func() { h.run(s.work) }) // ends when it was told to stop and has nothing left, or Stop has no more time
-		}
-		if a.counts != nil {
-			s.running.Go(func() { a.counts.run(s.work) }) // ends with Stop
-		}
-		if a.cfg.SigninTimeout > 0 {
-			s.running.Go(func() { a.patience.run(s.work) }) // ends with Stop
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.section.Load()
+	for _, a := range now.apps {
+		s.run(a)
+	}
+	for _, h := range now.hooks() {
+		s.runHook(h)
 	}
 	return nil
 }
 
+func (s *Server) run(a *app) {
+	s.running.Go(func() { a.counts.run(s.work) })   // ends with Stop
+	s.running.Go(func() { a.patience.run(s.work) }) // ends with Stop
+}
+
+func (s *Server) runHook(h *hook) {
+	s.hooks.Go(func() { h.run(s.work) }) // ends when it was told to stop and has nothing left, or Stop has no more time
+}
+
 // Stop sends the webhooks that wait, while ctx lasts. The hub has closed the connections before.
 func (s *Server) Stop(ctx context.Context) error {
-	for _, a := range s.apps {
-		for _, h := range a.hooks {
-			h.stop()
-		}
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	now := s.section.Load()
+	for _, h := range now.hooks() {
+		h.stop()
 	}
 	sent := make(chan struct{})
 	go func() { // ends with the webhooks, which abort ends
@@ -122,11 +227,9 @@ func (s *Server) Stop(ctx context.Context) error {
 	s.client.CloseIdleConnections()
 
 	var errs []error
-	for _, a := range s.apps {
-		for _, h := range a.hooks {
-			if n := h.left(); n > 0 {
-				errs = append(errs, fmt.Errorf("app %s: %d events for the webhook %s were not sent in time", a.name, n, redactURL(h.cfg.URL)))
-			}
+	for _, h := range now.hooks() {
+		if n := h.left(); n > 0 {
+			errs = append(errs, fmt.Errorf("app %s: %d events for the webhook %s were not sent in time", h.app.name, n, redactURL(h.cfg.URL)))
 		}
 	}
 	return errors.Join(errs...)
@@ -137,7 +240,7 @@ const Lobby = "pusher"
 
 // AppOf returns the name of the app that a space belongs to.
 func (s *Server) AppOf(space *ws.Space) (name string, ok bool) {
-	for _, a := range s.apps {
+	for _, a := range s.section.Load().apps {
 		if a.space == space {
 			return a.name, true
 		}
@@ -148,14 +251,15 @@ func (s *Server) AppOf(space *ws.Space) (name string, ok bool) {
 // Handles reports whether a request is one of this protocol: a WebSocket at /app/…, or a call of the API of an app at /apps/ID/…,
 // behind the prefix of the section. Other requests with such paths belong to the application.
 func (s *Server) Handles(r *http.Request) bool {
-	path, ok := strings.CutPrefix(r.URL.Path, s.cfg.Path)
+	now := s.section.Load()
+	path, ok := strings.CutPrefix(r.URL.Path, now.cfg.Path)
 	if !ok {
 		return false
 	}
 	if rest, ok := strings.CutPrefix(path, "/apps/"); ok {
 		id, call, _ := strings.Cut(rest, "/")
 		// A library of Pusher with the wrong id must hear that, and not what the application says about a path that it does not know.
-		return s.byID[id] != nil && isCall(call) || strings.Contains(r.URL.RawQuery, "auth_signature=")
+		return now.byID[id] != nil && isCall(call) || strings.Contains(r.URL.RawQuery, "auth_signature=")
 	}
 	return strings.HasPrefix(path, "/app/") && (r.Method == http.MethodConnect || r.Header.Get("Upgrade") != "")
 }
@@ -172,24 +276,25 @@ func isCall(call string) bool {
 
 // ServeHTTP answers front ends and back ends.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	path := strings.TrimPrefix(r.URL.Path, s.cfg.Path)
+	now := s.section.Load()
+	path := strings.TrimPrefix(r.URL.Path, now.cfg.Path)
 	if rest, ok := strings.CutPrefix(path, "/apps/"); ok {
 		s.serveAPI(w, r, rest)
 		return
 	}
 	key, _ := strings.CutPrefix(path, "/app/")
-	if a := s.byKey[key]; a != nil {
-		a.endpoint.ServeHTTP(w, r)
+	if a := now.byKey[key]; a != nil {
+		a.rules.Load().endpoint.ServeHTTP(w, r)
 		return
 	}
-	s.lobby.ServeHTTP(w, r)
+	now.lobby.ServeHTTP(w, r)
 }
 
 // lobby is the protocol of those who ask for what is not there. They are let in to be told so.
 type lobby struct{ s *Server }
 
 func (l lobby) Accept(r *http.Request, c *ws.Conn) error {
-	key, ok := strings.CutPrefix(strings.TrimPrefix(r.URL.Path, l.s.cfg.Path), "/app/")
+	key, ok := strings.CutPrefix(strings.TrimPrefix(r.URL.Path, l.s.section.Load().cfg.Path), "/app/")
 	if !ok || key == "" || strings.Contains(key, "/") {
 		c.Data = errBadPath
 		return nil

@@ -81,8 +81,9 @@ func (s *Service) call(ctx context.Context, method string, req *serviceRequest) 
 // find returns an app by name. Without a name there must be one only.
 func (s *Server) find(name string) (*app, error) {
 	var names []string
-	for _, a := range s.apps {
-		if a.name == name || name == "" && len(s.apps) == 1 {
+	apps := s.section.Load().apps
+	for _, a := range apps {
+		if a.name == name || name == "" && len(apps) == 1 {
 			return a, nil
 		}
 		names = append(names, a.name)

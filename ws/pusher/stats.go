@@ -34,8 +34,9 @@ type AppStats struct {
 
 // Stats returns a snapshot of every app.
 func (s *Server) Stats() []AppStats {
-	list := make([]AppStats, 0, len(s.apps))
-	for _, a := range s.apps {
+	apps := s.section.Load().apps
+	list := make([]AppStats, 0, len(apps))
+	for _, a := range apps {
 		st := AppStats{
 			Name: a.name, Connections: a.connections.Load(), Refused: a.stats.refused.Load(), Messages: a.stats.messages.Load(),
 			Errors: a.stats.errors.Load(), Subscriptions: a.stats.subscriptions.Load(), SignedIn: a.stats.signedIn.Load(),
@@ -43,7 +44,7 @@ func (s *Server) Stats() []AppStats {
 			Published: a.stats.published.Load(), Calls: a.stats.calls.Load(), CallsFailed: a.stats.callsFailed.Load(),
 			RPCCalls: a.stats.rpcCalls.Load(),
 		}
-		for _, h := range a.hooks {
+		for _, h := range a.rules.Load().hooks {
 			st.WebhooksSent += h.sent.Load()
 			st.WebhooksDropped += h.dropped.Load()
 			st.WebhooksFailed += h.failed.Load()

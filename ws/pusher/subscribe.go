@@ -73,7 +73,7 @@ func (a *app) subscribe(c *ws.Conn, s *session, data []byte) {
 
 // checkSubscription says why the client may not subscribe, and finds out as whom it does.
 func (a *app) checkSubscription(c *ws.Conn, s *session, sub *subscription, auth, channelData string) *denial {
-	limits := &a.cfg.Limits
+	limits := &a.cfg().Limits
 	switch {
 	case len(sub.channel) > limits.ChannelName:
 		return invalid("Invalid channel: its name is longer than %d characters", limits.ChannelName)
@@ -91,7 +91,7 @@ func (a *app) checkSubscription(c *ws.Conn, s *session, sub *subscription, auth,
 			return denied("Channel %s is of a user as whom this connection has not signed in", clip(sub.channel))
 		}
 	case sub.kind.has(kindPrivate):
-		if err := a.signs.checkChannel(auth, socketID(c.ID()), sub.channel, channelData); err != nil {
+		if err := a.signs().checkChannel(auth, socketID(c.ID()), sub.channel, channelData); err != nil {
 			return denied("Not allowed to subscribe to %s: %v", sub.channel, err)
 		}
 	}
@@ -103,7 +103,7 @@ func (a *app) checkSubscription(c *ws.Conn, s *session, sub *subscription, auth,
 
 // checkMember finds out who joins a presence channel: channel_data says so, or the sign-in did.
 func (a *app) checkMember(s *session, sub *subscription, channelData string) *denial {
-	limits := &a.cfg.Limits
+	limits := &a.cfg().Limits
 	switch {
 	case channelData != "":
 		if len(channelData) > int(limits.MemberData) {
@@ -140,7 +140,7 @@ func (a *app) checkMember(s *session, sub *subscription, channelData string) *de
 }
 
 func (a *app) tooMany(sub *subscription) *denial {
-	return exceeded("Channel %s has %d members, as many as it may have", sub.channel, a.cfg.Limits.Members)
+	return exceeded("Channel %s has %d members, as many as it may have", sub.channel, a.cfg().Limits.Members)
 }
 
 var unavailable = &denial{"ServerError", 503, "The other servers cannot be reached, try again"}
@@ -150,7 +150,7 @@ func (a *app) join(c *ws.Conn, s *session, sub *subscription) *denial {
 	full := false
 	opts := ws.SubscribeOptions{Member: sub.member, Reply: func(r ws.Subscribed) *ws.Prepared {
 		// Others may have joined since checkMember looked: who finds himself beyond the limit goes again.
-		if full = r.Membership.Changed && len(r.Membership.Members) > a.cfg.Limits.Members; full {
+		if full = r.Membership.Changed && len(r.Membership.Members) > a.cfg().Limits.Members; full {
 			return nil
 		}
 		return ws.Prepare(ws.Text, appendSubscribed(nil, sub, r.Membership.Members))
@@ -229,7 +229,7 @@ func (a *app) leave(c *ws.Conn, channel string) bool {
 }
 
 func (a *app) counted(channel string, k kind) {
-	if a.counts != nil && !k.has(kindPresence) {
+	if a.cfg().SubscriptionCount && !k.has(kindPresence) {
 		a.counts.changed(channel)
 	}
 }

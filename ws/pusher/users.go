@@ -73,8 +73,8 @@ func (a *app) signin(c *ws.Conn, s *session, data []byte) {
 
 // checkUser returns who signs in, and whom that user watches.
 func (a *app) checkUser(c *ws.Conn, auth, userData string) (u user, watch []string, err error) {
-	limits := &a.cfg.Limits
-	if err := a.signs.checkUser(auth, socketID(c.ID()), userData); err != nil {
+	limits := &a.cfg().Limits
+	if err := a.signs().checkUser(auth, socketID(c.ID()), userData); err != nil {
 		return u, nil, err
 	}
 	if u, err = parseMember([]byte(userData), "id"); err != nil {
@@ -122,7 +122,7 @@ func parseWatchlist(data []byte) (ids []string, size int, err error) {
 
 // watch makes the connection's user known to those who watch it, and tells it about those whom it watches.
 func (a *app) watch(c *ws.Conn, s *session, ids []string) {
-	if !a.cfg.Watchlist {
+	if !a.cfg().Watchlist {
 		return
 	}
 	ctx, cancel := a.brokerContext()
@@ -132,7 +132,7 @@ func (a *app) watch(c *ws.Conn, s *session, ids []string) {
 		Member: &ws.Member{ID: s.user.id, Farewell: onlineFrame(statusOffline, s.user.id)}, Announce: onlineFrame(statusOnline, s.user.id),
 	})
 	ids = distinct(ids)
-	if most := a.cfg.Limits.Watchlist; len(ids) > most {
+	if most := a.cfg().Limits.Watchlist; len(ids) > most {
 		ids = ids[:most]
 		a.fail(c, problem{codeWatchlistTooLong, fmt.Sprintf("The watchlist has more than %d users; these are watched: %s", most, strings.Join(ids, ", "))})
 	}
@@ -186,14 +186,13 @@ func (a *app) terminate(ctx context.Context, userID string) error {
 	})
 }
 
-// patience closes connections that nobody has vouched for when their time is over. All have the same time, so those that came
-// first are due first.
+// patience closes connections that nobody has vouched for when their time is over.
 type patience struct {
 	app  *app
 	wake chan struct{} // holds one
 
 	mu      sync.Mutex // guards waiting
-	waiting []newcomer
+	waiting []newcomer // who is due first comes first
 }
 
 type newcomer struct {
@@ -205,7 +204,11 @@ func newPatience(a *app) *patience { return &patience{app: a, wake: make(chan st
 
 func (p *patience) add(id ws.ConnID, due time.Time) {
 	p.mu.Lock()
-	p.waiting = append(p.waiting, newcomer{id, due})
+	i := len(p.waiting)
+	for i > 0 && due.Before(p.waiting[i-1].due) { // a reload has shortened the time
+		i--
+	}
+	p.waiting = slices.Insert(p.waiting, i, newcomer{id, due})
 	p.mu.Unlock()
 	select {
 	case p.wake <- struct{}{}:

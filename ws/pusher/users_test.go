@@ -71,7 +71,8 @@ func FuzzUserData(f *testing.F) {
 func FuzzCall(f *testing.F) {
 	f.Add([]byte(`{"name":"e","channels":["a"],"data":"x","socket_id":"1.2","info":"user_count"}`))
 	f.Add([]byte(`{"name":"e","channel":"presence-a","data":{"n":[1]}}`))
-	a := &app{cfg: App{}.Defaults().(App)}
+	a := &app{}
+	a.rules.Store(&rules{cfg: App{}.Defaults().(App)})
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var in apiEvent
 		if decode(body, &in) != nil {

@@ -315,8 +315,9 @@ func (h *hook) post(ctx context.Context, body []byte) error {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "edge")
-	req.Header.Set("X-Pusher-Key", h.app.cfg.Key)
-	req.Header.Set("X-Pusher-Signature", sign(h.app.cfg.Secret, string(body)))
+	signs := h.app.signs()
+	req.Header.Set("X-Pusher-Key", signs.key)
+	req.Header.Set("X-Pusher-Signature", sign(signs.secret, string(body)))
 	resp, err := h.client.Do(req)
 	if err != nil {
 		return err

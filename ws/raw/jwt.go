@@ -64,13 +64,10 @@ const CloseExpired ws.CloseCode = 4401
 // maxClaim bounds what is kept of a claim.
 const maxClaim = 4 << 10
 
-// guard checks tokens, and ends connections with them.
+// guard checks tokens.
 type guard struct {
 	cfg      *JWT
 	verifier *jwtkeys.Verifier
-
-	mu     sync.Mutex
-	timers map[ws.ConnID]*time.Timer // of tokens that expire
 }
 
 func newGuard(cfg *JWT) (*guard, error) {
@@ -78,18 +75,19 @@ func newGuard(cfg *JWT) (*guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jwt.%w", err)
 	}
-	return &guard{cfg: cfg, verifier: jwtkeys.NewVerifier(keys, cfg.Issuer, cfg.Audience), timers: map[ws.ConnID]*time.Timer{}}, nil
+	return &guard{cfg, jwtkeys.NewVerifier(keys, cfg.Issuer, cfg.Audience)}, nil
 }
 
-// admit checks the token of a request and gives the connection what it says. The request that it returns has no token in its URL.
-func (g *guard) admit(r *http.Request, c *ws.Conn) (*http.Request, error) {
+// admit checks the token of a request and gives the connection what it says. The request that it returns has no token in its URL. The token
+// expires at the time returned, or never.
+func (g *guard) admit(r *http.Request, c *ws.Conn) (*http.Request, time.Time, error) {
 	token, r := g.token(r)
 	if token == "" && g.cfg.Optional {
-		return r, nil
+		return r, time.Time{}, nil
 	}
 	claims, err := g.verifier.Verify(token)
 	if err != nil {
-		return r, &ws.Refusal{Status: http.StatusUnauthorized, Text: "401 unauthorized", Header: http.Header{"Www-Authenticate": {"Bearer"}}}
+		return r, time.Time{}, &ws.Refusal{Status: http.StatusUnauthorized, Text: "401 unauthorized", Header: http.Header{"Www-Authenticate": {"Bearer"}}}
 	}
 	if user := claimText(claims[g.cfg.User]); user != "" {
 		c.SetUser(user)
@@ -99,21 +97,28 @@ func (g *guard) admit(r *http.Request, c *ws.Conn) (*http.Request, error) {
 			c.Set(name, text)
 		}
 	}
-	if at := claims.Expires(); !at.IsZero() {
-		g.mu.Lock()
-		g.timers[c.ID()] = time.AfterFunc(time.Until(at), func() { c.Close(CloseExpired, "the token has expired") })
-		g.mu.Unlock()
-	}
-	return r, nil
+	return r, claims.Expires(), nil
+}
+
+// expiries end connections when their tokens do.
+type expiries struct {
+	mu     sync.Mutex // guards timers
+	timers map[ws.ConnID]*time.Timer
+}
+
+func (e *expiries) await(c *ws.Conn, at time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.timers[c.ID()] = time.AfterFunc(time.Until(at), func() { c.Close(CloseExpired, "the token has expired") })
 }
 
 // forget is the end of a connection, or of a handshake.
-func (g *guard) forget(c *ws.Conn) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if t := g.timers[c.ID()]; t != nil {
+func (e *expiries) forget(c *ws.Conn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t := e.timers[c.ID()]; t != nil {
 		t.Stop()
-		delete(g.timers, c.ID())
+		delete(e.timers, c.ID())
 	}
 }
 

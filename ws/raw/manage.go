@@ -21,10 +21,10 @@ const (
 )
 
 // manage is POST (send), GET (tell about), PATCH (carry out an order) and DELETE (close) of /@connections/ID, on whichever node that is.
-func (a *App) manage(w http.ResponseWriter, r *http.Request, text string) {
+func (a *App) manage(w http.ResponseWriter, r *http.Request, text, secret string) {
 	// Hashes have one length: the comparison takes the same time whatever was sent.
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	said, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(a.cfg.Secret))
+	said, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(secret))
 	if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(said[:], want[:]) != 1 {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		http.Error(w, "401 unauthorized", http.StatusUnauthorized)

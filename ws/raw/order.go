@@ -142,7 +142,7 @@ func (a *App) carry(ctx context.Context, c *ws.Conn, o *Order) (*Description, er
 	if len(o.Attributes)+len(o.Subscribe) > 0 && c.Ending() { // in its last event the application may still leave rooms
 		return nil, ErrGone
 	}
-	if err := a.fits(c, o); err != nil {
+	if err := fits(c, o); err != nil {
 		return nil, err
 	}
 	for name, value := range o.Attributes {
@@ -160,7 +160,7 @@ func (a *App) carry(ctx context.Context, c *ws.Conn, o *Order) (*Description, er
 		}
 		_, err := a.space.Subscribe(ctx, c, s.Channel, opts)
 		if errors.Is(err, ws.ErrChannels) { // somebody else was faster
-			err = a.tooManyChannels()
+			err = tooManyChannels(c)
 		}
 		if err != nil {
 			return nil, err
@@ -178,12 +178,12 @@ type RefusedError string
 
 func (e RefusedError) Error() string { return string(e) }
 
-func (a *App) tooManyChannels() error {
-	return RefusedError(fmt.Sprintf("subscribe: a connection may have %d channels (ws.limits.channels)", a.channels))
+func tooManyChannels(c *ws.Conn) error {
+	return RefusedError(fmt.Sprintf("subscribe: a connection may have %d channels (ws.limits.channels)", c.MaxChannels()))
 }
 
 // fits says what of an order would exceed the limits of the connection, before anything of it is done.
-func (a *App) fits(c *ws.Conn, o *Order) error {
+func fits(c *ws.Conn, o *Order) error {
 	if len(o.Attributes) > 0 {
 		have := c.Attributes()
 		if have == nil {
@@ -212,8 +212,8 @@ func (a *App) fits(c *ws.Conn, o *Order) error {
 		for _, s := range o.Subscribe {
 			channels[s.Channel] = true
 		}
-		if len(channels) > a.channels {
-			return a.tooManyChannels()
+		if len(channels) > c.MaxChannels() {
+			return tooManyChannels(c)
 		}
 	}
 	return nil

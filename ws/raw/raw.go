@@ -81,20 +81,25 @@ type Backend interface {
 // App is one application. It is the http.Handler of its routes.
 type App struct {
 	name     string
-	cfg      Config
 	backend  Backend
 	space    *ws.Space
-	endpoint *ws.Endpoint
-	guard    *guard // nil without jwt
+	rules    atomic.Pointer[rules]
+	expiries expiries
 	log      *slog.Logger
 
-	channels int           // that a connection may have
-	slots    chan struct{} // events that are being dealt with
-	failed   atomic.Uint64
-	events   atomic.Uint64
+	failed atomic.Uint64
+	events atomic.Uint64
 
 	lost       atomic.Uint64 // events since the last line about them
 	complaints ws.Seldom
+}
+
+// rules are what a reload may change: who gets in, and how much of what at a time.
+type rules struct {
+	cfg      Config
+	endpoint *ws.Endpoint
+	guard    *guard        // nil without jwt
+	slots    chan struct{} // events that are being dealt with
 }
 
 // Options are what an App needs beside its configuration.
@@ -107,19 +112,35 @@ type Options struct {
 
 // New makes an application of a checked configuration.
 func New(name string, cfg Config, opts Options) (*App, error) {
-	a := &App{name: name, cfg: cfg, backend: opts.Backend, log: opts.Logger, slots: make(chan struct{}, cfg.Concurrency)}
-	a.space, a.channels = opts.Hub.Space(SpaceName(name)), opts.Limits.Channels
+	a := &App{name: name, backend: opts.Backend, log: opts.Logger, expiries: expiries{timers: map[ws.ConnID]*time.Timer{}}}
+	a.space = opts.Hub.Space(SpaceName(name))
 	a.space.Handle(ws.Handlers{Answer: a.answerOrder})
-	var err error
+	r, err := a.newRules(cfg, opts.Limits)
+	a.rules.Store(r)
+	return a, err
+}
+
+func (a *App) newRules(cfg Config, limits ws.Limits) (_ *rules, err error) {
+	r := &rules{cfg: cfg, slots: make(chan struct{}, cfg.Concurrency)}
 	if cfg.JWT != nil {
-		if a.guard, err = newGuard(cfg.JWT); err != nil {
+		if r.guard, err = newGuard(cfg.JWT); err != nil {
 			return nil, err
 		}
 	}
-	a.endpoint, err = ws.NewEndpoint(ws.EndpointConfig{
-		Space: a.space, Protocol: a, Limits: opts.Limits, Logger: opts.Logger, Origins: cfg.Origins, Subprotocols: cfg.Subprotocols,
+	r.endpoint, err = ws.NewEndpoint(ws.EndpointConfig{
+		Space: a.space, Protocol: a, Limits: limits, Logger: a.log, Origins: cfg.Origins, Subprotocols: cfg.Subprotocols,
 	})
-	return a, err
+	return r, err
+}
+
+// Change checks a new configuration and returns what puts it in force. Connections that are there keep their limits. Who gets the events stays
+// as it is: those connections are theirs.
+func (a *App) Change(cfg Config, limits ws.Limits) (commit func(), err error) {
+	r, err := a.newRules(cfg, limits)
+	if err != nil {
+		return nil, err
+	}
+	return func() { a.rules.Store(r) }, nil
 }
 
 // SpaceName is the name of an application's space.
@@ -139,32 +160,37 @@ func (a *App) Stats() Stats { return Stats{Events: a.events.Load(), Failed: a.fa
 
 // ServeHTTP connects clients, and lets who knows the secret reach them.
 func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if _, id, ok := strings.Cut(r.URL.Path, "/@connections/"); ok && a.cfg.Secret != "" {
-		a.manage(w, r, id)
+	rules := a.rules.Load()
+	if _, id, ok := strings.Cut(r.URL.Path, "/@connections/"); ok && rules.cfg.Secret != "" {
+		a.manage(w, r, id, rules.cfg.Secret)
 		return
 	}
-	a.endpoint.ServeHTTP(w, r)
+	rules.endpoint.ServeHTTP(w, r)
 }
 
 // Accept is of ws.Protocol.
 func (a *App) Accept(r *http.Request, c *ws.Conn) (err error) {
-	accepted := false
-	if a.guard != nil {
-		if r, err = a.guard.admit(r, c); err != nil {
+	accepted, rules := false, a.rules.Load()
+	if rules.guard != nil {
+		var expires time.Time
+		if r, expires, err = rules.guard.admit(r, c); err != nil {
 			return err
+		}
+		if !expires.IsZero() {
+			a.expiries.await(c, expires)
 		}
 		defer func() {
 			if !accepted {
-				a.guard.forget(c) // there will be no OnClose
+				a.expiries.forget(c) // there will be no OnClose
 			}
 		}()
 	}
 	select {
-	case a.slots <- struct{}{}:
+	case rules.slots <- struct{}{}:
 	case <-r.Context().Done():
 		return &ws.Refusal{Status: http.StatusServiceUnavailable, Text: "503 the client has gone"}
 	}
-	defer func() { <-a.slots }()
+	defer func() { <-rules.slots }()
 	err = a.count(a.backend.Connect(r, c))
 	accepted = err == nil
 	if errors.As(err, new(Reported)) { // the endpoint would log it once more
@@ -178,19 +204,24 @@ func (a *App) OnOpen(*ws.Conn) {}
 
 // OnMessage is of ws.Protocol. An application that fails loses the message, not the connection.
 func (a *App) OnMessage(c *ws.Conn, kind ws.Kind, message []byte) {
-	a.slots <- struct{}{}
-	defer func() { <-a.slots }()
+	slots := a.slot()
+	defer func() { <-slots }()
 	a.complain("message", a.count(a.backend.Message(context.Background(), c, kind, message)))
 }
 
 // OnClose is of ws.Protocol.
 func (a *App) OnClose(c *ws.Conn, code ws.CloseCode, reason string) {
-	if a.guard != nil {
-		a.guard.forget(c)
-	}
-	a.slots <- struct{}{}
-	defer func() { <-a.slots }()
+	a.expiries.forget(c)
+	slots := a.slot()
+	defer func() { <-slots }()
 	a.complain("disconnect", a.count(a.backend.Disconnect(context.Background(), c, code, reason)))
+}
+
+// slot waits until an event may be dealt with, and takes a place in what it returns.
+func (a *App) slot() chan struct{} {
+	slots := a.rules.Load().slots
+	slots <- struct{}{}
+	return slots
 }
 
 // Reported is an error that is in the log already.
