@@ -96,9 +96,12 @@ func (c *child) line() string {
 
 // ask sends a command and returns the answer.
 func (c *child) ask(command string, args ...any) string {
-	fmt.Fprintf(c.in, command+"\n", args...)
+	c.tell(command, args...)
 	return c.line()
 }
+
+// tell sends a command whose answer is looked at later.
+func (c *child) tell(command string, args ...any) { fmt.Fprintf(c.in, command+"\n", args...) }
 
 func (c *child) number(command string) int {
 	n, err := strconv.Atoi(c.ask(command))

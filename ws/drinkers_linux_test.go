@@ -262,6 +262,11 @@ func clientsMain() {
 			}
 			d = all
 			fmt.Println("ok")
+		case "leave":
+			d.close()
+			fmt.Println("ok")
+		case "away":
+			fmt.Println(d.turnedAway)
 		case "received":
 			fmt.Println(d.received.Load())
 		case "pings":

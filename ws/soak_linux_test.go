@@ -2,6 +2,7 @@ package ws_test
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -85,68 +86,71 @@ func TestSoakIdle(t *testing.T) {
 	if most := 0.2 * float64(n) / 100000; cores > most && soak {
 		t.Errorf("holding them takes %.4f cores, the bar of 0.2 for 100,000 is %.4f for them", cores, most)
 	}
-	for _, c := range all { // that a connection is open on the server's side does not say that it is on the client's
-		goal := c.clients.number("received") + c.n*132
+	everyoneHears(t, all)
+}
+
+// everyoneHears tells crowds something: that a connection is open on the server's side does not say that it is on the client's.
+func everyoneHears(t *testing.T, all []cell) {
+	t.Helper()
+	const frame = 132
+	for _, c := range all {
+		goal := c.clients.number("received") + c.n*frame
 		c.server.ask("publish 1 0")
 		testenv.Eventually(t, "everyone hears", func() bool { return c.clients.number("received") >= goal })
 	}
 }
 
-// everyoneHears tells a crowd something: that a connection is open on the server's side does not say that it is on the client's.
-func everyoneHears(t *testing.T, server *child, clients *drinkers, n int) {
-	t.Helper()
-	const frame = 132
-	before := clients.received.Load()
-	server.ask("publish 1 0")
-	clients.await(t, before+int64(n)*frame)
-}
-
 // TestSoakReconnect restarts the server under a crowd that comes back at once.
 func TestSoakReconnect(t *testing.T) {
-	n := affordable(t, testenv.Count(500, 50000))
-	first := startChild(t)
-	address := first.plain
-	before, err := pour(n, address, 5*time.Minute)
-	if err != nil {
-		t.Fatal(err)
+	n := testenv.Count(500, 50000)
+	all := cells(t, n)
+	for _, c := range all {
+		if answer := c.clients.ask("pour %d %s", c.n, c.server.plain); answer != "ok" {
+			t.Fatal(answer)
+		}
 	}
-	steady := first.number("rss")
-	stopped := make(chan struct{})
-	go func() { // ends with the server
-		first.stop()
-		close(stopped)
-	}()
-	testenv.Eventually(t, "all have lost the server", func() bool { return before.ended.Load() == int64(n) })
-	before.close()
-	<-stopped
+	steady := total(all, "rss")
+	var stopping sync.WaitGroup
+	for _, c := range all {
+		stopping.Go(c.server.stop)
+	}
+	for _, c := range all {
+		testenv.Eventually(t, "all have lost the server", func() bool { return c.clients.number("ended") == c.n })
+		c.clients.ask("leave")
+	}
+	stopping.Wait()
 
 	began := time.Now()
-	type crowd struct {
-		*drinkers
-		err error
+	for _, c := range all { // they knock before the door is there
+		c.clients.tell("pour %d %s", c.n, c.server.plain)
 	}
-	back := make(chan crowd, 1)
-	go func() { // knocks before the door is there; ends within the time
-		d, err := pour(n, address, time.Minute)
-		back <- crowd{d, err}
-	}()
-	second := startServer(t, "", childAddress+"="+address)
-	after := <-back
-	if after.err != nil {
-		t.Fatalf("after the restart: %v", after.err)
+	for i, c := range all {
+		all[i].server = startServer(t, "", childAddress+"="+c.server.plain)
 	}
-	t.Cleanup(after.close)
+	ended, turnedAway := 0, 0
+	for _, c := range all {
+		if answer := c.clients.line(); answer != "ok" {
+			t.Fatalf("after the restart: %v", answer)
+		}
+		turnedAway += c.clients.number("away")
+	}
 	took := time.Since(began)
-	testenv.Eventually(t, "all are in", func() bool { return second.number("conns") == n })
-	peak, settled := second.number("peak"), second.number("rss")
+	if took > time.Minute {
+		t.Errorf("it takes %s until %d clients are back, the bar is a minute", took, n)
+	}
+	testenv.Eventually(t, "all are in", func() bool { return total(all, "conns") == n })
+	peak, settled := total(all, "peak"), total(all, "rss")
 	t.Logf("%d clients are back %s after the restart, %d attempts were turned away; %d MiB at most and %d then, %d before the restart",
-		n, took.Round(time.Millisecond), after.turnedAway, peak>>20, settled>>20, steady>>20)
-	if most := 2*steady + 64<<20; peak > most {
+		n, took.Round(time.Millisecond), turnedAway, peak>>20, settled>>20, steady>>20)
+	if most := 2*steady + len(all)*64<<20; peak > most {
 		t.Errorf("the server takes up to %d MiB in the storm, %d before", peak>>20, steady>>20)
 	}
-	everyoneHears(t, second, after.drinkers, n)
-	if after.ended.Load() > 0 {
-		t.Errorf("%d healthy clients were dropped", after.ended.Load())
+	everyoneHears(t, all)
+	for _, c := range all {
+		ended += c.clients.number("ended")
+	}
+	if ended > 0 {
+		t.Errorf("%d healthy clients were dropped", ended)
 	}
 }
 
