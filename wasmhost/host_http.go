@@ -165,8 +165,14 @@ func logEnabled(i *instance, _ api.Memory, stack []uint64) {
 
 func logMessage(i *instance, mem api.Memory, stack []uint64) {
 	message := guestMemory(mem, "message", uint32(stack[1]), uint32(stack[2]))
-	if level, ok := logLevel(int32(uint32(stack[0]))); ok {
-		i.gen.log.line(level, message)
+	level, ok := logLevel(int32(uint32(stack[0])))
+	if !ok {
+		return
+	}
+	i.gen.log.line(level, message)
+	if level == slog.LevelError { // it may be why it traps next
+		i.complaint = append(i.complaint[:0], message[:min(len(message), maxTail)]...)
+		i.spoke = true
 	}
 }
 

@@ -38,16 +38,17 @@ type instance struct {
 	entropy  entropy    // what it took while it started
 	files    guestFiles
 
-	features uint32                // turned on while the module started: they count for all requests
-	names    map[string]headerName // by how the guest spells them
-	recent   recentNames
-	slab     slab
-	desk     desk
-	list     []string // scratch of get_header_names
-	spoke    bool     // since forgetWords
-	stdout   *lineWriter
-	stderr   *lineWriter
-	budget   budget
+	features  uint32                // turned on while the module started: they count for all requests
+	names     map[string]headerName // by how the guest spells them
+	recent    recentNames
+	slab      slab
+	desk      desk
+	list      []string // scratch of get_header_names
+	spoke     bool     // since forgetWords
+	complaint []byte   // the last thing it logged as an error
+	stdout    *lineWriter
+	stderr    *lineWriter
+	budget    budget
 
 	exchange exchange
 	outer    *instance // that waits for the answer, as this one does: see passage
@@ -160,7 +161,7 @@ func (i *instance) start(name string) error {
 	return nil
 }
 
-// startError adds what the guest printed, which is where most languages explain a failed start.
+// startError adds what the guest said, which is where most languages explain a failed start.
 func (i *instance) startError(step string, err error) error {
 	var thrown scriptError
 	if errors.As(err, &thrown) {
@@ -173,12 +174,15 @@ func (i *instance) startError(step string, err error) error {
 	return fmt.Errorf("%s: %w (%s: %q)", step, err, stream, words)
 }
 
-// lastWords are the end of what the guest printed in this call, and where: in most languages the reason of a trap is on
-// stderr, in TinyGo on stdout.
+// lastWords are the end of what the guest said in this call, and where: in most languages the reason of a trap is on
+// stderr, in TinyGo on stdout, and plugins that print nothing have logged it.
 func (i *instance) lastWords() (stream, words string) {
 	said := i.stderr
 	if len(said.tail) == 0 {
 		said = i.stdout
+	}
+	if len(said.tail) == 0 {
+		return "log", printable(i.complaint)
 	}
 	return said.stream, printable(said.tail)
 }
@@ -190,6 +194,7 @@ func (i *instance) forgetWords() {
 	i.spoke = false
 	i.stdout.tail, i.stderr.tail = i.stdout.tail[:0], i.stderr.tail[:0]
 	i.stdout.panics, i.stderr.panics = false, false
+	i.complaint = i.complaint[:0]
 }
 
 // noResponse asks the guest whether its handle_response has nothing to do.

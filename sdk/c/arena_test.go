@@ -46,3 +46,17 @@ func TestArenaAndBodies(t *testing.T) {
 		t.Errorf("the log does not say why:\n%s", log.String())
 	}
 }
+
+// TestArenaAndConfig: a configuration that does not fit in the arena is refused with the reason, not with a bare trap.
+func TestArenaAndConfig(t *testing.T) {
+	t.Parallel()
+	cfg := wasmhost.ModuleConfig{}.Defaults().(wasmhost.ModuleConfig)
+	cfg.File = testenv.CGuest(t, "sdk/c/examples/api_key.c", "-Wall", "-Wextra", "-Werror")
+	cfg.Config = map[string]any{"key": strings.Repeat("x", arena)}
+	_, err := wasmhost.New(t.Context(), wasmhost.Config{Modules: map[string]wasmhost.ModuleConfig{"p": cfg}}, wasmhost.Options{
+		Logger: slog.New(slog.DiscardHandler), CacheDir: testenv.Dir(t),
+	})
+	if err == nil || !strings.Contains(err.Error(), "the arena is full: define EDGE_ARENA larger") {
+		t.Errorf("a configuration of more than EDGE_ARENA: %v", err)
+	}
+}
