@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,7 +54,7 @@ func newApp(name string, cfg App, limits ws.Limits, s *Server) (*app, error) {
 	return a, nil
 }
 
-// newRules makes what follows from a configuration, with the webhooks that there are already.
+// newRules makes what follows from a configuration. A webhook that is there already stays, by its URL: what waits keeps its order.
 func (a *app) newRules(cfg App, limits ws.Limits) (*rules, error) {
 	r := &rules{cfg: cfg}
 	var err error
@@ -73,7 +72,7 @@ func (a *app) newRules(cfg App, limits ws.Limits) (*rules, error) {
 		there = slices.Clone(old.hooks)
 	}
 	for _, w := range cfg.Webhooks {
-		if i := slices.IndexFunc(there, func(h *hook) bool { return reflect.DeepEqual(h.cfg, w) }); i >= 0 {
+		if i := slices.IndexFunc(there, func(h *hook) bool { return h.url == w.URL }); i >= 0 {
 			r.hooks = append(r.hooks, there[i])
 			there = slices.Delete(there, i, i+1)
 			continue
@@ -85,6 +84,9 @@ func (a *app) newRules(cfg App, limits ws.Limits) (*rules, error) {
 
 // obey puts rules in force. Those who are connected stay, unless the app is turned off.
 func (a *app) obey(r *rules) {
+	for i, h := range r.hooks {
+		h.rules.Store(&r.cfg.Webhooks[i])
+	}
 	a.rules.Store(r)
 	a.events.setRate(r.cfg.Limits.Events)
 	a.reads.setRate(r.cfg.Limits.Reads)

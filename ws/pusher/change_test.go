@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/edge-server/edge/internal/testenv"
 	"github.com/edge-server/edge/ws"
 	"github.com/edge-server/edge/ws/pusher"
 )
@@ -88,6 +90,46 @@ func TestChange(t *testing.T) {
 	late.wantError(4003, "")
 	late.wantClose(4003)
 	other.quiet()
+}
+
+// TestChangeOfAWebhook: what waits for a URL is sent by the new rules, in its order.
+func TestChangeOfAWebhook(t *testing.T) {
+	t.Parallel()
+	hook := newReceiver(t)
+	var away atomic.Bool
+	away.Store(true)
+	hook.answer = func(int) int {
+		if away.Load() {
+			return 503
+		}
+		return 200
+	}
+	batches := func(n int) func(*pusher.Config) {
+		return app(func(a *pusher.App) {
+			h := webhook(hook.URL)
+			h.Batch = n
+			a.Webhooks = []pusher.Webhook{h}
+		})
+	}
+	w := start(t, batches(1))
+	c := w.connect()
+	for _, name := range []string{"a", "b", "c", "d"} {
+		c.subscribe(name, "")
+	}
+	testenv.Eventually(t, "a request has failed", func() bool { return w.Stats()[0].WebhooksFailed > 0 })
+	w.change(batches(10))
+	away.Store(false)
+	hook.wait(t, "channel_occupied", "d")
+	testenv.Eventually(t, "all are sent", func() bool { return w.Stats()[0].WebhooksSent == 4 })
+	hook.mu.Lock()
+	defer hook.mu.Unlock()
+	var order []any
+	for _, e := range hook.events {
+		order = append(order, e["channel"])
+	}
+	if fmt.Sprint(order) != "[a b c d]" {
+		t.Errorf("the events came as %v", order)
+	}
 }
 
 // TestChangeWhileClientsTalk: whatever changes, those who are there notice nothing.

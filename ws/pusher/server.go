@@ -229,7 +229,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	var errs []error
 	for _, h := range now.hooks() {
 		if n := h.left(); n > 0 {
-			errs = append(errs, fmt.Errorf("app %s: %d events for the webhook %s were not sent in time", h.app.name, n, redactURL(h.cfg.URL)))
+			errs = append(errs, fmt.Errorf("app %s: %d events for the webhook %s were not sent in time", h.app.name, n, redactURL(h.url)))
 		}
 	}
 	return errors.Join(errs...)

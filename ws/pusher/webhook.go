@@ -81,7 +81,8 @@ func (h *happening) subject() string {
 
 // A hook sends what happens to one URL, in order, from one goroutine.
 type hook struct {
-	cfg    Webhook
+	url    string
+	rules  atomic.Pointer[Webhook] // what a reload may change
 	app    *app
 	client *http.Client
 	log    *slog.Logger
@@ -108,16 +109,22 @@ type ending struct {
 }
 
 func newHook(cfg Webhook, a *app, client *http.Client, log *slog.Logger) *hook {
-	return &hook{
-		cfg: cfg, app: a, client: client, log: log, settle: settle, still: a.stillEnded,
+	h := &hook{
+		url: cfg.URL, app: a, client: client, log: log, settle: settle, still: a.stillEnded,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), endings: map[string]ending{}, missed: map[string]time.Time{},
 	}
+	h.rules.Store(&cfg)
+	return h
 }
+
+// cfg is the configuration that is in force. It does not change.
+func (h *hook) cfg() *Webhook { return h.rules.Load() }
 
 // wants reports whether the webhook is to be told of such events.
 func (h *hook) wants(name, channel string) bool {
-	return slices.Contains(h.cfg.Events, name) && (len(h.cfg.Channels) == 0 ||
-		slices.ContainsFunc(h.cfg.Channels, func(prefix string) bool { return strings.HasPrefix(channel, prefix) }))
+	cfg := h.cfg()
+	return slices.Contains(cfg.Events, name) && (len(cfg.Channels) == 0 ||
+		slices.ContainsFunc(cfg.Channels, func(prefix string) bool { return strings.HasPrefix(channel, prefix) }))
 }
 
 // tell queues what happened. It does not wait; past the limit of the queue it drops.
@@ -126,7 +133,7 @@ func (h *hook) tell(e happening, now time.Time) {
 	defer h.mu.Unlock()
 	switch e.name {
 	case hookVacated, hookMemberRemoved:
-		if len(h.endings)+len(h.waiting) >= h.cfg.Queue {
+		if len(h.endings)+len(h.waiting) >= h.cfg().Queue {
 			h.dropped.Add(1)
 			return
 		}
@@ -143,7 +150,7 @@ func (h *hook) tell(e happening, now time.Time) {
 		if now.Sub(h.missed[e.channel]) < missQuiet {
 			return
 		}
-		if len(h.missed) < h.cfg.Queue {
+		if len(h.missed) < h.cfg().Queue {
 			h.missed[e.channel] = now
 		}
 	case hookCount:
@@ -156,7 +163,7 @@ func (h *hook) tell(e happening, now time.Time) {
 }
 
 func (h *hook) push(e happening) {
-	if len(h.waiting)+len(h.endings) >= h.cfg.Queue {
+	if len(h.waiting)+len(h.endings) >= h.cfg().Queue {
 		h.dropped.Add(1)
 		return
 	}
@@ -212,7 +219,7 @@ func (h *hook) next(ctx context.Context, now time.Time) (batch []happening, paus
 			delete(h.missed, channel)
 		}
 	}
-	n := min(len(h.waiting), h.cfg.Batch)
+	n := min(len(h.waiting), h.cfg().Batch)
 	batch = slices.Clone(h.waiting[:n])
 	h.waiting = slices.Delete(h.waiting, 0, n)
 	if len(h.waiting) == 0 {
@@ -279,13 +286,13 @@ func (h *hook) deliver(ctx context.Context, batch []happening) bool {
 			return true
 		}
 		if pause == firstPause {
-			h.log.Warn("a webhook fails, it is tried again", "app", h.app.name, "url", redactURL(h.cfg.URL), "for", h.cfg.Retry, "error", err)
+			h.log.Warn("a webhook fails, it is tried again", "app", h.app.name, "url", redactURL(h.url), "for", h.cfg().Retry, "error", err)
 		}
 		h.failed.Add(1)
 		pause := pause/2 + rand.N(pause/2) // so that many webhooks do not come back at once
-		if time.Since(began)+pause > h.cfg.Retry || !h.sleep(ctx, pause) {
+		if time.Since(began)+pause > h.cfg().Retry || !h.sleep(ctx, pause) {
 			h.dropped.Add(uint64(len(batch)))
-			h.log.Error("webhook events are lost", "app", h.app.name, "url", redactURL(h.cfg.URL), "events", len(batch), "error", err)
+			h.log.Error("webhook events are lost", "app", h.app.name, "url", redactURL(h.url), "events", len(batch), "error", err)
 			return false
 		}
 	}
@@ -304,13 +311,13 @@ func (h *hook) body(batch []happening, now time.Time) []byte {
 }
 
 func (h *hook) post(ctx context.Context, body []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, h.cfg().Timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.cfg.URL, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
-	for name, value := range h.cfg.Headers {
+	for name, value := range h.cfg().Headers {
 		req.Header.Set(name, value)
 	}
 	req.Header.Set("Content-Type", "application/json")
