@@ -31,7 +31,7 @@ func Check(ctx context.Context, cfg *Config, opts Options) (err error) {
 	w, worldErr := e.newWorld(ctx, &checked, nil)
 	if err = errors.Join(err, worldErr); worldErr == nil {
 		_, routesErr := e.compileRoutes(w)
-		err = errors.Join(err, routesErr, w.stop(ctx))
+		err = errors.Join(err, routesErr, w.checkRawPlugins(), w.stop(ctx))
 	}
 	if cfg.HTTP != nil {
 		_, httpErr := e.newHTTP(&checked)

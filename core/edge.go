@@ -73,7 +73,8 @@ type Edge struct {
 	legacy    *legacy        // what an older process has handed over; nil without one
 	replaced  chan struct{}  // closed when a newer process has taken over
 	link      *handover.Link // to the process that has, or had, the stores; nil without one
-	movingMu  sync.Mutex     // guards moving, and mercure against links
+	older     chan struct{}  // closed when the process that this one has replaced has ended; nil without one
+	movingMu  sync.Mutex     // guards moving, and mercure and hub against links
 	moving    map[string]*moving
 	stores    map[string]kv.Store
 	drivers   *wasmhost.Host  // the plugins that keep the data of stores; nil without
@@ -227,6 +228,9 @@ func (e *Edge) build(ctx context.Context, cfg *Config) (err error) {
 	}
 	if e.mercure != nil {
 		e.lifecycle.add("event streams", startNothing, e.mercure.Disconnect)
+	}
+	if e.http != nil { // before those are sent away: they come back at once, and must not come by the same connection
+		e.lifecycle.add("goodbyes", startNothing, e.http.GoAway)
 	}
 	return nil
 }

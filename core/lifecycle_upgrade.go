@@ -33,6 +33,9 @@ type handedOver struct {
 
 	// Mercure says that it has a hub, which moves.
 	Mercure bool `json:"mercure,omitempty"`
+
+	// WS says that it has WebSockets whose rooms are in it alone, which move.
+	WS bool `json:"ws,omitempty"`
 }
 
 // given is what the old process says when it has let go of what only one can have.
@@ -129,15 +132,24 @@ func (e *Edge) takeOver(ctx context.Context) error {
 	}
 
 	// Nothing leads back from here.
+	if rooms := e.rooms(); rooms != nil && e.legacy.said.WS {
+		rooms.Follow(peerBy(wsPeer, e.link))
+	}
 	e.sockets.Open()
 	e.takeServices(ctx, g.Services)
 	e.log.Info("edge has taken over", "from", e.legacy.said.PID, "pid", os.Getpid())
+	link, ended := e.link, make(chan struct{}) // another upgrade makes another link
+	e.older = ended
 	go func() { // ends with the older process, or with this one
+		defer close(ended)
 		_, err := from.Receive(e.life, "nothing more", nil)
 		e.lock.share(false)
 		from.Close()
-		if e.link != nil {
-			e.link.Close()
+		if rooms := e.rooms(); rooms != nil {
+			rooms.Follow(nil)
+		}
+		if link != nil {
+			link.Close()
 		}
 		e.log.Debug("the older edge has ended", "reason", err)
 	}()
@@ -270,7 +282,7 @@ func (e *Edge) handOver(ctx context.Context, next *upgrade.Successor, move *move
 }
 
 func (e *Edge) sendBeginning(next *upgrade.Successor, move *move) error {
-	h := handedOver{PID: os.Getpid(), Stores: move.describe(), Mercure: e.mercure != nil}
+	h := handedOver{PID: os.Getpid(), Stores: move.describe(), Mercure: e.mercure != nil, WS: e.rooms() != nil}
 	if e.http != nil {
 		var err error
 		if h.HTTP, err = e.http.Legacy(); err != nil {

@@ -123,7 +123,10 @@ php: {app: {command: [%s, %s/core/testdata/app.php], user: %s, workers: {min: 1,
 plugins: {modules: {headers: {file: %[4]s}}}
 kv: {cache: {driver: memory}}
 rpc: {listen: "unix://rpc.sock"}
-ws: {raw: {chat: {php: app}}}
+ws:
+  raw: {chat: {php: app}}
+  pusher: {apps: {main: {id: "1", key: app-key, secret: secret-of-sixteen}}}
+  mercure: {publisher: {secret: a-secret-of-at-least-32-characters}}
 services: {beside: {command: [sleep, "1000"], user: %[3]s}}
 telemetry: {metrics: {listen: %[5]q, names: %[6]s}}
 `, testenv.PHP(t), testenv.Root(t), currentUser(t), testenv.CGuest(t, "plugins-wasm/hardening/hardening.c"), metrics, names))

@@ -46,8 +46,8 @@ func (e *Edge) Reload(ctx context.Context, cfg *Config) error {
 	defer cancel(nil)
 	defer context.AfterFunc(e.life, func() { cancel(errors.New("edge is stopping")) })()
 	old := e.world.Load()
-	if keys := needsRestart(old.cfg, cfg); len(keys) > 0 {
-		return NeedsRestartError{Keys: keys, Hint: "`edge upgrade` puts it in force without losing a request"}
+	if keys := append(needsRestart(old.cfg, cfg), e.wsInUse(old.cfg, cfg)...); len(keys) > 0 {
+		return newNeedsRestart(keys)
 	}
 
 	if err := e.services.Check(cfg.Services); err != nil {
@@ -117,6 +117,9 @@ func (e *Edge) commit(old, next *world, sockets wsChange) error {
 	if err != nil {
 		return err
 	}
+	if keys := e.wsInUse(old.cfg, next.cfg); len(keys) > 0 { // since a moment ago
+		return newNeedsRestart(keys)
+	}
 	e.world.Store(next)
 	for _, commit := range sockets.commit {
 		commit()
@@ -153,6 +156,15 @@ func (e *Edge) retireWorld(old, next *world) {
 type NeedsRestartError struct {
 	Keys []string // such as http.listen
 	Hint string   // what to do
+}
+
+func newNeedsRestart(keys []string) NeedsRestartError {
+	for _, key := range []string{"state_dir", "admin"} {
+		if slices.Contains(keys, key) { // by which `edge upgrade` finds this process
+			return NeedsRestartError{Keys: keys, Hint: "stop edge and start it: `edge upgrade` cannot change " + key}
+		}
+	}
+	return NeedsRestartError{Keys: keys, Hint: "`edge upgrade` puts it in force without losing a request"}
 }
 
 func (e NeedsRestartError) Error() string {

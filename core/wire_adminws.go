@@ -185,8 +185,8 @@ func (a adminSockets) Kick(ctx context.Context, app string, to admin.WSTarget, c
 	if err != nil {
 		return done, err
 	}
-	if !sendableCode(code) {
-		return done, badRequest("code: %s, got %d", sendableCodes, code)
+	if err := CheckCloseCode(code); err != nil {
+		return done, badRequest("%w", err)
 	}
 	return a.tell(ctx, space, to, ws.Command{Code: ws.CloseCode(code), Reason: reason})
 }

@@ -70,6 +70,12 @@ func (e *Edge) memoryConfig(name string, c kv.Config) kv.MemoryConfig {
 }
 
 func (e *Edge) closeStores(ctx context.Context) error {
+	if e.older != nil && e.isReplaced() { // what is asked for there goes through this process to the newest one
+		select {
+		case <-e.older:
+		case <-ctx.Done():
+		}
+	}
 	var errs []error
 	for name, store := range e.stores {
 		if err := store.Close(ctx); err != nil {

@@ -76,6 +76,12 @@ func (e *Edge) findMoving(name string) *handover.Store {
 	if name == mercureHub && e.mercure != nil {
 		return handover.New(name, hubStore{hub: e.mercure})
 	}
+	if name == pusherPeer && e.pusher != nil {
+		return handover.New(name, peerStore{serve: func(ctx context.Context, news []byte) ([]byte, error) { return nil, e.pusher.Accept(ctx, news) }})
+	}
+	if name == wsPeer && e.hub != nil {
+		return handover.New(name, peerStore{serve: e.hub.Serve})
+	}
 	if m := e.moving[name]; m != nil {
 		return m.store
 	}
@@ -204,6 +210,7 @@ type move struct {
 	other *os.File
 	link  *handover.Link
 	given map[string]*moving // that are frozen
+	rooms bool               // those of WebSockets are held
 }
 
 func (e *Edge) newMove() (*move, error) {
@@ -254,6 +261,9 @@ func (m *move) give(ctx context.Context, next *upgrade.Successor, g *given) erro
 			return err
 		}
 	}
+	if err := m.giveRooms(ctx); err != nil {
+		return err
+	}
 	return m.sendContents(ctx, next, g)
 }
 
@@ -298,8 +308,18 @@ func (m *move) sendContents(ctx context.Context, next *upgrade.Successor, g *giv
 func (m *move) done() {
 	m.other.Close()
 	e := m.edge
-	if e.link = m.link; len(m.given) == 0 && e.mercure == nil {
+	if e.link = m.link; len(m.given) == 0 && e.mercure == nil && !m.rooms {
 		m.link.Close()
+	}
+	if m.rooms {
+		e.rooms().GoTo(peerBy(wsPeer, m.link))
+		if e.pusher != nil {
+			tell := peerBy(pusherPeer, m.link)
+			e.pusher.Leave(func(ctx context.Context, news []byte) error {
+				_, err := tell(ctx, news)
+				return err
+			})
+		}
 	}
 	if e.mercure != nil {
 		e.mercure.Leave(forwardTo(m.link))
@@ -326,6 +346,9 @@ func (m *move) done() {
 func (m *move) abandon() error {
 	m.other.Close()
 	var errs []error
+	if m.rooms {
+		m.edge.rooms().Resume()
+	}
 	for name, s := range m.given {
 		if s.local == nil {
 			local, err := s.open(context.WithoutCancel(m.edge.life))

@@ -52,9 +52,20 @@ func (c *WSConfig) validate() error {
 // newWebSockets makes the hub and the protocols over it. Connections end before the listeners stop: their requests would
 // otherwise be waited for.
 func (e *Edge) newWebSockets(cfg *Config) (err error) {
-	e.hub = ws.NewHub(ws.Options{Logger: e.channel("ws"), Broker: e.newBroker(cfg.WS.Broker)})
+	hub := ws.NewHub(ws.Options{Logger: e.channel("ws"), Broker: e.newBroker(cfg.WS.Broker)})
+	e.movingMu.Lock() // a link may be there already
+	e.hub = hub
+	e.movingMu.Unlock()
+	if e.legacy != nil && e.legacy.said.WS {
+		if err := e.dialStores(); err != nil {
+			return err
+		}
+	}
 	e.lifecycle.add("websockets", e.hub.Start, startNothing)
 	w := e.world.Load()
+	if err := w.checkRawPlugins(); err != nil {
+		return err
+	}
 	w.raw = map[string]*raw.App{}
 	for _, name := range slices.Sorted(maps.Keys(cfg.WS.Raw)) {
 		if w.raw[name], err = e.newRawApp(cfg, name); err != nil {
@@ -70,10 +81,13 @@ func (e *Edge) newWebSockets(cfg *Config) (err error) {
 	if cfg.WS.Pusher == nil {
 		return nil
 	}
-	e.pusher, err = pusher.New(*cfg.WS.Pusher, pusher.Options{Hub: e.hub, Logger: e.channel("pusher"), Limits: cfg.WS.Limits})
+	apps, err := pusher.New(*cfg.WS.Pusher, pusher.Options{Hub: e.hub, Logger: e.channel("pusher"), Limits: cfg.WS.Limits})
 	if err != nil {
 		return cfg.located(fmt.Errorf("ws.pusher.%w", err))
 	}
+	e.movingMu.Lock()
+	e.pusher = apps
+	e.movingMu.Unlock()
 	e.lifecycle.add("pusher", e.pusher.Start, e.pusher.Stop)
 	if e.rpc != nil {
 		e.rpc.Register("pusher", pusher.NewService(e.pusher))
@@ -94,20 +108,34 @@ func wsNeedsRestart(prefix string, old, next *WSConfig) (keys []string) {
 			keys = append(keys, prefix+"."+key)
 		}
 	}
-	check("broker", reflect.DeepEqual(old.Broker, next.Broker))
+	check("broker", reflect.DeepEqual(old.Broker.joins(), next.Broker.joins()))
 	check("mercure", reflect.DeepEqual(old.Mercure, next.Mercure))
 	check("pusher", (old.Pusher == nil) == (next.Pusher == nil))
-	if old.Pusher != nil && next.Pusher != nil {
-		for _, key := range old.Pusher.NeedsRestart(next.Pusher) {
-			check("pusher."+key, false)
+	return keys
+}
+
+// wsInUse names the keys of applications that next takes away, or gives to others, while they have connections.
+func (e *Edge) wsInUse(old, next *Config) (keys []string) {
+	if old.WS == nil || next.WS == nil {
+		return nil
+	}
+	if e.pusher != nil && next.WS.Pusher != nil {
+		for _, key := range e.pusher.NeedsRestart(next.WS.Pusher) {
+			keys = append(keys, "ws.pusher."+key)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(old.Raw)) {
-		app, stays := next.Raw[name]
-		check("raw."+name, stays)
-		if stays {
-			check("raw."+name+".php", old.Raw[name].PHP == app.PHP)
-			check("raw."+name+".wasm", old.Raw[name].Wasm == app.Wasm)
+	w := e.world.Load()
+	for _, name := range slices.Sorted(maps.Keys(old.WS.Raw)) {
+		before, key := old.WS.Raw[name], "ws.raw."+name
+		after, stays := next.WS.Raw[name]
+		switch {
+		case w.raw[name].Space().Len() == 0:
+		case !stays:
+			keys = append(keys, key)
+		case before.PHP != after.PHP:
+			keys = append(keys, key+".php")
+		case before.Wasm != after.Wasm:
+			keys = append(keys, key+".wasm")
 		}
 	}
 	return keys
@@ -119,11 +147,15 @@ type wsChange struct {
 	before []*ws.Space // nil: nothing was prepared
 }
 
-// changeWebSockets prepares applications that are new, and new rules for those that are there; connections stay.
+// changeWebSockets prepares applications that are new, and new rules for those that are there; connections stay. It does so even when the
+// section is the same: files of keys may have changed.
 func (e *Edge) changeWebSockets(old, next *world) (change wsChange, err error) {
 	next.raw = old.raw
-	if e.hub == nil || reflect.DeepEqual(old.cfg.WS, next.cfg.WS) {
+	if e.hub == nil {
 		return change, nil
+	}
+	if err := next.checkRawPlugins(); err != nil {
+		return change, err
 	}
 	cfg := next.cfg.WS
 	change.before = e.hub.Spaces()
@@ -135,11 +167,21 @@ func (e *Edge) changeWebSockets(old, next *world) (change wsChange, err error) {
 			next.raw[name], err = e.newRawApp(next.cfg, name)
 		} else {
 			var commit func()
-			commit, err = app.Change(cfg.Raw[name], cfg.Limits)
+			commit, err = app.Change(cfg.Raw[name], e.rawBackend(cfg.Raw[name]), cfg.Limits)
 			then(commit)
+			err = within("ws.raw."+name, err)
 		}
 		if err != nil {
 			return change, next.cfg.located(err)
+		}
+	}
+	for name, app := range old.raw {
+		if _, stays := cfg.Raw[name]; !stays {
+			delete(next.raw, name)
+			then(func() {
+				app.Retire()
+				e.hub.Forget(app.Space())
+			})
 		}
 	}
 	if e.pusher != nil {
@@ -150,7 +192,11 @@ func (e *Edge) changeWebSockets(old, next *world) (change wsChange, err error) {
 		then(commit)
 	}
 	if e.mercure != nil {
-		then(func() { e.mercure.SetLimits(cfg.Limits) })
+		commit, err := e.mercure.Change(cfg.Limits)
+		if err != nil {
+			return change, next.cfg.located(within("ws.mercure", err))
+		}
+		then(commit)
 	}
 	return change, nil
 }

@@ -90,6 +90,14 @@ func (b *WSBroker) validate() error {
 	return errors.Join(errs...)
 }
 
+// joins is what matters of the section: nil for a server alone, which it is without one, too.
+func (b *WSBroker) joins() *WSBroker {
+	if b == nil || b.Driver == "memory" {
+		return nil
+	}
+	return b
+}
+
 // newBroker makes the broker of the hub; nil is the one of a single node.
 func (e *Edge) newBroker(cfg *WSBroker) ws.Broker {
 	if cfg == nil {

@@ -54,27 +54,47 @@ func (c *Config) hasRaw(name string) bool {
 // newRawApp makes an application of ws.raw.
 func (e *Edge) newRawApp(cfg *Config, name string) (*raw.App, error) {
 	c := cfg.WS.Raw[name]
-	var backend raw.Backend = &phpBackend{edge: e, pool: c.PHP}
-	if c.Wasm != "" {
-		backend = &wasmBackend{edge: e, plugin: c.Wasm}
-	}
-	app, err := raw.New(name, c, raw.Options{Hub: e.hub, Backend: backend, Limits: cfg.WS.Limits, Logger: e.channel("ws")})
+	app, err := raw.New(name, c, raw.Options{Hub: e.hub, Backend: e.rawBackend(c), Limits: cfg.WS.Limits, Logger: e.channel("ws")})
 	if err != nil {
 		return nil, within("ws.raw."+name, err)
 	}
 	return app, nil
 }
 
+func (e *Edge) rawBackend(c raw.Config) raw.Backend {
+	if c.Wasm != "" {
+		return &wasmBackend{edge: e, plugin: c.Wasm}
+	}
+	return &phpBackend{edge: e, pool: c.PHP}
+}
+
+// checkRawPlugins looks whether the plugins of ws.raw are there and have what it takes, also of applications that no route leads to.
+func (w *world) checkRawPlugins() error {
+	if w.cfg.WS == nil {
+		return nil
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(w.cfg.WS.Raw)) {
+		errs = append(errs, within("ws.raw."+name+".wasm", w.checkRawPlugin(w.cfg.WS.Raw[name].Wasm)))
+	}
+	return w.cfg.located(errors.Join(errs...))
+}
+
+func (w *world) checkRawPlugin(name string) error {
+	if name == "" {
+		return nil
+	}
+	p, ok := w.plugins.Plugin(name)
+	if !ok {
+		return fmt.Errorf("there is no plugin %q", name)
+	}
+	return needKind(p, wasmhost.KindWS, "an application of ws.raw")
+}
+
 // rawTarget is where a route's ws leads. `edge check` has no applications, only their configuration.
 func (e *Edge) rawTarget(w *world, name string) (http.Handler, error) {
-	if plugin := w.cfg.WS.Raw[name].Wasm; plugin != "" {
-		p, ok := w.plugins.Plugin(plugin)
-		if !ok {
-			return nil, fmt.Errorf("ws: the application %q: there is no plugin %q", name, plugin)
-		}
-		if err := needKind(p, wasmhost.KindWS, "an application of ws.raw"); err != nil {
-			return nil, within("ws", err)
-		}
+	if err := w.checkRawPlugin(w.cfg.WS.Raw[name].Wasm); err != nil {
+		return nil, fmt.Errorf("ws: the application %q: %w", name, err)
 	}
 	if app := w.raw[name]; app != nil {
 		return app, nil

@@ -41,7 +41,7 @@ const maxRawKeep = 10_000
 
 func (r *rawRequest) message() (*ws.Prepared, error) {
 	switch {
-	case len(r.Binary) > 0:
+	case r.Binary != nil: // "" is an empty message of bytes
 		return ws.Prepare(ws.Binary, r.Binary), nil
 	case !utf8.ValidString(r.Data):
 		return nil, errors.New("data: a text message must be UTF-8; use binary")
@@ -50,13 +50,18 @@ func (r *rawRequest) message() (*ws.Prepared, error) {
 }
 
 func (r *rawRequest) closing() (ws.CloseCode, error) {
-	switch {
-	case r.Code == 0:
+	if r.Code == 0 {
 		return ws.CloseNormal, nil
-	case !sendableCode(r.Code):
-		return 0, fmt.Errorf("code: %s, got %d", sendableCodes, r.Code)
 	}
-	return ws.CloseCode(r.Code), nil
+	return ws.CloseCode(r.Code), CheckCloseCode(r.Code)
+}
+
+// CheckCloseCode says why a connection cannot be closed with the code.
+func CheckCloseCode(code int) error {
+	if !sendableCode(code) {
+		return fmt.Errorf("code: %s, got %d", sendableCodes, code)
+	}
+	return nil
 }
 
 // sendableCode reports whether a close frame may carry the code (RFC 6455, 7.4): clients take others for a broken server.

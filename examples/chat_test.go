@@ -5,9 +5,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/edge-server/edge/core/admin"
 	"github.com/edge-server/edge/core/edgetest"
 	"github.com/edge-server/edge/internal/browser"
 	"github.com/edge-server/edge/internal/testenv"
@@ -50,9 +54,65 @@ func TestChat(t *testing.T) {
 			bert.Close(t)
 			anna.Eventually(t, `people.textContent === "Anna" && lines.lastChild.textContent === "Bert has left"`)
 
+			// What the README sends, twice: two lines without an id are no repetition.
+			client, err := admin.NewClient(s.Config().Admin, s.Config().StateDir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hall := map[string]string{"chat-php": "hall", "chat-wasm": "room.hall"}[example]
+			for range 2 {
+				if _, err := client.WSSend(t.Context(), "chat", admin.WSTarget{Channel: hall}, false, strings.NewReader(dinner(t, example, hall))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			anna.Eventually(t, `lines.textContent.endsWith("the houseDinner is ready".repeat(2))`)
+
 			kitchen := b.Open(t, s.HTTP+"/?room=kitchen")
 			kitchen.Type(t, "#name", "Carl", true)
 			kitchen.Eventually(t, `people.textContent === "Carl" && lines.children.length === 0`)
+		})
+	}
+}
+
+// dinner is the message that the README of an example sends to a channel.
+func dinner(t *testing.T, example, channel string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(example, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`edge ws send chat '(.+)' --channel ` + regexp.QuoteMeta(channel) + "\n").FindSubmatch(text)
+	if found == nil {
+		t.Fatalf("%s/README.md sends nothing to %s", example, channel)
+	}
+	return string(found[1])
+}
+
+// TestChatRefuses: who is not let in is told what names and rooms are and gets the form again; nothing is tried meanwhile.
+func TestChatRefuses(t *testing.T) {
+	t.Parallel()
+	for _, example := range []string{"chat-php", "chat-wasm"} {
+		t.Run(example, func(t *testing.T) {
+			t.Parallel()
+			if example == "chat-php" {
+				testenv.PHP(t)
+			}
+			s := edgetest.StartDir(t, example)
+			tab := browser.Start(t).Open(t, s.HTTP+"/")
+			const countTries = `window.tries = 0; window.WebSocket = class extends WebSocket { constructor(...a) { super(...a); tries++; } }; 0`
+			const refused = `!enter.hidden && talk.hidden && why.checkVisibility() && state.textContent === "not let in" && document.activeElement.id === "name"`
+			tab.Do(t, countTries)
+			for try := 1; try <= 2; try++ {
+				tab.Type(t, "#name", "\u200b", true)
+				tab.Eventually(t, fmt.Sprintf(refused+` && tries === %d`, try))
+			}
+			tab.Type(t, "#name", "Anna", true)
+			tab.Eventually(t, `state.textContent === "you are Anna" && enter.hidden && !talk.hidden && tries === 3`)
+
+			tab.Go(t, s.HTTP+"/?room=Bad%20Room")
+			tab.Do(t, countTries)
+			tab.Type(t, "#name", "Anna", true)
+			tab.Eventually(t, refused+` && tries === 1 && why.textContent.includes('a room, here "Bad Room"')`)
 		})
 	}
 }

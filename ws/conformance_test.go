@@ -349,6 +349,7 @@ func (l *link) expectClose(code int) {
 	if got.first != fin|shut || has != code {
 		l.t.Fatalf("got %s (%d), want a close frame with %d", got, has, code)
 	}
+	go l.Write(closing(1000, "")) // ends with the connection
 	if f, err := l.next(); err == nil {
 		l.t.Fatalf("%s came behind the close frame", f)
 	}

@@ -23,7 +23,7 @@ const fullWindow = 15
 // negotiate finds the first offer of permessage-deflate that can be accepted, and the answer to it.
 func negotiate(offers []string) (deflateMode, string) {
 	for _, line := range offers {
-		for offer := range strings.SplitSeq(line, ",") {
+		for _, offer := range splitUnquoted(line, ',') {
 			if mode, answer, ok := acceptOffer(offer); ok {
 				return mode, answer
 			}
@@ -33,7 +33,7 @@ func negotiate(offers []string) (deflateMode, string) {
 }
 
 func acceptOffer(offer string) (deflateMode, string, bool) {
-	params := strings.Split(offer, ";")
+	params := splitUnquoted(offer, ';')
 	if strings.TrimSpace(params[0]) != "permessage-deflate" {
 		return deflateMode{}, "", false
 	}
@@ -68,6 +68,23 @@ func acceptOffer(offer string) (deflateMode, string, bool) {
 		}
 	}
 	return mode, answer, true
+}
+
+// splitUnquoted splits at separators that are not within a quoted string.
+func splitUnquoted(text string, separator byte) (parts []string) {
+	quoted, from := false, 0
+	for i := 0; i < len(text); i++ {
+		switch b := text[i]; {
+		case b == '"':
+			quoted = !quoted
+		case b == '\\' && quoted:
+			i++
+		case b == separator && !quoted:
+			parts = append(parts, text[from:i])
+			from = i + 1
+		}
+	}
+	return append(parts, text[from:])
 }
 
 // windowBits reads 8 to 15, in quotes or not, without leading zeros.
@@ -129,15 +146,13 @@ func deflate(p *Prepared) []byte {
 // inflater is a decompressor with what it reads from.
 type inflater struct {
 	in      bytes.Reader
-	tail    bytes.Reader
-	both    io.Reader
 	inflate io.ReadCloser
 }
 
 // inflaters holds *inflater.
 var inflaters = sync.Pool{New: func() any {
 	f := &inflater{}
-	f.inflate = flate.NewReader(nil)
+	f.inflate = flate.NewReader(&f.in)
 	return f
 }}
 
@@ -146,46 +161,55 @@ var streamTail = []byte{0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff}
 
 var errInflate = &frameError{CloseInvalidPayload, "the compressed message is not valid"}
 
-// inflate decompresses a message. It stops where the message gets larger than limit, or is no text, however much would follow.
+const (
+	inflateWindow = 32 << 10
+
+	// maxLastBlocks is how many blocks of a message may say that they are the last one (RFC 7692, 7.2.1, allows some). What follows one of
+	// them begins anew, and costs a copy of the window.
+	maxLastBlocks = 64
+)
+
+// inflate decompresses a message with streamTail behind it. It stops where the message gets larger than limit, or is no text, however much would follow.
 func inflate(compressed []byte, limit int, text bool) (*[]byte, error) {
 	f := inflaters.Get().(*inflater)
 	defer inflaters.Put(f)
 	f.in.Reset(compressed)
-	f.tail.Reset(streamTail)
-	f.both = io.MultiReader(&f.in, &f.tail)
-	_ = f.inflate.(flate.Resetter).Reset(f.both, nil)
+	defer f.in.Reset(nil)
+	_ = f.inflate.(flate.Resetter).Reset(&f.in, nil)
 
 	var check textCheck
 	out := messages.Get().(*[]byte)
-	for {
+	for last := 0; ; {
 		if len(*out) == cap(*out) {
 			*out = slices.Grow(*out, max(firstChunk, len(*out)))
 		}
 		room := (*out)[len(*out):min(cap(*out), limit+1)]
 		n, err := f.inflate.Read(room)
 		*out = (*out)[:len(*out)+n]
+		var breach *frameError
 		switch {
 		case len(*out) > limit:
-			putMessage(out)
-			return nil, &frameError{CloseTooBig, "the message is too big"}
+			breach = &frameError{CloseTooBig, "the message is too big"}
 		case text && !check.next(room[:n]):
-			putMessage(out)
-			return nil, errText
-		case err == io.EOF && text && !check.complete():
-			putMessage(out)
-			return nil, errText
-		case err == io.EOF && f.tail.Len() > len(streamTail)-len(flushTail):
-			// A block that says it is the last one may end the stream early; nothing may follow it.
-			if f.in.Len() > 0 {
-				putMessage(out)
-				return nil, errInflate
+			breach = errText
+		case err == nil:
+		case err != io.EOF:
+			breach = errInflate
+		case f.in.Len() == 0 || f.in.Len() == len(streamTail): // some send nothing behind a last block of their own
+			if !text || check.complete() {
+				return out, nil
 			}
-			return out, nil
-		case err == io.EOF:
-			return out, nil
-		case err != nil:
+			breach = errText
+		default:
+			if last++; last > maxLastBlocks {
+				breach = errInflate
+				break
+			}
+			_ = f.inflate.(flate.Resetter).Reset(&f.in, (*out)[max(0, len(*out)-inflateWindow):])
+		}
+		if breach != nil {
 			putMessage(out)
-			return nil, errInflate
+			return nil, breach
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 )
 
 // EndpointConfig is what an Endpoint needs.
@@ -20,6 +21,9 @@ type EndpointConfig struct {
 
 	// Subprotocols that are spoken, the preferred first. The client's offer is compared with them before Accept, which may choose itself.
 	Subprotocols []string
+
+	// Message is what messages may be as large as, where that is more than Limits.Message. It may change while connections are there. Nil: nothing.
+	Message *atomic.Int64
 
 	// Ping makes what is sent to a client that is silent, in place of the ping of WebSocket. Nil: that one.
 	Ping func(*Conn) *Prepared
@@ -39,6 +43,7 @@ type Endpoint struct {
 	space    *Space
 	protocol Protocol
 	limits   Limits
+	message  *atomic.Int64
 	log      *slog.Logger
 
 	origins      []originPattern
@@ -46,6 +51,15 @@ type Endpoint struct {
 	ping         func(*Conn) *Prepared
 	lost         closing
 	restart      closing
+}
+
+// maxMessage is how large messages may be now.
+func (e *Endpoint) maxMessage() int64 {
+	limit := int64(e.limits.Message)
+	if e.message != nil {
+		limit = max(limit, e.message.Load())
+	}
+	return limit
 }
 
 type closing struct {
@@ -59,7 +73,7 @@ func NewEndpoint(cfg EndpointConfig) (*Endpoint, error) {
 		return nil, fmt.Errorf("limits: %w", err)
 	}
 	e := &Endpoint{
-		hub: cfg.Space.hub, space: cfg.Space, protocol: cfg.Protocol, limits: cfg.Limits, log: cfg.Logger, ping: cfg.Ping,
+		hub: cfg.Space.hub, space: cfg.Space, protocol: cfg.Protocol, limits: cfg.Limits, message: cfg.Message, log: cfg.Logger, ping: cfg.Ping,
 		subprotocols: cfg.Subprotocols,
 		lost:         closing{CloseGoingAway, "no answer to a ping"},
 		restart:      closing{CloseRestart, "the server restarts"},
@@ -70,15 +84,28 @@ func NewEndpoint(cfg EndpointConfig) (*Endpoint, error) {
 	if cfg.RestartCode != 0 {
 		e.restart = closing{cfg.RestartCode, cfg.RestartReason}
 	}
+	var err error
+	e.origins, err = parseOrigins(cfg.Origins)
+	return e, err
+}
+
+// CheckOrigins says what NewEndpoint would of EndpointConfig.Origins.
+func CheckOrigins(origins []string) error {
+	_, err := parseOrigins(origins)
+	return err
+}
+
+func parseOrigins(origins []string) ([]originPattern, error) {
+	var list []originPattern
 	var errs []error
-	for i, text := range cfg.Origins {
+	for i, text := range origins {
 		p, err := parseOrigin(text)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("origins[%d]: %w", i, err))
 		}
-		e.origins = append(e.origins, p)
+		list = append(list, p)
 	}
-	return e, errors.Join(errs...)
+	return list, errors.Join(errs...)
 }
 
 var _ http.Handler = (*Endpoint)(nil)

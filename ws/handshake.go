@@ -149,7 +149,7 @@ func checkHandshake(r *http.Request) (key string, refused *Refusal) {
 	}
 	for _, line := range r.Header["Sec-Websocket-Protocol"] {
 		for name := range strings.SplitSeq(line, ",") {
-			if !httpguts.ValidHeaderFieldName(strings.TrimSpace(name)) {
+			if name = strings.TrimSpace(name); name != "" && !httpguts.ValidHeaderFieldName(name) { // empty elements do not count (RFC 9110, 5.6.1.2)
 				return bad("Sec-WebSocket-Protocol is a list of names")
 			}
 		}

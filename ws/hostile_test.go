@@ -237,6 +237,7 @@ func TestHandshakeIsStrict(t *testing.T) {
 		{"no base64", http.Header{"Sec-Websocket-Key": {"!!hlIHNhbXBsZSBub25jZQ=="}}, 400},
 		{"a body", http.Header{"Content-Length": {"1"}}, 400},
 		{"bad subprotocols", http.Header{"Sec-Websocket-Protocol": {"a b"}}, 400},
+		{"empty elements among subprotocols", http.Header{"Sec-Websocket-Protocol": {", a,, b ,"}}, 101},
 		{"the same origin", http.Header{"Origin": {"http://localhost"}}, 101},
 		{"a good origin", http.Header{"Origin": {"https://good.example"}}, 101},
 		{"its port", http.Header{"Origin": {"https://good.example:443"}}, 101},

@@ -90,7 +90,7 @@ func (h *Hub) Space(name string) *Space {
 	return s
 }
 
-// Forget takes away a space that nothing has used.
+// Forget takes away a space that nothing uses any more.
 func (h *Hub) Forget(s *Space) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

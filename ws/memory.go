@@ -18,6 +18,10 @@ type Memory struct {
 
 	changes atomic.Uint64 // of members, in all channels
 
+	keeping sync.RWMutex         // read while something is added to a history; Hold waits for that
+	away    atomic.Pointer[away] // not nil: an upgrade moves, or has moved, the channels
+	older   atomic.Pointer[Peer] // the process that had them, while it has clients
+
 	mu     sync.Mutex // guards what follows; never held while something is delivered
 	begun  uint64     // logs so far
 	logs   map[Address]*channelLog
@@ -77,11 +81,31 @@ func (m *Memory) deliver(to Address, p Publication) {
 func (m *Memory) Patience() time.Duration { return 0 }
 
 // Publish is of Broker.
-func (m *Memory) Publish(_ context.Context, to Address, p Publication, keep Keep) (Position, error) {
+func (m *Memory) Publish(ctx context.Context, to Address, p Publication, keep Keep) (Position, error) {
+	return m.publish(ctx, to, p, keep, m.older.Load())
+}
+
+// publish is Publish, with who else is to hear it.
+func (m *Memory) publish(ctx context.Context, to Address, p Publication, keep Keep, older *Peer) (Position, error) {
+	if away, err := m.peer(ctx); away != nil || err != nil {
+		if err != nil {
+			return Position{}, err
+		}
+		return away.publish(ctx, m, to, p, keep)
+	}
 	if keep.Size <= 0 {
 		m.deliver(to, p)
+		if older != nil {
+			m.tellOlder(ctx, older, deliverRequest(to, p))
+		}
 		return Position{}, nil
 	}
+	m.keeping.RLock()
+	if m.away.Load() != nil { // since a moment ago
+		m.keeping.RUnlock()
+		return m.publish(ctx, to, p, keep, older)
+	}
+	defer m.keeping.RUnlock()
 	log := m.lockLog(to)
 	defer log.mu.Unlock()
 	log.offset++
@@ -97,6 +121,9 @@ func (m *Memory) Publish(_ context.Context, to Address, p Publication, keep Keep
 		log.expires = time.Now().Add(keep.TTL)
 	}
 	m.deliver(to, p)
+	if older != nil {
+		m.tellOlder(ctx, older, deliverRequest(to, p))
+	}
 	return p.Position, nil
 }
 
@@ -145,7 +172,13 @@ func (m *Memory) sweep() {
 func (l *channelLog) expired(now time.Time) bool { return !l.expires.IsZero() && now.After(l.expires) }
 
 // History is of Broker.
-func (m *Memory) History(_ context.Context, of Address, after Position, limit int) (Past, error) {
+func (m *Memory) History(ctx context.Context, of Address, after Position, limit int) (Past, error) {
+	if away, err := m.peer(ctx); away != nil || err != nil {
+		if err != nil {
+			return Past{}, err
+		}
+		return away.history(ctx, of, after, limit)
+	}
 	m.mu.Lock()
 	log := m.logs[of]
 	m.mu.Unlock()
@@ -262,23 +295,39 @@ func (g *group) remove(i int) {
 }
 
 // Members is of Broker.
-func (m *Memory) Members(_ context.Context, of Address) ([]Member, error) {
+func (m *Memory) Members(ctx context.Context, of Address) ([]Member, error) {
+	here := m.membersHere(of)
+	away, err := m.peer(ctx)
+	if away == nil || err != nil {
+		return here, err
+	}
+	return away.members(ctx, of, here)
+}
+
+func (m *Memory) membersHere(of Address) []Member {
 	m.mu.Lock()
 	g := m.groups[of]
 	m.mu.Unlock()
 	if g == nil {
-		return nil, nil
+		return nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.list(), nil
+	return g.list()
 }
 
 // Channels is of Broker.
-func (m *Memory) Channels(_ context.Context, space, prefix string) ([]ChannelInfo, error) {
+func (m *Memory) Channels(ctx context.Context, space, prefix string) ([]ChannelInfo, error) {
+	away, err := m.peer(ctx)
+	if err != nil {
+		return nil, err
+	}
 	node := m.node.Load()
-	if node == nil {
+	switch {
+	case node == nil && away == nil:
 		return nil, ErrClosed
+	case node == nil: // a stop is under way
+		return away.channels(ctx, space, prefix, nil)
 	}
 	list := (*node).Occupied(space, prefix)
 	m.mu.Lock()
@@ -294,11 +343,23 @@ func (m *Memory) Channels(_ context.Context, space, prefix string) ([]ChannelInf
 			g.mu.Unlock()
 		}
 	}
-	return list, nil
+	if away == nil {
+		return list, nil
+	}
+	return away.channels(ctx, space, prefix, list)
 }
 
 // Channel finds one channel: a node may have a hundred thousand of them.
-func (m *Memory) Channel(_ context.Context, of Address) (ChannelInfo, error) {
+func (m *Memory) Channel(ctx context.Context, of Address) (ChannelInfo, error) {
+	if m.away.Load() != nil {
+		list, err := m.Channels(ctx, of.Space, of.Channel)
+		for _, info := range list {
+			if info.Name == of.Channel {
+				return info, err
+			}
+		}
+		return ChannelInfo{Name: of.Channel}, err
+	}
 	info := ChannelInfo{Name: of.Channel}
 	node := m.node.Load()
 	if node == nil {
@@ -319,14 +380,30 @@ func (m *Memory) Channel(_ context.Context, of Address) (ChannelInfo, error) {
 }
 
 // Tell is of Broker.
-func (m *Memory) Tell(_ context.Context, space string, c Command) error {
+func (m *Memory) Tell(ctx context.Context, space string, c Command) error {
 	if node := m.node.Load(); node != nil {
 		(*node).Do(space, c)
 	}
-	return nil
+	if older := m.older.Load(); older != nil {
+		m.tellOlder(ctx, older, request{Op: opDo, Of: Address{Space: space}, Command: moveCommand(c), Message: carry(c.Send)})
+	}
+	away, err := m.peer(ctx)
+	if away == nil || err != nil {
+		return err
+	}
+	return away.tell(ctx, space, c)
 }
 
-// Ask is of Broker: there are no other nodes.
-func (m *Memory) Ask(context.Context, string, Command, []byte) ([]byte, error) { return nil, ErrClosed }
+// Ask is of Broker: there are no other nodes, but for the process that has taken the place of this one.
+func (m *Memory) Ask(ctx context.Context, space string, c Command, request []byte) ([]byte, error) {
+	away, err := m.peer(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case away == nil:
+		return nil, ErrClosed
+	}
+	return away.askThere(ctx, space, c, request)
+}
 
 var _ Broker = (*Memory)(nil)

@@ -1,8 +1,10 @@
 package ws
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"runtime/debug"
@@ -27,6 +29,8 @@ type reader struct {
 	pressed bool // a deadline is set: a message has begun
 
 	// The message in progress, when it is not one frame that lies in the buffer.
+	left       int64 // of the payload of the frame that is being read, not taken yet
+	shut       bool  // the frame is the client's close frame
 	kind       Kind
 	began      bool // a first fragment has come
 	compressed bool
@@ -106,7 +110,7 @@ func (r *reader) work() (again bool) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			c.endpoint.log.Error("ws: panic in a connection", "space", c.space().name, "reason", reason, "stack", string(debug.Stack()))
-			c.goodbye(&frameError{CloseInternal, "internal error"})
+			r.goodbye(&frameError{CloseInternal, "internal error"})
 			again = false
 		}
 		if !again {
@@ -133,9 +137,12 @@ func (r *reader) work() (again bool) {
 			end = *ended
 			return false
 		case err != nil:
-			end = c.judge(err)
+			end = r.judge(err)
 			return false
 		}
+	}
+	if r.began { // and the rest is not there yet
+		r.press()
 	}
 	return true
 }
@@ -164,14 +171,15 @@ func (c *Conn) begin() {
 }
 
 // judge turns the error that ended the reading into the end of the connection.
-func (c *Conn) judge(err error) closing {
+func (r *reader) judge(err error) closing {
+	c := r.c
 	var breach *frameError
 	switch {
 	case errors.As(err, &breach):
-		c.goodbye(breach)
+		r.goodbye(breach)
 		return closing{breach.code, breach.reason}
-	case os.IsTimeout(err) && !c.deaf.Load():
-		c.goodbye(&frameError{ClosePolicy, "a message took too long"})
+	case errors.Is(err, os.ErrDeadlineExceeded) && !c.Ending(): // a stream whose writer has failed ends with a deadline, too
+		r.goodbye(&frameError{ClosePolicy, "a message took too long"})
 		return closing{ClosePolicy, "a message took too long"}
 	}
 	c.mu.Lock()
@@ -202,9 +210,10 @@ func (c *Conn) finish(end closing) {
 	c.endpoint.protocol.OnClose(c, end.code, end.reason)
 }
 
-// goodbye tells the client what it has done wrong, and hears it out for a moment: who still sends would be reset, often before it has
-// read the reason.
-func (c *Conn) goodbye(why *frameError) {
+// goodbye tells the client what it has done wrong, and hears it out: who still sends would be reset, often before it has read the reason.
+// Its half of the connection ends after the client's close frame only (RFC 6455, 7.1.1), since many clients cannot write any more when TLS has ended.
+func (r *reader) goodbye(why *frameError) {
+	c := r.c
 	if why.code != CloseInternal {
 		c.space().counters.malformed.Add(1)
 	}
@@ -212,6 +221,9 @@ func (c *Conn) goodbye(why *frameError) {
 	c.flushOut()
 	if _, ok := c.conn.(stream); ok {
 		return // its end does not overtake what was sent
+	}
+	if r.answered() {
+		return
 	}
 	if half, ok := c.conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
@@ -222,6 +234,66 @@ func (c *Conn) goodbye(why *frameError) {
 const lingerBytes = 1 << 20
 
 type onlyReader struct{ io.Reader }
+
+// answered drops what the client sends until its close frame, and reports whether that came: within limits.close_timeout and lingerBytes.
+// What the frames say is not looked at, since something was wrong with them already.
+func (r *reader) answered() bool {
+	for budget := lingerBytes; budget > 0; {
+		if r.left > 0 {
+			n, err := r.drop()
+			if err != nil {
+				return false
+			}
+			budget -= n
+			continue
+		}
+		if r.shut {
+			return true
+		}
+		if r.need(2) != nil {
+			return false
+		}
+		n := 2
+		r.shut = r.in[r.start]&0x0f == opClose
+		length := uint64(r.in[r.start+1] & 0x7f)
+		if r.in[r.start+1]&bitMask != 0 {
+			n += 4
+		}
+		switch length {
+		case 126:
+			n += 2
+		case 127:
+			n += 8
+		}
+		if r.need(n) != nil {
+			return false
+		}
+		switch length {
+		case 126:
+			length = uint64(binary.BigEndian.Uint16(r.in[r.start+2:]))
+		case 127:
+			length = binary.BigEndian.Uint64(r.in[r.start+2:])
+		}
+		r.start += n
+		r.left = int64(min(length, math.MaxInt64))
+		budget -= n
+	}
+	return false
+}
+
+// drop takes some of what is left of a payload, and looks at none of it.
+func (r *reader) drop() (n int, err error) {
+	if r.start == r.end {
+		r.start = 0
+		if r.end, err = r.read(r.in[:]); r.end == 0 && err != nil {
+			return 0, err
+		}
+	}
+	n = int(min(r.left, int64(r.end-r.start)))
+	r.start += n
+	r.left -= int64(n)
+	return n, nil
+}
 
 // flushOut waits until the client has taken what waits for it, for a while.
 func (c *Conn) flushOut() {
@@ -240,7 +312,7 @@ func (r *reader) need(n int) error {
 			r.end = copy(r.in[:], r.in[r.start:r.end])
 			r.start = 0
 		}
-		if r.end > 0 {
+		if r.end > 0 || r.began {
 			r.press()
 		}
 		k, err := r.read(r.in[r.end:])
@@ -299,6 +371,7 @@ func (r *reader) frame() (ended *closing, err error) {
 	head, breach := parseHead(r.in[r.start : r.start+n])
 	if breach == nil {
 		r.start += n
+		r.left = head.length
 		breach = r.count(&head)
 	}
 	if breach != nil {
@@ -335,6 +408,7 @@ func (r *reader) control(head *frameHead) (*closing, error) {
 	}
 	payload := r.in[r.start : r.start+n]
 	r.start += n
+	r.left = 0
 	unmask(payload, head.mask)
 	r.relax()
 	switch head.op {
@@ -349,6 +423,7 @@ func (r *reader) control(head *frameHead) (*closing, error) {
 // closed is the client's end of the connection.
 func (r *reader) closed(payload []byte) (*closing, error) {
 	end := closing{CloseNoStatus, ""}
+	r.shut = true
 	switch {
 	case len(payload) == 1:
 		return nil, broken("a close frame of one byte")
@@ -376,7 +451,7 @@ func (r *reader) closed(payload []byte) (*closing, error) {
 
 // data reads a frame of a message and hands the message on when it is whole.
 func (r *reader) data(head *frameHead) error {
-	limit := int64(r.c.endpoint.limits.Message)
+	limit := r.c.endpoint.maxMessage()
 	switch {
 	case head.op == opContinuation && !r.began:
 		return broken("a continuation of nothing")
@@ -411,6 +486,7 @@ func (r *reader) data(head *frameHead) error {
 func (r *reader) inPlace(head *frameHead) error {
 	payload := r.in[r.start : r.start+int(head.length)]
 	r.start += len(payload)
+	r.left = 0
 	unmask(payload, head.mask)
 	if r.kind == Text && !utf8.Valid(payload) {
 		return errText
@@ -428,16 +504,16 @@ func (r *reader) payload(head *frameHead) error {
 		r.message = *messages.Get().(*[]byte)
 	}
 	mask := head.mask
-	for left := head.length; left > 0; {
+	for r.left > 0 {
 		var piece []byte
 		if have := r.end - r.start; have > 0 {
-			n := int(min(left, int64(have)))
+			n := int(min(r.left, int64(have)))
 			r.message = append(r.message, r.in[r.start:r.start+n]...)
 			r.start += n
 			piece = r.message[len(r.message)-n:]
 		} else {
 			r.press()
-			room := r.room(left)
+			room := r.room(r.left)
 			n, err := r.read(room)
 			if n == 0 && err != nil {
 				return err
@@ -445,7 +521,7 @@ func (r *reader) payload(head *frameHead) error {
 			piece = room[:n]
 			r.message = r.message[:len(r.message)+n]
 		}
-		left -= int64(len(piece))
+		r.left -= int64(len(piece))
 		mask = unmask(piece, mask)
 		if r.kind == Text && !r.compressed && !r.text.next(piece) {
 			return errText
@@ -469,7 +545,8 @@ func (r *reader) room(left int64) []byte {
 func (r *reader) whole() error {
 	message := r.message
 	if r.compressed {
-		plain, err := inflate(r.message, int(r.c.endpoint.limits.Message), r.kind == Text)
+		r.message = append(r.message, streamTail...)
+		plain, err := inflate(r.message, int(r.c.endpoint.maxMessage()), r.kind == Text)
 		if err != nil {
 			return err
 		}

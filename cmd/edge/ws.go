@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/edge-server/edge/core"
 	"github.com/edge-server/edge/core/admin"
 )
 
@@ -227,6 +228,9 @@ func wsKick(config *string) *cobra.Command {
 			if err := onlyOneTarget(to, "--conn, --user and --all"); err != nil {
 				return err
 			}
+			if err := core.CheckCloseCode(code); err != nil {
+				return fmt.Errorf("--%w", err)
+			}
 			c, err := client(*config)
 			if err != nil {
 				return err
@@ -236,7 +240,7 @@ func wsKick(config *string) *cobra.Command {
 		},
 	}
 	wsTargetFlags(cmd, &to, "close")
-	cmd.Flags().IntVar(&code, "code", 1000, "the code of the close frame: 1000, or from 3000 to 4999 what clients understand")
+	cmd.Flags().IntVar(&code, "code", 1000, "the code of the close frame: 1000, 1001, 1003, 1007 to 1013 or 3000 to 4999")
 	cmd.Flags().StringVar(&reason, "reason", "", "the reason beside it, up to 123 bytes")
 	cmd.Flags().BoolVar(&asJSON, "json", false, `print {"connections": N}`)
 	return cmd

@@ -100,7 +100,9 @@ php: {app: {command: [%s, %s], user: %s, workers: {min: 1, max: 1}, env: {SDK: %
 	step(1, "", "exactly one of", "send", "chat", "x", "--all", "--user", "anna")
 	step(1, "", "must be UTF-8", "send", "chat", "\xff", "--all")
 
-	step(1, "", "must be 1000", "kick", "chat", "--all", "--code", "1005")
+	for _, code := range []string{"0", "-1", "1", "999", "1002", "1004", "1005", "1006", "1014", "1015", "2999", "5000", "70000"} {
+		step(1, "", "--code: must be 1000, 1001, 1003, 1007 to 1013 or 3000 to 4999, got "+code, "kick", "chat", "--all", "--code="+code)
+	}
 	step(1, "", "exactly one of", "kick", "chat")
 	step(0, "closed 1 connection", "", "kick", "chat", "--user", "anna", "--code", "4003", "--reason", "signed out")
 	if _, _, err := anna.ReadMessage(); !websocket.IsCloseError(err, 4003) || !strings.Contains(err.Error(), "signed out") {

@@ -114,7 +114,7 @@ func wsRoutes(mux *http.ServeMux, sockets Sockets) {
 			if err != nil {
 				return nil, err
 			}
-			code, err := wsNumber(q, "code", 1000, 1000, 4999)
+			code, err := wsNumber(q, "code", 1000, 0, 65535)
 			if err != nil {
 				return nil, err
 			}

@@ -25,11 +25,13 @@ type endpoint struct {
 	proxies proxies
 	secure  *tlsListener  // over tcp; nil without TLS and PROXY headers
 	http    *http.Server  // HTTP/2
+	told    *http.Server  // the one before: its clients have been told to go; nil before GoAway
 	quic    *quicListener // nil without HTTP/3
 	altSvc  []string      // the header that announces HTTP/3; nil without
 
 	requests [4]atomic.Uint64 // by major version
 	streams  atomic.Int64     // HTTP/3 requests in flight
+	h2Open   atomic.Int64     // connections of HTTP/2
 	dates    dateHeader       // of streams
 
 	lingering gatherOwner
@@ -46,11 +48,17 @@ func newEndpoint(s *Server, index int) *endpoint {
 	e.init()
 	e.lingering.wg = &e.conns
 	e.proxies, _ = parseProxies(e.cfg.ProxyProtocol) // Validate has seen that they are well
-	limits := s.cfg.Limits
+	e.http = e.newH2()
+	return e
+}
+
+// newH2 makes a server of HTTP/2.
+func (e *endpoint) newH2() *http.Server {
+	limits := e.server.cfg.Limits
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(e.cfg.TLS)
 	protocols.SetUnencryptedHTTP2(!e.cfg.TLS && e.cfg.H2C)
-	e.http = &http.Server{
+	return &http.Server{
 		Handler:                      e,
 		Protocols:                    protocols,
 		ReadHeaderTimeout:            limits.ReadHeaderTimeout,
@@ -61,7 +69,6 @@ func newEndpoint(s *Server, index int) *endpoint {
 		ConnState:                    e.connState,
 		ErrorLog:                     slog.NewLogLogger(panicHandler{e.log.Handler()}, slog.LevelDebug),
 	}
-	return e
 }
 
 // bind opens the sockets, all or none.
@@ -128,15 +135,27 @@ func (e *endpoint) serve() {
 			e.server.fail(fmt.Errorf("http: accept on %s: %w", e.tcp.Addr(), err))
 		}
 	})
-	e.acceptingH2.Go(func() { _ = e.http.Serve(h2Listener{e}) }) // says that it was closed
+	e.serveH2(e.http)
 	e.sweeping.Go(e.sweep)
 	if e.quic != nil {
-		e.acceptingQUIC.Go(func() {
-			if err := e.quic.serve(); !errors.Is(err, http.ErrServerClosed) {
-				e.server.fail(fmt.Errorf("http: accept QUIC on %s: %w", e.tcp.Addr(), err))
-			}
-		})
+		e.serveQUIC()
 	}
+}
+
+// serveH2 lets a server take the connections of HTTP/2, until it is shut down.
+func (e *endpoint) serveH2(server *http.Server) {
+	listener := &h2Listener{e: e, ended: make(chan struct{})}
+	e.acceptingH2.Go(func() { _ = server.Serve(listener) }) // says that it was closed
+}
+
+// serveQUIC lets the server of HTTP/3 take connections, until it pauses.
+func (e *endpoint) serveQUIC() {
+	serve := e.quic.next()
+	e.acceptingQUIC.Go(func() {
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+			e.server.fail(fmt.Errorf("http: accept QUIC on %s: %w", e.tcp.Addr(), err))
+		}
+	})
 }
 
 // stop drains both sides at once and waits for every goroutine, or cuts off what is left when ctx ends.
@@ -147,6 +166,8 @@ func (e *endpoint) stop(ctx context.Context) error {
 			quic <- nil
 			return
 		}
+		e.quic.pause()
+		e.acceptingQUIC.Wait()
 		quic <- e.quic.stop(ctx)
 	}()
 	err := e.stopTCP(ctx)
@@ -158,16 +179,16 @@ func (e *endpoint) stopTCP(ctx context.Context) error {
 	e.closeListeners()
 	e.accepting.Wait()
 	e.drainH1() // those that were accepted last
-	drained := make(chan error, 1)
-	go func() { drained <- e.http.Shutdown(ctx) }() // ends within ctx
-	err := <-drained
+	err := e.drainH2(ctx)
 	if ctx.Err() == nil {
 		err = errors.Join(err, e.wait(ctx))
 	}
 	if ctx.Err() != nil {
 		e.server.hard.Store(true)
 		e.closeH1()
-		e.http.Close()
+		for _, server := range e.h2Servers() {
+			server.Close()
+		}
 		e.lingering.close()
 	}
 	close(e.done)
@@ -177,6 +198,26 @@ func (e *endpoint) stopTCP(ctx context.Context) error {
 		e.secure.wait()
 	}
 	return err
+}
+
+// drainH2 returns when the connections of HTTP/2 have ended, or when ctx ends.
+func (e *endpoint) drainH2(ctx context.Context) error {
+	close(e.h2Ended)
+	var wg sync.WaitGroup
+	servers := e.h2Servers()
+	errs := make([]error, len(servers))
+	for i, server := range servers {
+		wg.Go(func() { errs[i] = server.Shutdown(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (e *endpoint) h2Servers() []*http.Server {
+	if e.told == nil {
+		return []*http.Server{e.http}
+	}
+	return []*http.Server{e.told, e.http}
 }
 
 func (e *endpoint) closeListeners() {
@@ -208,7 +249,9 @@ func (e *endpoint) connState(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		e.conns.Add(1)
+		e.h2Open.Add(1)
 	case http.StateHijacked, http.StateClosed:
+		e.h2Open.Add(-1)
 		e.conns.Done()
 	}
 }

@@ -36,7 +36,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "0")
 		return
 	}
-	if e.cfg.EarlyData && r.TLS != nil && !r.TLS.HandshakeComplete && !earlyEnough(w, r) {
+	if e.cfg.EarlyData && r.TLS != nil && !r.TLS.HandshakeComplete && !earlyEnough(w, r, tunnelled) {
 		return
 	}
 	if strings.HasPrefix(r.URL.Path, challengePath) && e.server.challenged(w, r) {
@@ -60,12 +60,14 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // earlyEnough refuses a request that came before its handshake was done, and so could be somebody else's copy, when a copy would do
-// harm (RFC 8470). Handlers see Early-Data: 1 on the others.
-func earlyEnough(w http.ResponseWriter, r *http.Request) bool {
+// harm (RFC 8470). Handlers see Early-Data: 1 on the others. A WebSocket looks like a GET by now, but its messages would be copied too.
+func earlyEnough(w http.ResponseWriter, r *http.Request, tunnelled bool) bool {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		r.Header.Set("Early-Data", "1")
-		return true
+		if !tunnelled {
+			r.Header.Set("Early-Data", "1")
+			return true
+		}
 	}
 	http.Error(w, http.StatusText(http.StatusTooEarly), http.StatusTooEarly)
 	return false

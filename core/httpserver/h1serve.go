@@ -20,7 +20,6 @@ type h1Serving struct {
 	done     chan struct{} // ends the sweeper
 	h2       chan net.Conn // connections that speak HTTP/2
 	h2Ended  chan struct{} // no more of them are taken
-	h2Once   sync.Once
 
 	mu      sync.Mutex // guards h1conns
 	h1conns []*h1Conn
@@ -243,27 +242,31 @@ func (e *endpoint) handOff(conn net.Conn) bool {
 	}
 }
 
-// h2Listener is where net/http's server gets its connections from.
-type h2Listener struct{ e *endpoint }
+// h2Listener is where a server of net/http gets its connections from.
+type h2Listener struct {
+	e     *endpoint
+	once  sync.Once
+	ended chan struct{}
+}
 
 // Accept waits for the next connection that speaks HTTP/2.
-func (l h2Listener) Accept() (net.Conn, error) {
+func (l *h2Listener) Accept() (net.Conn, error) {
 	select {
 	case conn := <-l.e.h2:
 		return conn, nil
-	case <-l.e.h2Ended:
+	case <-l.ended:
 		return nil, net.ErrClosed
 	}
 }
 
 // Close ends Accept.
-func (l h2Listener) Close() error {
-	l.e.h2Once.Do(func() { close(l.e.h2Ended) })
+func (l *h2Listener) Close() error {
+	l.once.Do(func() { close(l.ended) })
 	return nil
 }
 
 // Addr is the address of the socket.
-func (l h2Listener) Addr() net.Addr { return l.e.tcp.Addr() }
+func (l *h2Listener) Addr() net.Addr { return l.e.tcp.Addr() }
 
 // secureConn is a connection with TLS whose client speaks HTTP/1.
 type secureConn struct {

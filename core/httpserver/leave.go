@@ -83,6 +83,61 @@ func (s *Server) Leave() {
 	}
 }
 
+// The head start of GOAWAY. What follows it on its own connection cannot overtake it; but writing takes time where there are many, and a
+// client may have other connections.
+const (
+	farewell     = 100 * time.Millisecond
+	farewellEach = 50 * time.Microsecond // with every connection
+	farewellMost = time.Second
+)
+
+// GoAway tells the clients of HTTP/2 and HTTP/3 to send what is new by another connection (GOAWAY), and those of HTTP/1 with their next answer.
+// What has begun goes on. It is called before WebSockets and event streams are sent away: they come back at once, and would come by the
+// connection that they have. Who connects is still served. Stop is still to be called.
+func (s *Server) GoAway(ctx context.Context) error {
+	s.stopping.Lock()
+	defer s.stopping.Unlock()
+	s.mu.Lock()
+	runs := s.state == isStarted && !s.saidGoAway
+	s.saidGoAway = true
+	s.mu.Unlock()
+	if !runs {
+		return nil
+	}
+	var told int64
+	for _, e := range s.endpoints {
+		told += e.goAway()
+	}
+	if told == 0 {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(min(farewell+time.Duration(told)*farewellEach, farewellMost)):
+	}
+	return nil
+}
+
+// goAway returns how many connections there were to tell. Neither net/http nor quic-go can say goodbye and go on accepting, so connections whose
+// handshakes are under way, and in a stop those that come, go to new servers.
+func (e *endpoint) goAway() (told int64) {
+	e.leaving.Store(true)
+	told = e.h2Open.Load()
+	e.told, e.http = e.http, e.newH2()
+	e.serveH2(e.http)
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	e.told.Shutdown(now) // it does not wait; connections without streams end a second later
+	if e.quic != nil {
+		told += e.quic.open.Load()
+		e.quic.pause()
+		e.acceptingQUIC.Wait()
+		e.quic.goAway()
+		e.serveQUIC()
+	}
+	return told
+}
+
 // awaitGoodbyes returns when no client is left at the streams, when they have had their time, or when ctx ends.
 func (s *Server) awaitGoodbyes(ctx context.Context) {
 	left := s.left.Load()

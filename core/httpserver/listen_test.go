@@ -248,13 +248,16 @@ func TestEarlyData(t *testing.T) {
 		if _, body := early(http.MethodPost); body != "POST" { // clients wait by themselves
 			t.Errorf("POST: %q", body)
 		}
-		testenv.Eventually(t, "an early POST to be refused", func() bool { return earlyPost(t, tr, w.secure) == http.StatusTooEarly })
+		testenv.Eventually(t, "an early POST to be refused", func() bool { return tooEarly(t, tr, w.secure, http.MethodPost, "") == http.StatusTooEarly })
+		testenv.Eventually(t, "an early WebSocket to be refused", func() bool {
+			return tooEarly(t, tr, w.secure, http.MethodConnect, "websocket") == http.StatusTooEarly
+		})
 		tr.Close()
 	}
 }
 
-// earlyPost does what well-behaved clients do not, and returns the status.
-func earlyPost(t *testing.T, tr *http3.Transport, addr string) int {
+// tooEarly does what well-behaved clients do not, and returns the status.
+func tooEarly(t *testing.T, tr *http3.Transport, addr, method, protocol string) int {
 	t.Helper()
 	secure := tr.TLSClientConfig.Clone()
 	secure.NextProtos, secure.ServerName = []string{http3.NextProtoH3}, "127.0.0.1"
@@ -268,9 +271,12 @@ func earlyPost(t *testing.T, tr *http3.Transport, addr string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+addr, nil)
+	req, err := http.NewRequestWithContext(t.Context(), method, "https://"+addr+"/", nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if protocol != "" { // an extended CONNECT
+		req.Proto = protocol
 	}
 	if err := stream.SendRequestHeader(req); err != nil {
 		t.Fatal(err)

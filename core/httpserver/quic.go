@@ -27,7 +27,13 @@ type quicListener struct {
 	path      *quicPath
 	transport *quic.Transport
 	listener  http3.QUICListener
-	http      *http3.Server
+	http      *http3.Server // takes connections now
+	pause     func()        // lets it take no more
+
+	// Servers that have said goodbye wait for their connections; draining ends that.
+	draining context.Context
+	cut      context.CancelFunc
+	leaving  sync.WaitGroup
 
 	accepted atomic.Uint64
 	open     atomic.Int64
@@ -85,13 +91,7 @@ func bindQUIC(e *endpoint, port int) (*quicListener, error) {
 	if err != nil {
 		return nil, errors.Join(err, q.transport.Close(), q.path.Close())
 	}
-	q.http = &http3.Server{
-		Handler:        e,
-		MaxHeaderBytes: int(limits.Header),
-		IdleTimeout:    limits.IdleTimeout,
-		ConnContext:    q.count,
-		Logger:         e.log,
-	}
+	q.draining, q.cut = context.WithCancel(context.Background())
 	return q, nil
 }
 
@@ -183,22 +183,55 @@ func (q *quicListener) count(ctx context.Context, conn *quic.Conn) context.Conte
 
 func (q *quicListener) addr() net.Addr { return q.path.LocalAddr() }
 
-// serve returns http.ErrServerClosed after stop.
-func (q *quicListener) serve() error { return q.http.ServeListener(q.listener) }
+// next makes the server that takes connections from now on, and returns what serves: it ends with http.ErrServerClosed after pause.
+func (q *quicListener) next() (serve func() error) {
+	e := q.owner
+	server := &http3.Server{
+		Handler:        e,
+		MaxHeaderBytes: int(e.server.cfg.Limits.Header),
+		IdleTimeout:    e.server.cfg.Limits.IdleTimeout,
+		ConnContext:    q.count,
+		Logger:         e.log,
+	}
+	life, pause := context.WithCancel(q.draining)
+	q.http, q.pause = server, pause
+	return func() error { return server.ServeListener(h3Listener{q.listener, life}) }
+}
 
-// stop says goodbye (GOAWAY) on every connection and waits for the requests in flight. Idle clients may keep a connection as
-// long as they like after that, so those are closed here.
+// h3Listener hands connections on until life ends. A server that is shut down while it accepts could lose one.
+type h3Listener struct {
+	http3.QUICListener
+	life context.Context
+}
+
+// Accept waits for the next connection.
+func (l h3Listener) Accept(context.Context) (*quic.Conn, error) {
+	conn, err := l.QUICListener.Accept(l.life)
+	if err != nil && l.life.Err() != nil {
+		err = quic.ErrServerClosed
+	}
+	return conn, err
+}
+
+// goAway says goodbye (GOAWAY) on every connection of the server, which has paused. It does not wait for them.
+func (q *quicListener) goAway() {
+	server := q.http
+	q.leaving.Go(func() { server.Shutdown(q.draining) }) // ends when the last handler has ended, which the connections' end makes known to it
+}
+
+// stop says goodbye and waits for the requests in flight. Idle clients may keep a connection as long as they like after that, so those are
+// closed here.
 func (q *quicListener) stop(ctx context.Context) error {
-	draining, cut := context.WithCancel(ctx)
-	defer cut()
+	defer context.AfterFunc(ctx, q.cut)()
+	q.goAway()
 	done := make(chan struct{})
-	go func() { // ends when the last handler has ended, which the connections' end makes known to it
+	go func() { // ends as leaving does
 		defer close(done)
-		q.http.Shutdown(draining)
+		q.leaving.Wait()
 	}()
 	q.listener.Close()
 	q.drained(ctx, done)
-	cut()
+	q.cut()
 	q.closed()
 	select {
 	case <-done:
@@ -240,6 +273,7 @@ func (q *quicListener) closed() {
 
 // close closes the socket.
 func (q *quicListener) close() {
+	q.cut()
 	q.listener.Close()
 	q.transport.Close()
 	q.path.Close()

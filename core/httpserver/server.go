@@ -84,8 +84,9 @@ type Server struct {
 
 	stopping sync.Mutex // held through a stop: a second one waits for the first
 
-	mu    sync.Mutex // guards state
-	state serverState
+	mu         sync.Mutex // guards what follows
+	state      serverState
+	saidGoAway bool
 }
 
 // serverState only grows: a Server is not started twice.

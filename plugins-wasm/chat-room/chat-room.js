@@ -121,7 +121,7 @@ export default {
 			try {
 				asked = JSON.parse(data);
 			} catch {
-				return 1003;
+				return 0; // as what has nothing to say
 			}
 			const text = typeof asked?.say === "string" ? asked.say.trim() : "";
 			if (text === "") return 0;

@@ -17,9 +17,15 @@ import (
 // Ring has the keys of a section: those of the configuration, and those that are at jwks_url. The latter are fetched when the first token
 // comes, again when they are old, and when a token names a key that is not among them.
 type Ring struct {
-	cfg    Config
-	fixed  []Key
-	client *http.Client
+	fixed     []Key
+	published *published // nil without jwks_url
+}
+
+// published is what is at jwks_url. Rings that come one after the other share it.
+type published struct {
+	url        string
+	algorithms []string // of the configuration
+	client     *http.Client
 
 	mu       sync.Mutex // guards what follows
 	fetched  []Key
@@ -51,11 +57,22 @@ func (k *Config) Open() (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Ring{cfg: *k, fixed: fixed}
+	r := &Ring{fixed: fixed}
 	if k.JWKSURL != "" {
-		r.client = &http.Client{Timeout: fetchTime, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
+		client := &http.Client{Timeout: fetchTime, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
+		r.published = &published{url: k.JWKSURL, algorithms: k.Algorithms, client: client}
 	}
 	return r, nil
+}
+
+// Follow makes r, which nothing has used, the successor of a ring: what that has fetched stays, if it is from the same URL. before may be nil.
+func (r *Ring) Follow(before *Ring) {
+	if before == nil || r.published == nil || before.published == nil {
+		return
+	}
+	if before.published.url == r.published.url && slices.Equal(before.published.algorithms, r.published.algorithms) {
+		r.published = before.published
+	}
 }
 
 // validURL says what is wrong with jwks_url.
@@ -76,9 +93,9 @@ func (r *Ring) Algorithms() []string {
 	for _, k := range r.fixed {
 		list = append(list, k.Algorithms...)
 	}
-	if r.client != nil {
+	if r.published != nil {
 		for _, name := range publicAlgorithms {
-			if len(r.cfg.Algorithms) == 0 || slices.Contains(r.cfg.Algorithms, name) {
+			if r.published.allows(name) {
 				list = append(list, name)
 			}
 		}
@@ -89,11 +106,11 @@ func (r *Ring) Algorithms() []string {
 
 // Choose finds the keys that a token may have been signed with.
 func (r *Ring) Choose(t *jwt.Token) (any, error) {
-	if r.client == nil {
+	if r.published == nil {
 		return Choose(r.fixed, t)
 	}
 	kid, _ := t.Header["kid"].(string)
-	keys, failure := r.keys(func(keys []Key) bool {
+	keys, failure := r.published.keys(r.fixed, func(keys []Key) bool {
 		if kid != "" {
 			return slices.ContainsFunc(keys, func(k Key) bool { return k.ID == kid })
 		}
@@ -107,49 +124,54 @@ func (r *Ring) Choose(t *jwt.Token) (any, error) {
 	return found, err
 }
 
-// keys returns what there is, and fetches before if that does not suffice, or is old. Only who needs new ones waits for them.
-func (r *Ring) keys(suffice func([]Key) bool) ([]Key, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	enough, now := suffice(slices.Concat(r.fixed, r.fetched)), time.Now()
-	switch {
-	case enough && now.Sub(r.at) < keysAge:
-	case r.fetching != nil && !enough:
-		done := r.fetching
-		r.mu.Unlock()
-		<-done // in fetchTime at most
-		r.mu.Lock()
-	case r.fetching == nil && now.Sub(r.tried) > fetchPause:
-		r.fetch(now)
-	}
-	return slices.Concat(r.fixed, r.fetched), r.failure
+// allows reports whether a key of the set may be used with an algorithm.
+func (p *published) allows(algorithm string) bool {
+	return slices.Contains(publicAlgorithms, algorithm) && (len(p.algorithms) == 0 || slices.Contains(p.algorithms, algorithm))
 }
 
-// fetch is called with r.mu, which it gives up meanwhile.
-func (r *Ring) fetch(now time.Time) {
+// keys returns what there is, and fetches before if that does not suffice, or is old. Only who needs new ones waits for them.
+func (p *published) keys(fixed []Key, suffice func([]Key) bool) ([]Key, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	enough, now := suffice(slices.Concat(fixed, p.fetched)), time.Now()
+	switch {
+	case enough && now.Sub(p.at) < keysAge:
+	case p.fetching != nil && !enough:
+		done := p.fetching
+		p.mu.Unlock()
+		<-done // in fetchTime at most
+		p.mu.Lock()
+	case p.fetching == nil && now.Sub(p.tried) > fetchPause:
+		p.fetch(now)
+	}
+	return slices.Concat(fixed, p.fetched), p.failure
+}
+
+// fetch is called with p.mu, which it gives up meanwhile.
+func (p *published) fetch(now time.Time) {
 	done := make(chan struct{})
-	r.tried, r.fetching = now, done
-	r.mu.Unlock()
-	keys, err := r.download()
-	r.mu.Lock()
-	r.fetching = nil
+	p.tried, p.fetching = now, done
+	p.mu.Unlock()
+	keys, err := p.download()
+	p.mu.Lock()
+	p.fetching = nil
 	close(done)
 	if err != nil {
-		r.failure = fmt.Errorf("jwks_url: %s: %w", r.cfg.JWKSURL, err)
+		p.failure = fmt.Errorf("jwks_url: %s: %w", p.url, err)
 		return
 	}
-	r.fetched, r.at, r.failure = keys, now, nil
+	p.fetched, p.at, p.failure = keys, now, nil
 }
 
-func (r *Ring) download() ([]Key, error) {
+func (p *published) download() ([]Key, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTime)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.cfg.JWKSURL, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
-	res, err := r.client.Do(req)
+	res, err := p.client.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -164,11 +186,11 @@ func (r *Ring) download() ([]Key, error) {
 	case len(data) > maxKeySet:
 		return nil, fmt.Errorf("the key set is larger than %d bytes", maxKeySet)
 	}
-	return r.published(data)
+	return p.read(data)
 }
 
-// published reads a set from elsewhere: what cannot be used is left out, since others decide what is in it.
-func (r *Ring) published(data []byte) ([]Key, error) {
+// read reads a set from elsewhere: what cannot be used is left out, since others decide what is in it.
+func (p *published) read(data []byte) ([]Key, error) {
 	all, err := parseKeys(data, false)
 	if err != nil {
 		return nil, err
@@ -176,7 +198,7 @@ func (r *Ring) published(data []byte) ([]Key, error) {
 	var keys []Key
 	for _, k := range all {
 		k.Algorithms = slices.DeleteFunc(slices.Clone(k.Algorithms), func(name string) bool {
-			return !slices.Contains(publicAlgorithms, name) || len(r.cfg.Algorithms) > 0 && !slices.Contains(r.cfg.Algorithms, name)
+			return !p.allows(name)
 		})
 		if len(k.Algorithms) > 0 {
 			keys = append(keys, k)

@@ -89,3 +89,47 @@ func TestKeysAtAURL(t *testing.T) {
 		t.Error("HS256 with published keys is accepted")
 	}
 }
+
+// TestFollow: a ring of the same URL has what the one before has fetched, without another fetch; files are its own.
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	key, public := newECKey(t, "one")
+	var asked atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		fmt.Fprintf(w, `{"keys": [%s]}`, public)
+	}))
+	t.Cleanup(s.Close)
+	open := func(cfg jwtkeys.Config, before *jwtkeys.Ring) *jwtkeys.Ring {
+		t.Helper()
+		r, err := cfg.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Follow(before)
+		return r
+	}
+	verifies := func(r *jwtkeys.Ring, token string) bool {
+		_, err := jwtkeys.NewVerifier(r, "", "").Verify(token)
+		return err == nil
+	}
+	signed := sign(t, jwt.SigningMethodES256, key, jwt.MapClaims{}, "kid", "one")
+	shared := sign(t, jwt.SigningMethodHS256, []byte(secret), jwt.MapClaims{})
+	first := open(jwtkeys.Config{JWKSURL: s.URL, Secret: secret}, nil)
+	if !verifies(first, signed) || !verifies(first, shared) {
+		t.Fatal("refused")
+	}
+	second := open(jwtkeys.Config{JWKSURL: s.URL, Secret: secret + " and another"}, first)
+	if !verifies(second, signed) || verifies(second, shared) || !verifies(first, shared) {
+		t.Error("the second ring has other keys than it should")
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the keys were fetched %d times", n)
+	}
+	if r := open(jwtkeys.Config{JWKSURL: s.URL, Algorithms: []string{"RS256"}}, second); verifies(r, signed) {
+		t.Error("an algorithm that is no longer allowed is accepted")
+	}
+	if r := open(jwtkeys.Config{Secret: secret}, second); verifies(r, signed) || !verifies(r, shared) {
+		t.Error("without jwks_url its keys are still there")
+	}
+}

@@ -162,7 +162,7 @@ func FuzzClaims(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			g, err := s.publishers.verify(text + "." + encodeSegment(string(signature)))
+			g, err := s.verifiers.Load().publishers.verify(text + "." + encodeSegment(string(signature)))
 			switch {
 			case err != nil:
 				continue

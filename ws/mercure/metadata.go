@@ -26,7 +26,8 @@ func (s *Server) serveMetadata(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, failure{status: http.StatusMethodNotAllowed, text: "metadata can only be read"})
 		return
 	}
-	algorithms := append(slices.Clone(s.publishers.algs), s.subscribers.algs...)
+	v := s.verifiers.Load()
+	algorithms := append(slices.Clone(v.publishers.algs), v.subscribers.algs...)
 	slices.Sort(algorithms)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "max-age=3600")

@@ -49,7 +49,7 @@ func (s *Server) readPublish(w http.ResponseWriter, r *http.Request) (*update, e
 	if err != nil {
 		return nil, failure{status: http.StatusBadRequest, text: "the query cannot be read"}
 	}
-	g, cred, f := s.authenticate(r, s.publishers, query.Get)
+	g, cred, f := s.authenticate(r, s.verifiers.Load().publishers, query.Get)
 	if f != nil {
 		return nil, *f
 	}

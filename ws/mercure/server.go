@@ -49,16 +49,15 @@ type Options struct {
 
 // Server is a hub.
 type Server struct {
-	cfg         Config
-	limits      atomic.Pointer[ws.Limits]
-	log         *slog.Logger
-	now         func() time.Time
-	selectors   *selectorCache
-	publishers  *verifier
-	subscribers *verifier
-	registry    *registry
-	history     *history // nil: nothing is kept. Set by Start
-	stats       counters
+	cfg       Config
+	limits    atomic.Pointer[ws.Limits]
+	log       *slog.Logger
+	now       func() time.Time
+	selectors *selectorCache
+	verifiers atomic.Pointer[verifiers]
+	registry  *registry
+	history   *history // nil: nothing is kept. Set by Start
+	stats     counters
 
 	later      bool
 	space      *ws.Space // nil: this node is alone
@@ -96,7 +95,6 @@ func New(cfg Config, opts Options) (*Server, error) {
 		later: opts.Later, space: opts.Space, shared: map[string]*publication{}, missing: make(chan struct{}, 1),
 		incoming: make(chan *publication, cfg.Limits.Publishing),
 	}
-	s.SetLimits(opts.Limits)
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -108,34 +106,61 @@ func New(cfg Config, opts Options) (*Server, error) {
 		}
 		s.selectors.base = base
 	}
-	if err := s.readKeys(); err != nil {
+	commit, err := s.Change(opts.Limits)
+	if err != nil {
 		return nil, err
 	}
+	commit()
 	return s, nil
 }
 
-// SetLimits changes the limits of subscribers that come, and of the queues of those who are there.
-func (s *Server) SetLimits(l ws.Limits) { s.limits.Store(&l) }
+// Change reads the files of keys again, and returns what puts these in force, with other limits: for subscribers that come, and for the queues
+// of those who are there.
+func (s *Server) Change(l ws.Limits) (commit func(), err error) {
+	next, err := s.readKeys()
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		s.verifiers.Store(next)
+		s.limits.Store(&l)
+	}, nil
+}
 
-func (s *Server) readKeys() error {
-	roles := []struct {
-		name string
-		keys Keys
-		to   **verifier
-	}{{"publisher", s.cfg.Publisher, &s.publishers}, {"subscriber", s.cfg.Subscriber, &s.subscribers}}
-	if !s.cfg.Subscriber.any() {
-		roles[1].keys = s.cfg.Publisher
+// verifiers are those of both roles.
+type verifiers struct{ publishers, subscribers *verifier }
+
+func (s *Server) readKeys() (*verifiers, error) {
+	before := s.verifiers.Load()
+	if before == nil {
+		before = &verifiers{}
 	}
-	for _, role := range roles {
-		keys, err := role.keys.source().Open()
-		if err != nil {
-			return fmt.Errorf("%s.%w", role.name, err)
-		}
-		v := newVerifier(keys, s.selectors, &s.cfg.Limits, s.now)
-		v.protocol, v.issuer, v.audience = s.cfg.Protocol, role.keys.Issuer, s.cfg.URL
-		*role.to = v
+	publishers, err := s.newVerifier(s.cfg.Publisher, before.publishers)
+	if err != nil {
+		return nil, fmt.Errorf("publisher.%w", err)
 	}
-	return nil
+	keys := s.cfg.Subscriber
+	if !keys.any() {
+		keys = s.cfg.Publisher
+	}
+	subscribers, err := s.newVerifier(keys, before.subscribers)
+	if err != nil {
+		return nil, fmt.Errorf("subscriber.%w", err)
+	}
+	return &verifiers{publishers, subscribers}, nil
+}
+
+func (s *Server) newVerifier(k Keys, before *verifier) (*verifier, error) {
+	keys, err := k.source().Open()
+	if err != nil {
+		return nil, err
+	}
+	if before != nil {
+		keys.Follow(before.keys)
+	}
+	v := newVerifier(keys, s.selectors, &s.cfg.Limits, s.now)
+	v.protocol, v.issuer, v.audience = s.cfg.Protocol, k.Issuer, s.cfg.URL
+	return v, nil
 }
 
 // Start opens the history, unless it is another process that has it.

@@ -84,7 +84,7 @@ func (s *Server) readSubscribe(w http.ResponseWriter, r *http.Request) (sub *sub
 	if err != nil {
 		return nil, "", err
 	}
-	g, _, f := s.authenticate(r, s.subscribers, query.Get)
+	g, _, f := s.authenticate(r, s.verifiers.Load().subscribers, query.Get)
 	switch {
 	case f != nil:
 		return nil, "", *f

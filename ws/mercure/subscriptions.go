@@ -120,7 +120,7 @@ func (s *Server) serveSubscriptions(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, failure{status: http.StatusBadRequest, text: "the query cannot be read"})
 		return
 	}
-	g, _, f := s.authenticate(r, s.subscribers, query.Get)
+	g, _, f := s.authenticate(r, s.verifiers.Load().subscribers, query.Get)
 	switch {
 	case f != nil:
 		s.fail(w, *f)

@@ -22,6 +22,10 @@ type app struct {
 	space  *ws.Space
 	rules  atomic.Pointer[rules]
 
+	end     context.CancelFunc // of what runs beside connections; guarded by Server.mu
+	retired atomic.Bool
+
+	message     atomic.Int64 // how large one of a client may be, by the rules in force
 	connections atomic.Int64
 	events      meter // of the back end
 	reads       meter
@@ -50,7 +54,6 @@ func newApp(name string, cfg App, limits ws.Limits, s *Server) (*app, error) {
 		return nil, err
 	}
 	a.obey(r)
-	a.space.Handle(ws.Handlers{Departed: a.departed, Roster: a.roster})
 	return a, nil
 }
 
@@ -59,7 +62,7 @@ func (a *app) newRules(cfg App, limits ws.Limits) (*rules, error) {
 	r := &rules{cfg: cfg}
 	var err error
 	r.endpoint, err = ws.NewEndpoint(ws.EndpointConfig{
-		Space: a.space, Protocol: a, Limits: cfg.connLimits(limits), Logger: a.log,
+		Space: a.space, Protocol: a, Limits: cfg.connLimits(limits), Message: &a.message, Logger: a.log,
 		Origins:  []string{"*"}, // the app's own are looked at in Accept: a client that is refused there does not come again and again
 		LostCode: ws.CloseCode(errNoPong.code), LostReason: errNoPong.text,
 		RestartCode: ws.CloseCode(errReconnect.code), RestartReason: errReconnect.text,
@@ -87,6 +90,7 @@ func (a *app) obey(r *rules) {
 	for i, h := range r.hooks {
 		h.rules.Store(&r.cfg.Webhooks[i])
 	}
+	a.message.Store(int64(r.cfg.largestMessage()))
 	a.rules.Store(r)
 	a.events.setRate(r.cfg.Limits.Events)
 	a.reads.setRate(r.cfg.Limits.Reads)
@@ -96,6 +100,38 @@ func (a *app) obey(r *rules) {
 			closeWith(c, errDisabled)
 		}
 	}
+}
+
+// idle reports whether nobody is connected, and no webhook waits.
+func (a *app) idle() bool {
+	return a.space.Len() == 0 && !slices.ContainsFunc(a.rules.Load().hooks, func(h *hook) bool { return h.left() > 0 })
+}
+
+// retire is the end of an app that a reload takes away: who comes by a request of before is told to come back.
+func (a *app) retire() {
+	a.retired.Store(true)
+	for _, c := range a.space.Conns() {
+		closeWith(c, errReconnect)
+	}
+	if a.end != nil {
+		a.end()
+	}
+}
+
+// NeedsRestart names the keys of the section that Change cannot bring to next: apps that go, and ids that change, while there are connections
+// or webhooks that wait.
+func (s *Server) NeedsRestart(next *Config) (keys []string) {
+	for _, a := range s.section.Load().apps {
+		c, stays := next.Apps[a.name]
+		switch {
+		case stays && c.id(a.name) == a.cfg().id(a.name), a.idle():
+		case stays:
+			keys = append(keys, "apps."+a.name+".id")
+		default:
+			keys = append(keys, "apps."+a.name)
+		}
+	}
+	return keys
 }
 
 // cfg is the configuration that is in force. It does not change.
@@ -109,12 +145,17 @@ func (a *app) signs() credentials {
 
 // connLimits are the limits of one connection. Those of the protocol are answered with an error and must come first.
 func (a *App) connLimits(l ws.Limits) ws.Limits {
-	own := a.Limits
-	l.Message = max(l.Message, 2*max(own.EventData, own.MemberData)+bytesize.Size(own.Watchlist*(own.UserID+4))+4*bytesize.KiB)
-	l.Channels = own.Channels + own.Watchlist + 1
-	l.PingInterval = a.ActivityTimeout * 3 / 2 // clients that ask by themselves are never asked
+	l.Message = max(l.Message, a.largestMessage())
+	l.Channels = mostChannels + mostWatched + 1 // the protocol counts: limits.channels and limits.watchlist may change
+	l.PingInterval = a.ActivityTimeout * 3 / 2  // clients that ask by themselves are never asked
 	l.PongTimeout = a.PongTimeout
 	return l
+}
+
+// largestMessage has room for what the protocol's limits allow, and for what it answers.
+func (a *App) largestMessage() bytesize.Size {
+	l := &a.Limits
+	return 2*max(l.EventData, l.MemberData) + bytesize.Size(l.Watchlist*(l.UserID+4)) + 4*bytesize.KiB
 }
 
 // A session is what the app knows about a connection. It belongs to the connection's goroutine, but for known.
@@ -136,7 +177,6 @@ type user struct {
 // Accept lets all in whom the protocol has an answer for: browsers do not show pages why a handshake failed.
 func (a *app) Accept(r *http.Request, c *ws.Conn) error {
 	s := &session{}
-	s.events.setRate(a.cfg().Limits.ClientEvents)
 	c.Data = s
 	open, all := a.connections.Add(1), a.server.connections.Add(1)
 	most, allowed := a.cfg().Limits.Connections, a.server.section.Load().cfg.Connections
@@ -157,6 +197,8 @@ func (a *app) Accept(r *http.Request, c *ws.Conn) error {
 func (a *app) refuses(r *http.Request) *problem {
 	cfg := a.cfg()
 	switch {
+	case a.retired.Load():
+		return &errReconnect
 	case !cfg.Enabled:
 		return &errDisabled
 	case cfg.TLSOnly && r.TLS == nil:
@@ -192,7 +234,11 @@ func (a *app) OnOpen(c *ws.Conn) {
 		closeWith(c, *s.refused)
 		return
 	}
-	if !a.cfg().Enabled { // since a moment ago
+	switch { // since a moment ago
+	case a.retired.Load():
+		closeWith(c, errReconnect)
+		return
+	case !a.cfg().Enabled:
 		closeWith(c, errDisabled)
 		return
 	}
@@ -302,7 +348,11 @@ func clip(text string) string {
 
 // tell hands a happening to the webhooks that want it.
 func (a *app) tell(e happening) {
-	for _, h := range a.rules.Load().hooks {
+	hooks := a.rules.Load().hooks
+	if a.server.forward.Load() != nil && slices.ContainsFunc(hooks, func(h *hook) bool { return h.wants(e.name, e.channel) }) && a.forward("", []happening{e}) {
+		return
+	}
+	for _, h := range hooks {
 		if h.wants(e.name, e.channel) {
 			h.tell(e, time.Now())
 		}

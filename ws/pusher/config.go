@@ -153,6 +153,9 @@ type Webhook struct {
 	Retry time.Duration `koanf:"retry"`
 }
 
+// mostChannels and mostWatched are the largest limits.channels and limits.watchlist.
+const mostChannels, mostWatched = 100_000, 10_000
+
 // Who may send client events.
 const (
 	clientEventsPrivate = "private"
@@ -291,7 +294,7 @@ func (l *Limits) problems() []error {
 	}
 	const many = 1 << 30
 	between("connections", int64(l.Connections), 0, many)
-	between("channels", int64(l.Channels), 1, 100_000)
+	between("channels", int64(l.Channels), 1, mostChannels)
 	between("client_events", int64(l.ClientEvents), 0, many)
 	between("events", int64(l.Events), 0, many)
 	between("reads", int64(l.Reads), 0, many)
@@ -304,7 +307,7 @@ func (l *Limits) problems() []error {
 	between("members", int64(l.Members), 1, 100_000)
 	between("member_data", int64(l.MemberData), 1, 1<<20)
 	between("user_id", int64(l.UserID), 1, 1000)
-	between("watchlist", int64(l.Watchlist), 1, 10_000)
+	between("watchlist", int64(l.Watchlist), 1, mostWatched)
 	return errs
 }
 
@@ -313,7 +316,7 @@ func (w *Webhook) problems() []error {
 	report := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	u, err := url.Parse(w.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		report("url: %q is not a URL such as https://example.com/pusher/webhook", w.URL)
+		report("url: must be a URL such as https://example.com/pusher/webhook") // it may have a password
 	}
 	if len(w.Events) == 0 {
 		report("events: none: name some of %s, or leave the key out", strings.Join(hookNames, ", "))

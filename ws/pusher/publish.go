@@ -157,7 +157,7 @@ func (a *app) checkClientEvent(c *ws.Conn, s *session, m *message) (member *ws.M
 		return no("only supported on private and presence channels")
 	case utf8.RuneCountInString(m.event) > limits.EventName:
 		return no("the name of the event is longer than %d characters", limits.EventName)
-	case !s.events.take(1, time.Now()):
+	case !s.events.takeAt(limits.ClientEvents, 1, time.Now()):
 		return no("you have exceeded the rate limit of %d events a second", limits.ClientEvents)
 	}
 	member, subscribed := c.Subscribed(m.channel)
@@ -183,11 +183,11 @@ func (a *app) cached(ctx context.Context, channel string) (data string, ttl time
 	return textOf(m.data), a.caches.left(channel, time.Now()), true, nil
 }
 
-// cacheTimes knows when this node published to cache channels, for the API to say how long that is kept. It forgets what has expired.
+// cacheTimes knows until when the last events of cache channels are kept that this node has published, for the API. It forgets what has expired.
 type cacheTimes struct {
 	mu    sync.Mutex // guards what follows
 	ttl   time.Duration
-	at    map[string]time.Time
+	until map[string]time.Time
 	swept time.Time
 }
 
@@ -200,14 +200,14 @@ func (t *cacheTimes) setTTL(ttl time.Duration) {
 func (t *cacheTimes) note(channel string, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.at == nil {
-		t.at = map[string]time.Time{}
+	if t.until == nil {
+		t.until = map[string]time.Time{}
 	}
-	t.at[channel] = now
+	t.until[channel] = now.Add(t.ttl)
 	if now.Sub(t.swept) > t.ttl {
-		for name, at := range t.at {
-			if now.Sub(at) > t.ttl {
-				delete(t.at, name)
+		for name, until := range t.until {
+			if until.Before(now) {
+				delete(t.until, name)
 			}
 		}
 		t.swept = now
@@ -218,8 +218,8 @@ func (t *cacheTimes) note(channel string, now time.Time) {
 func (t *cacheTimes) left(channel string, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if at, ok := t.at[channel]; ok {
-		return max(0, t.ttl-now.Sub(at))
+	if until, ok := t.until[channel]; ok {
+		return max(0, until.Sub(now))
 	}
 	return t.ttl
 }

@@ -22,6 +22,18 @@ func (m *meter) setRate(n int) {
 func (m *meter) take(n int, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.takeLocked(n, now)
+}
+
+// takeAt is take at a rate that is asked for each time.
+func (m *meter) takeAt(rate, n int, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rate = float64(rate)
+	return m.takeLocked(n, now)
+}
+
+func (m *meter) takeLocked(n int, now time.Time) bool {
 	if m.rate == 0 {
 		return true
 	}

@@ -41,6 +41,7 @@ type Server struct {
 	log     *slog.Logger
 	client  *http.Client // of webhooks
 	section atomic.Pointer[section]
+	forward atomic.Pointer[Forward] // not nil: another process tells webhooks
 
 	connections atomic.Int64
 
@@ -81,23 +82,9 @@ func New(cfg Config, opts Options) (*Server, error) {
 	return s, nil
 }
 
-// NeedsRestart names the keys of the section that Change cannot bring to next: connections belong to an app, and to its id.
-func (c *Config) NeedsRestart(next *Config) (keys []string) {
-	for _, name := range slices.Sorted(maps.Keys(c.Apps)) {
-		old := c.Apps[name]
-		app, stays := next.Apps[name]
-		switch {
-		case !stays:
-			keys = append(keys, "apps."+name)
-		case old.id(name) != app.id(name):
-			keys = append(keys, "apps."+name+".id")
-		}
-	}
-	return keys
-}
-
 // Change checks a new configuration of a server that runs and returns what puts it in force, which does nothing after Stop. Connections
-// that are there stay, with the limits of a connection (ws.limits, channels, timeouts) that they came with; all else holds for them, too.
+// that are there stay, with the limits of a connection (ws.limits, timeouts) that they came with; all else holds for them, too. An app that
+// is no longer there, or has another id, sends its connections away: ask NeedsRestart before.
 func (s *Server) Change(cfg Config, limits ws.Limits) (commit func(), err error) {
 	swap, err := s.prepare(cfg, limits)
 	if err != nil {
@@ -114,8 +101,17 @@ func (s *Server) Change(cfg Config, limits ws.Limits) (commit func(), err error)
 		swap()
 		now := s.section.Load()
 		for _, a := range now.apps {
-			if before.app(a.name) == nil {
+			if before.app(a.name) != a {
 				s.run(a)
+			}
+		}
+		for _, a := range before.apps {
+			if now.app(a.name) == a {
+				continue
+			}
+			a.retire()
+			if !slices.ContainsFunc(now.apps, func(b *app) bool { return b.space == a.space }) { // the id may be another's now
+				s.hub.Forget(a.space)
 			}
 		}
 		for _, h := range now.hooks() {
@@ -142,7 +138,7 @@ func (s *Server) prepare(cfg Config, limits ws.Limits) (swap func(), err error) 
 	for _, name := range slices.Sorted(maps.Keys(cfg.Apps)) {
 		c := cfg.Apps[name]
 		a := old.app(name)
-		if a != nil {
+		if a != nil && a.cfg().id(name) == c.id(name) {
 			changed[a], err = a.newRules(c, limits)
 		} else {
 			a, err = newApp(name, c, limits, s)
@@ -160,6 +156,9 @@ func (s *Server) prepare(cfg Config, limits ws.Limits) (swap func(), err error) 
 		s.section.Store(next)
 		for a, r := range changed {
 			a.obey(r)
+		}
+		for _, a := range next.apps {
+			a.space.Handle(ws.Handlers{Departed: a.departed, Roster: a.roster})
 		}
 	}, err
 }
@@ -195,8 +194,10 @@ func (s *Server) Start(context.Context) error {
 }
 
 func (s *Server) run(a *app) {
-	s.running.Go(func() { a.counts.run(s.work) })   // ends with Stop
-	s.running.Go(func() { a.patience.run(s.work) }) // ends with Stop
+	ctx, end := context.WithCancel(s.work)
+	a.end = end
+	s.running.Go(func() { a.counts.run(ctx) })   // ends with the app, or Stop
+	s.running.Go(func() { a.patience.run(ctx) }) // ends with the app, or Stop
 }
 
 func (s *Server) runHook(h *hook) {

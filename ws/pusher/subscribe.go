@@ -56,6 +56,11 @@ func (a *app) subscribe(c *ws.Conn, s *session, data []byte) {
 		a.fail(c, problem{codeBadMessage, "Invalid message format: " + eventSubscribe + " needs data with a channel: " + err.Error()})
 		return
 	}
+	if _, already := c.Subscribed(channel); already && validChannel(channel) {
+		// Pusher, too, says this by pusher:error alone: the subscription holds, so no handler of the channel may hear that it failed.
+		a.fail(c, problem{0, "Existing subscription to channel " + channel})
+		return
+	}
 	sub := subscription{channel: channel, kind: kindOf(channel)}
 	if d := a.checkSubscription(c, s, &sub, auth, channelData); d != nil {
 		a.deny(c, channel, d)
@@ -80,10 +85,7 @@ func (a *app) checkSubscription(c *ws.Conn, s *session, sub *subscription, auth,
 	case !validChannel(sub.channel):
 		return invalid("Invalid channel %s: names are made of letters, digits and _-=@,.;", clip(sub.channel))
 	case s.channels >= limits.Channels:
-		return exceeded("This connection is subscribed to %d channels, as many as it may be", limits.Channels)
-	}
-	if _, already := c.Subscribed(sub.channel); already {
-		return invalid("Existing subscription to channel %s", sub.channel)
+		return exceeded("This connection may be subscribed to %d channels, and is to %d", limits.Channels, s.channels)
 	}
 	switch {
 	case sub.kind.has(kindUser):

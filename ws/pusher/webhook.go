@@ -181,6 +181,9 @@ func (h *hook) signal() {
 // run sends until stop was called and nothing waits any more, or ctx ends.
 func (h *hook) run(ctx context.Context) {
 	for {
+		if h.isStopping() && h.handOver() {
+			return
+		}
 		batch, pause, done := h.next(ctx, time.Now())
 		if len(batch) > 0 {
 			if !h.deliver(ctx, batch) && h.isStopping() {
@@ -291,6 +294,9 @@ func (h *hook) deliver(ctx context.Context, batch []happening) bool {
 		h.failed.Add(1)
 		pause := pause/2 + rand.N(pause/2) // so that many webhooks do not come back at once
 		if time.Since(began)+pause > h.cfg().Retry || !h.sleep(ctx, pause) {
+			if h.isStopping() && h.app.forward(h.url, batch) {
+				return true
+			}
 			h.dropped.Add(uint64(len(batch)))
 			h.log.Error("webhook events are lost", "app", h.app.name, "url", redactURL(h.url), "events", len(batch), "error", err)
 			return false

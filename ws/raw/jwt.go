@@ -67,6 +67,7 @@ const maxClaim = 4 << 10
 // guard checks tokens.
 type guard struct {
 	cfg      *JWT
+	keys     *jwtkeys.Ring
 	verifier *jwtkeys.Verifier
 }
 
@@ -75,7 +76,7 @@ func newGuard(cfg *JWT) (*guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jwt.%w", err)
 	}
-	return &guard{cfg, jwtkeys.NewVerifier(keys, cfg.Issuer, cfg.Audience)}, nil
+	return &guard{cfg, keys, jwtkeys.NewVerifier(keys, cfg.Issuer, cfg.Audience)}, nil
 }
 
 // admit checks the token of a request and gives the connection what it says. The request that it returns has no token in its URL. The token

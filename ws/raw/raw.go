@@ -53,6 +53,7 @@ func (c Config) Validate() error {
 	if c.Concurrency < 1 {
 		errs = append(errs, fmt.Errorf("concurrency: must be at least 1, got %d", c.Concurrency))
 	}
+	errs = append(errs, ws.CheckOrigins(c.Origins))
 	if c.Secret != "" && len(c.Secret) < 16 {
 		errs = append(errs, errors.New("secret: needs at least 16 characters"))
 	}
@@ -81,10 +82,11 @@ type Backend interface {
 // App is one application. It is the http.Handler of its routes.
 type App struct {
 	name     string
-	backend  Backend
 	space    *ws.Space
 	rules    atomic.Pointer[rules]
+	retired  atomic.Bool
 	expiries expiries
+	slots    slots // of events that are dealt with
 	log      *slog.Logger
 
 	failed atomic.Uint64
@@ -94,12 +96,13 @@ type App struct {
 	complaints ws.Seldom
 }
 
-// rules are what a reload may change: who gets in, and how much of what at a time.
+// rules are what a reload may change: who gets in, and who gets the events. They are the protocol of the connections that come by them.
 type rules struct {
+	app      *App
 	cfg      Config
+	backend  Backend
 	endpoint *ws.Endpoint
-	guard    *guard        // nil without jwt
-	slots    chan struct{} // events that are being dealt with
+	guard    *guard // nil without jwt
 }
 
 // Options are what an App needs beside its configuration.
@@ -112,36 +115,50 @@ type Options struct {
 
 // New makes an application of a checked configuration.
 func New(name string, cfg Config, opts Options) (*App, error) {
-	a := &App{name: name, backend: opts.Backend, log: opts.Logger, expiries: expiries{timers: map[ws.ConnID]*time.Timer{}}}
+	a := &App{name: name, log: opts.Logger, expiries: expiries{timers: map[ws.ConnID]*time.Timer{}}}
 	a.space = opts.Hub.Space(SpaceName(name))
 	a.space.Handle(ws.Handlers{Answer: a.answerOrder})
-	r, err := a.newRules(cfg, opts.Limits)
-	a.rules.Store(r)
-	return a, err
+	commit, err := a.Change(cfg, opts.Backend, opts.Limits)
+	if err != nil {
+		return nil, err
+	}
+	commit()
+	return a, nil
 }
 
-func (a *App) newRules(cfg Config, limits ws.Limits) (_ *rules, err error) {
-	r := &rules{cfg: cfg, slots: make(chan struct{}, cfg.Concurrency)}
+// Change checks a new configuration, reads the keys that it names, and returns what puts it in force. Connections that are there keep their
+// limits, and the backend that they came to.
+func (a *App) Change(cfg Config, backend Backend, limits ws.Limits) (commit func(), err error) {
+	r := &rules{app: a, cfg: cfg, backend: backend}
 	if cfg.JWT != nil {
 		if r.guard, err = newGuard(cfg.JWT); err != nil {
 			return nil, err
 		}
+		if before := a.rules.Load(); before != nil && before.guard != nil {
+			r.guard.keys.Follow(before.guard.keys)
+		}
 	}
 	r.endpoint, err = ws.NewEndpoint(ws.EndpointConfig{
-		Space: a.space, Protocol: a, Limits: limits, Logger: a.log, Origins: cfg.Origins, Subprotocols: cfg.Subprotocols,
+		Space: a.space, Protocol: r, Limits: limits, Logger: a.log, Origins: cfg.Origins, Subprotocols: cfg.Subprotocols,
 	})
-	return r, err
-}
-
-// Change checks a new configuration and returns what puts it in force. Connections that are there keep their limits. Who gets the events stays
-// as it is: those connections are theirs.
-func (a *App) Change(cfg Config, limits ws.Limits) (commit func(), err error) {
-	r, err := a.newRules(cfg, limits)
 	if err != nil {
 		return nil, err
 	}
-	return func() { a.rules.Store(r) }, nil
+	return func() {
+		a.rules.Store(r)
+		a.slots.resize(cfg.Concurrency)
+	}, nil
 }
+
+// Retire is the end of an application that a reload takes away: who comes by a request of before is sent away.
+func (a *App) Retire() {
+	a.retired.Store(true)
+	for _, c := range a.space.Conns() {
+		sendAway(c)
+	}
+}
+
+func sendAway(c *ws.Conn) { c.Close(ws.CloseRestart, "the application has been taken away") }
 
 // SpaceName is the name of an application's space.
 func SpaceName(app string) string { return "raw/" + app }
@@ -169,11 +186,14 @@ func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // Accept is of ws.Protocol.
-func (a *App) Accept(r *http.Request, c *ws.Conn) (err error) {
-	accepted, rules := false, a.rules.Load()
-	if rules.guard != nil {
+func (r *rules) Accept(req *http.Request, c *ws.Conn) (err error) {
+	a, accepted := r.app, false
+	if a.retired.Load() {
+		return &ws.Refusal{Status: http.StatusNotFound, Text: "404 page not found"}
+	}
+	if r.guard != nil {
 		var expires time.Time
-		if r, expires, err = rules.guard.admit(r, c); err != nil {
+		if req, expires, err = r.guard.admit(req, c); err != nil {
 			return err
 		}
 		if !expires.IsZero() {
@@ -185,13 +205,11 @@ func (a *App) Accept(r *http.Request, c *ws.Conn) (err error) {
 			}
 		}()
 	}
-	select {
-	case rules.slots <- struct{}{}:
-	case <-r.Context().Done():
+	if !a.slots.take(req.Context()) {
 		return &ws.Refusal{Status: http.StatusServiceUnavailable, Text: "503 the client has gone"}
 	}
-	defer func() { <-rules.slots }()
-	err = a.count(a.backend.Connect(r, c))
+	defer a.slots.give()
+	err = a.count(r.backend.Connect(req, c))
 	accepted = err == nil
 	if errors.As(err, new(Reported)) { // the endpoint would log it once more
 		return &ws.Refusal{Status: http.StatusInternalServerError, Text: "500 internal server error"}
@@ -200,28 +218,27 @@ func (a *App) Accept(r *http.Request, c *ws.Conn) (err error) {
 }
 
 // OnOpen is of ws.Protocol.
-func (a *App) OnOpen(*ws.Conn) {}
+func (r *rules) OnOpen(c *ws.Conn) {
+	if r.app.retired.Load() { // since a moment ago
+		sendAway(c)
+	}
+}
 
 // OnMessage is of ws.Protocol. An application that fails loses the message, not the connection.
-func (a *App) OnMessage(c *ws.Conn, kind ws.Kind, message []byte) {
-	slots := a.slot()
-	defer func() { <-slots }()
-	a.complain("message", a.count(a.backend.Message(context.Background(), c, kind, message)))
+func (r *rules) OnMessage(c *ws.Conn, kind ws.Kind, message []byte) {
+	a := r.app
+	a.slots.take(context.Background())
+	defer a.slots.give()
+	a.complain("message", a.count(r.backend.Message(context.Background(), c, kind, message)))
 }
 
 // OnClose is of ws.Protocol.
-func (a *App) OnClose(c *ws.Conn, code ws.CloseCode, reason string) {
+func (r *rules) OnClose(c *ws.Conn, code ws.CloseCode, reason string) {
+	a := r.app
 	a.expiries.forget(c)
-	slots := a.slot()
-	defer func() { <-slots }()
-	a.complain("disconnect", a.count(a.backend.Disconnect(context.Background(), c, code, reason)))
-}
-
-// slot waits until an event may be dealt with, and takes a place in what it returns.
-func (a *App) slot() chan struct{} {
-	slots := a.rules.Load().slots
-	slots <- struct{}{}
-	return slots
+	a.slots.take(context.Background())
+	defer a.slots.give()
+	a.complain("disconnect", a.count(r.backend.Disconnect(context.Background(), c, code, reason)))
 }
 
 // Reported is an error that is in the log already.

@@ -154,8 +154,7 @@ final class WebSocket
     /** @return array<string, string> */
     private static function message(string $message, bool $binary): array
     {
-        // An empty message of bytes goes out as an empty text.
-        return $binary && $message !== '' ? ['binary' => \base64_encode($message)] : ['data' => $message];
+        return $binary ? ['binary' => \base64_encode($message)] : ['data' => $message];
     }
 
     private static function notEmpty(string $value, string $what): string

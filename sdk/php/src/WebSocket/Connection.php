@@ -140,7 +140,7 @@ final class Connection
         $this->during('connect', 'message');
         $this->flush();
         if ($message === '') {
-            $this->sockets->send($this->id, '');
+            $this->sockets->send($this->id, '', $binary);
 
             return;
         }

@@ -46,6 +46,8 @@ final class WebSocketTest extends TestCase
         }
         $c->send("\x00\x01\xff", true);
         self::assertSame('binary ff0100', $c->next());
+        $c->send('', true);
+        self::assertSame('binary ', $c->next(), 'nothing, but of bytes');
         $c->send('fail');
         $c->send('late');
         self::assertSame('this is for connect, not for message', $c->next(), 'the connection outlives a failure');
@@ -92,7 +94,7 @@ final class WebSocketTest extends TestCase
         self::assertTrue($this->chat->send($id, 'to one'));
         self::assertTrue($this->chat->send($id, "\x00\xff", binary: true));
         self::assertTrue($this->chat->send($id, '', binary: true));
-        self::assertSame(['to one', 'binary 00ff', ''], [$a->next(), $a->next(), $a->next()]);
+        self::assertSame(['to one', 'binary 00ff', 'binary '], [$a->next(), $a->next(), $a->next()]);
         self::eventually(function () use ($b) {
             $this->chat->sendUser('dora', 'to dora');
 
