@@ -217,6 +217,8 @@ func TestProxyKeepsWhatItKnowsThroughReloads(t *testing.T) {
 	l := startLoad(s.Modes(t)[0], 4, "/", ok)
 	for i := range testenv.Count(10, 100) {
 		s.WriteConfig(t, fmt.Sprintf(config, fmt.Sprint(i), app.URL, 100+i/2)) // every other one changes the proxy
+		before := l.requests.Load()
+		testenv.Eventually(t, "requests are under way", func() bool { return l.requests.Load() > before })
 		if err := s.ReloadFile(t.Context()); err != nil {
 			t.Fatal(err)
 		}
