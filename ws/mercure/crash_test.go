@@ -49,12 +49,16 @@ func child(t *testing.T, addr, file string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	check(t, err)
-	cmd := exec.CommandContext(t.Context(), self)
+	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), childListen+"="+addr, childFile+"="+file)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	check(t, err)
 	check(t, cmd.Start())
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
 		t.Fatalf("%q %v", line, err)
 	}
